@@ -1,0 +1,47 @@
+"""The root of the error tree, below every other module so that each of them can raise inside the one tree.
+
+The tree itself is drawn in `bedrock_async.errors`, which is where users import it from.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .types import Attempt, ConverseResponse
+
+
+class BedrockError(Exception):
+    """Anything this library raises on purpose. Catching it catches every failure of a call.
+
+    ``message`` says what happened, with numbers; ``hint`` says what to do next. Neither holds a secret
+    or a prompt. ``retryable`` says whether the same call may succeed when it is made again.
+    """
+
+    retryable: bool = False
+    attempts: tuple[Attempt, ...] = ()
+    """Every attempt of the call that failed, the last one included; empty where nothing was sent."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """Return the message, and the next step where there is one."""
+        return with_hint(self.message, self.hint)
+
+
+def with_hint(text: str, hint: str | None) -> str:
+    """Return both as sentences."""
+    if not hint:
+        return text
+    return f"{text} {hint}" if text.endswith((".", "!", "?")) else f"{text}. {hint}"
+
+
+class StreamError(BedrockError):
+    """A response stream cannot be read on; ``partial_response`` is the response folded so far, where there is one."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.partial_response: ConverseResponse | None = None

@@ -1,0 +1,651 @@
+"""Every error a user can meet, in one tree, and the one table from service codes to classes.
+
+::
+
+    BedrockError
+    ├── InvalidRequestError            the call was refused here, before anything was sent
+    ├── InvalidModelIdError            (defined in model_id)
+    ├── ClientClosedError              used after aclose()
+    ├── WrongEventLoopError            one client shared by two event loops
+    ├── PluginError                    a provider, family or emulator model could not be found or loaded
+    ├── MissingExtraError              an optional dependency is not installed
+    ├── CredentialsError
+    │   ├── NoCredentialsError
+    │   ├── ExpiredCredentialsError
+    │   └── ProfileNotFoundError
+    ├── TransportError                 the connection, not the service, failed
+    │   ├── ConnectError
+    │   │   ├── NameResolutionError
+    │   │   └── TLSError
+    │   ├── ConnectionLostError
+    │   ├── TooManyOpenFilesError
+    │   └── ProtocolError              the peer does not speak the protocol
+    │       ├── RedirectError
+    │       └── UnexpectedContentTypeError
+    ├── CallTimeoutError               also a builtin TimeoutError
+    │   ├── ConnectTimeoutError
+    │   ├── FirstEventTimeoutError
+    │   ├── IdleTimeoutError
+    │   └── TotalTimeoutError
+    ├── ServiceError                   the service answered with an error, over HTTP or inside a stream
+    │   ├── AccessDeniedError
+    │   ├── AuthenticationError
+    │   │   └── ExpiredTokenError
+    │   ├── ConflictError
+    │   ├── InternalServerError
+    │   ├── ModelError
+    │   ├── ModelNotReadyError
+    │   ├── ModelStreamError
+    │   ├── ModelTimeoutError
+    │   ├── QuotaExceededError
+    │   ├── ResourceNotFoundError
+    │   ├── ServiceUnavailableError
+    │   ├── ThrottlingError
+    │   └── ValidationError
+    │       ├── InputTooLongError
+    │       ├── ModelIdRejectedError
+    │       └── OnDemandNotSupportedError
+    ├── ResponseDecodeError            a response body that is not what the service documents
+    └── StreamError
+        ├── EventStreamError           broken framing (defined in eventstream)
+        ├── EventDecodeError           a known event whose payload cannot be read
+        └── StreamTruncatedError       the stream ended without messageStop and metadata
+
+Errors of a stream carry what had arrived: ``partial_response`` is the response folded so far.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from ._error import BedrockError, StreamError, with_hint
+from .eventstream import EventStreamError
+from .model_id import InvalidModelIdError
+
+if TYPE_CHECKING:
+    from .types import ConverseResponse
+
+__all__ = [
+    "AccessDeniedError",
+    "AuthenticationError",
+    "BedrockError",
+    "CallTimeoutError",
+    "ClientClosedError",
+    "ConflictError",
+    "ConnectError",
+    "ConnectTimeoutError",
+    "ConnectionLostError",
+    "CredentialsError",
+    "EventDecodeError",
+    "EventStreamError",
+    "ExpiredCredentialsError",
+    "ExpiredTokenError",
+    "FirstEventTimeoutError",
+    "IdleTimeoutError",
+    "InputTooLongError",
+    "InternalServerError",
+    "InvalidModelIdError",
+    "InvalidRequestError",
+    "MissingExtraError",
+    "ModelError",
+    "ModelIdRejectedError",
+    "ModelNotReadyError",
+    "ModelStreamError",
+    "ModelTimeoutError",
+    "NameResolutionError",
+    "NoCredentialsError",
+    "OnDemandNotSupportedError",
+    "PluginError",
+    "ProfileNotFoundError",
+    "ProtocolError",
+    "QuotaExceededError",
+    "RedirectError",
+    "ResourceNotFoundError",
+    "ResponseDecodeError",
+    "ServiceError",
+    "ServiceUnavailableError",
+    "StreamError",
+    "StreamTruncatedError",
+    "TLSError",
+    "ThrottlingError",
+    "TooManyOpenFilesError",
+    "TotalTimeoutError",
+    "TransportError",
+    "UnexpectedContentTypeError",
+    "ValidationError",
+    "WrongEventLoopError",
+    "service_error",
+    "service_error_from_response",
+]
+
+
+class InvalidRequestError(BedrockError, ValueError):
+    """The call was refused before anything was sent; ``path`` names the member, e.g. ``messages[2].role``."""
+
+    def __init__(self, message: str, *, path: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.path = path
+
+
+class ClientClosedError(BedrockError):
+    """The client was used after ``aclose()``."""
+
+
+class WrongEventLoopError(BedrockError):
+    """The client belongs to another event loop than the running one."""
+
+
+class PluginError(BedrockError):
+    """A provider, family or emulator model could not be found or loaded; ``distribution`` names the culprit."""
+
+    def __init__(self, message: str, *, distribution: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.distribution = distribution
+
+
+class MissingExtraError(BedrockError, ImportError):
+    """An optional dependency is needed and not installed; the hint is the command that installs it."""
+
+
+class CredentialsError(BedrockError):
+    """No usable credentials."""
+
+
+class NoCredentialsError(CredentialsError):
+    """No credentials were found anywhere."""
+
+
+class ExpiredCredentialsError(CredentialsError):
+    """The credentials have expired and cannot be refreshed from here."""
+
+
+class ProfileNotFoundError(CredentialsError):
+    """The named profile is in no configuration file."""
+
+
+class TransportError(BedrockError):
+    """The connection failed; whether the service saw the request is in ``sent``."""
+
+    retryable = True
+
+    def __init__(self, message: str, *, hint: str | None = None, sent: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.sent = sent
+        self.partial_response: ConverseResponse | None = None
+
+
+class ConnectError(TransportError):
+    """No connection could be made (refused, unreachable)."""
+
+
+class NameResolutionError(ConnectError):
+    """The host name of the endpoint does not resolve."""
+
+
+class TLSError(ConnectError):
+    """The TLS handshake failed."""
+
+    retryable = False
+
+
+class ConnectionLostError(TransportError):
+    """The connection closed or broke while a request or response was under way."""
+
+
+class TooManyOpenFilesError(TransportError):
+    """The process has no file descriptor left for another connection."""
+
+
+class ProtocolError(TransportError):
+    """The peer answered something that is not the service's protocol."""
+
+    retryable = False
+
+
+class RedirectError(ProtocolError):
+    """The endpoint redirected; redirects are never followed, because requests carry credentials."""
+
+
+class UnexpectedContentTypeError(ProtocolError):
+    """The response has another content type than the operation's."""
+
+
+class CallTimeoutError(BedrockError, TimeoutError):
+    """A limit of `Timeouts` ran out; ``limit_s`` is the limit, in seconds.
+
+    Retryable only while nothing had been sent: a request that timed out later may have been billed.
+    """
+
+    def __init__(self, message: str, *, limit_s: float, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.limit_s = limit_s
+        self.partial_response: ConverseResponse | None = None
+
+
+class ConnectTimeoutError(CallTimeoutError):
+    """No connection was made in time."""
+
+    retryable = True
+
+
+class FirstEventTimeoutError(CallTimeoutError):
+    """No first event (or response head) came in time."""
+
+
+class IdleTimeoutError(CallTimeoutError):
+    """An open stream was silent for too long."""
+
+
+class TotalTimeoutError(CallTimeoutError):
+    """The whole call, all attempts included, took too long."""
+
+
+class ServiceError(BedrockError):
+    """The service answered with an error, as an HTTP response or as an exception frame inside a stream.
+
+    ``code`` is the service's own name (``ThrottlingException``), ``status`` the HTTP status or, for an
+    exception inside a stream, the status that the service model gives the code (``in_stream`` is then True).
+    ``retry_after_s`` is what the service asked for, in seconds. ``original_status_code`` and
+    ``original_message`` are what the model's own server said, where the service passes it on.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        status: int,
+        request_id: str | None = None,
+        retryable: bool = False,
+        retry_after_s: float | None = None,
+        in_stream: bool = False,
+        original_status_code: int | None = None,
+        original_message: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+        self.status = status
+        self.request_id = request_id
+        self.retryable = retryable
+        self.retry_after_s = retry_after_s
+        self.in_stream = in_stream
+        self.original_status_code = original_status_code
+        self.original_message = original_message
+        self.partial_response: ConverseResponse | None = None
+
+    def __str__(self) -> str:
+        """Return code, status, message, request id and the next step."""
+        where = "in the stream" if self.in_stream else f"HTTP {self.status}"
+        request = f" (request id {self.request_id})" if self.request_id else ""
+        return with_hint(f"{self.code}, {where}: {self.message}{request}", self.hint)
+
+
+class AccessDeniedError(ServiceError):
+    """The principal or key may not do this (403)."""
+
+
+class AuthenticationError(ServiceError):
+    """The signature, key id or token was not accepted (403)."""
+
+
+class ExpiredTokenError(AuthenticationError):
+    """The session token has expired (403); credentials are refreshed once before this reaches the caller."""
+
+
+class ConflictError(ServiceError):
+    """The request conflicts with another one under the same idempotency token (400)."""
+
+
+class InternalServerError(ServiceError):
+    """The service failed (500)."""
+
+
+class ModelError(ServiceError):
+    """The model failed while processing the request (424)."""
+
+
+class ModelNotReadyError(ServiceError):
+    """The model is being loaded; try again in some seconds (429)."""
+
+
+class ModelStreamError(ServiceError):
+    """The model failed while it was streaming (424)."""
+
+
+class ModelTimeoutError(ServiceError):
+    """The model took too long (408)."""
+
+
+class QuotaExceededError(ServiceError):
+    """A service quota of the account is used up (400)."""
+
+
+class ResourceNotFoundError(ServiceError):
+    """The model or resource does not exist, or is not available any more (404)."""
+
+
+class ServiceUnavailableError(ServiceError):
+    """The service is not available at the moment (503; also 502 and 504 of a gateway)."""
+
+
+class ThrottlingError(ServiceError):
+    """Too many requests or tokens (429)."""
+
+
+class ValidationError(ServiceError):
+    """The service refused the request as invalid (400)."""
+
+
+class InputTooLongError(ValidationError):
+    """The input exceeds the model's context window."""
+
+
+class ModelIdRejectedError(ValidationError):
+    """The service does not know the model identifier in this region."""
+
+
+class OnDemandNotSupportedError(ValidationError):
+    """The model is only reachable through an inference profile."""
+
+
+class ResponseDecodeError(BedrockError):
+    """The response body is not what the service documents; ``body`` holds its first 2,048 bytes."""
+
+    def __init__(self, message: str, *, body: bytes = b"", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.body = body[:2048]
+
+
+class EventDecodeError(StreamError):
+    """The payload of an event cannot be read; ``event_type`` names it, ``payload`` is what came."""
+
+    def __init__(self, message: str, *, event_type: str, payload: bytes) -> None:
+        super().__init__(message, hint="The frame's checksum was right: report this payload with the model id.")
+        self.event_type = event_type
+        self.payload = payload
+
+
+class StreamTruncatedError(StreamError):
+    """The stream ended before it was complete; ``partial_response`` is what had arrived."""
+
+    retryable = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What a service code means."""
+
+    error: type[ServiceError]
+    status: int
+    retryable: bool = False
+
+
+# Codes and statuses: botocore's bedrock-runtime/2023-09-30 service model; the last group is raised by the
+# front end that every AWS service shares and stands in no service model.  [shared corpus, errors.json]
+_CODES: Final[dict[str, _Row]] = {
+    "AccessDeniedException": _Row(AccessDeniedError, 403),
+    "ConflictException": _Row(ConflictError, 400),
+    "InternalServerException": _Row(InternalServerError, 500, retryable=True),
+    "ModelErrorException": _Row(ModelError, 424, retryable=True),
+    "ModelNotReadyException": _Row(ModelNotReadyError, 429, retryable=True),
+    "ModelStreamErrorException": _Row(ModelStreamError, 424, retryable=True),
+    "ModelTimeoutException": _Row(ModelTimeoutError, 408, retryable=True),
+    "ResourceNotFoundException": _Row(ResourceNotFoundError, 404),
+    "ServiceQuotaExceededException": _Row(QuotaExceededError, 400),
+    "ServiceUnavailableException": _Row(ServiceUnavailableError, 503, retryable=True),
+    "ThrottlingException": _Row(ThrottlingError, 429, retryable=True),
+    "ValidationException": _Row(ValidationError, 400),
+    "ExpiredTokenException": _Row(ExpiredTokenError, 403),
+    "ExpiredToken": _Row(ExpiredTokenError, 403),
+    "IncompleteSignatureException": _Row(AuthenticationError, 403),
+    "InvalidSignatureException": _Row(AuthenticationError, 403),
+    "MissingAuthenticationTokenException": _Row(AuthenticationError, 403),
+    "SignatureDoesNotMatch": _Row(AuthenticationError, 403),
+    "UnrecognizedClientException": _Row(AuthenticationError, 403),
+    "NotAuthorized": _Row(AccessDeniedError, 403),
+    "InternalFailure": _Row(InternalServerError, 500, retryable=True),
+    "RequestTimeout": _Row(ServiceUnavailableError, 408, retryable=True),
+    "RequestTimeoutException": _Row(ServiceUnavailableError, 408, retryable=True),
+    "ServiceUnavailable": _Row(ServiceUnavailableError, 503, retryable=True),
+    "SlowDown": _Row(ThrottlingError, 429, retryable=True),
+    "Throttling": _Row(ThrottlingError, 429, retryable=True),
+    "ThrottledException": _Row(ThrottlingError, 429, retryable=True),
+    "TooManyRequestsException": _Row(ThrottlingError, 429, retryable=True),
+    "UnknownOperationException": _Row(ValidationError, 404),
+}
+
+# For answers that name no code: gateways, proxies, recorders that drop headers.
+_STATUSES: Final[dict[int, _Row]] = {
+    400: _Row(ValidationError, 400),
+    401: _Row(AuthenticationError, 401),
+    403: _Row(AccessDeniedError, 403),
+    404: _Row(ResourceNotFoundError, 404),
+    408: _Row(ModelTimeoutError, 408, retryable=True),
+    409: _Row(ConflictError, 409),
+    424: _Row(ModelError, 424, retryable=True),
+    429: _Row(ThrottlingError, 429, retryable=True),
+    500: _Row(InternalServerError, 500, retryable=True),
+    502: _Row(ServiceUnavailableError, 502, retryable=True),
+    503: _Row(ServiceUnavailableError, 503, retryable=True),
+    504: _Row(ServiceUnavailableError, 504, retryable=True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Advice:
+    """A next step for the errors of one class whose message matches; ``becomes`` narrows the class."""
+
+    error: type[ServiceError]
+    pattern: re.Pattern[str]
+    hint: str
+    becomes: type[ServiceError] | None = None
+
+
+def _advice(error: type[ServiceError], pattern: str, hint: str, becomes: type[ServiceError] | None = None) -> _Advice:
+    return _Advice(error, re.compile(pattern, re.IGNORECASE), hint, becomes)
+
+
+# First match wins. Message texts as recorded or printed in public threads.  [shared corpus, errors.json]
+_ADVICE: Final[tuple[_Advice, ...]] = (
+    _advice(
+        ValidationError,
+        r"on-demand throughput isn.t supported",
+        "Call the model through an inference profile: put the geography of your region before the id "
+        "(us., eu., apac., jp., au. or global.), for example us.anthropic.claude-sonnet-4-20250514-v1:0, "
+        "or pass the profile's ARN.",
+        OnDemandNotSupportedError,
+    ),
+    _advice(
+        ValidationError,
+        r"model identifier is invalid",
+        "Check the id for typing errors and whether this region offers it: an inference profile id such as "
+        "us.anthropic... works only from regions of its geography, a plain id only where the model is offered on demand.",
+        ModelIdRejectedError,
+    ),
+    _advice(
+        ValidationError,
+        r"input is too long|input tokens exceeded|prompt is too long|exceeds? (the )?(maximum )?context|"
+        r"input length and .?max_tokens.? exceed",
+        "Shorten the input (history, documents) or choose a model with a larger context window; "
+        "client.count_tokens() measures a request before it is sent.",
+        InputTooLongError,
+    ),
+    _advice(
+        ValidationError,
+        r"support tool use in streaming mode",
+        "Call this model with streaming=False; the events stay the same.",
+    ),
+    _advice(
+        ValidationError,
+        r"maximum tokens you requested exceeds",
+        "Lower max_tokens to the limit that the message names.",
+    ),
+    _advice(
+        AccessDeniedError,
+        r"not authorized to perform: (?P<action>bedrock:\w+)",
+        "Allow the action {action} on that resource in the principal's IAM policy.",
+    ),
+    _advice(
+        AccessDeniedError,
+        r"access to the model with the specified model id",
+        "Request access to the model in the Bedrock console of this region.",
+    ),
+    _advice(
+        AccessDeniedError,
+        r"aws-marketplace",
+        "Let a principal with aws-marketplace:Subscribe enable the model once, then try again after five minutes.",
+    ),
+    _advice(
+        AccessDeniedError,
+        r"invalid api key format",
+        "Pass a Bedrock API key as it was issued, and allow bedrock:CallWithBearerToken.",
+    ),
+    _advice(
+        AccessDeniedError,
+        r"",
+        "Check that the principal may call bedrock:InvokeModel (bedrock:InvokeModelWithResponseStream for "
+        "streams) on this model in this region.",
+    ),
+    _advice(
+        ExpiredTokenError,
+        r"",
+        "Sign in again or pass fresh temporary credentials; with a profile or a provider callable the client "
+        "refreshes them by itself.",
+    ),
+    _advice(
+        AuthenticationError,
+        r"signature expired|signature not yet current",
+        "The clock of this machine is off by minutes: synchronise it.",
+    ),
+    _advice(
+        AuthenticationError,
+        r"",
+        "Check key id, secret and session token: a temporary key needs its session token. "
+        "`bedrock-async doctor` shows where the credentials came from.",
+    ),
+    _advice(
+        ResourceNotFoundError,
+        r"end of its life|marked by provider as legacy",
+        "Move to an active version of the model; the old one will not come back.",
+    ),
+    _advice(
+        ResourceNotFoundError,
+        r"",
+        "Check the id and whether this region offers the model or resource.",
+    ),
+    _advice(
+        ThrottlingError,
+        r"too many tokens",
+        "The tokens-per-minute quota counts the input plus max_tokens: lower max_tokens, slow down, or spread the "
+        "load over an inference profile.",
+    ),
+    _advice(
+        ThrottlingError,
+        r"",
+        "Slow down, spread the load over a cross-region inference profile, or ask for a higher quota.",
+    ),
+    _advice(ModelNotReadyError, r"", "The model is being loaded: wait 5 to 30 seconds and try again."),
+    _advice(ModelTimeoutError, r"", "Lower max_tokens or the size of the input, or stream the answer."),
+    _advice(ModelStreamError, r"", "Try again; the text so far is in partial_response."),
+    _advice(ModelError, r"", "Try again; when it persists, change the request or the model."),
+    _advice(QuotaExceededError, r"", "Ask for a higher quota; retrying does not help."),
+    _advice(InternalServerError, r"", "Try again after a short wait."),
+    _advice(ServiceUnavailableError, r"", "Try again after a short wait, or use another region or profile."),
+)
+
+
+def service_error(
+    code: str,
+    message: str,
+    *,
+    status: int | None = None,
+    request_id: str | None = None,
+    retry_after_s: float | None = None,
+    in_stream: bool = False,
+    original_status_code: int | None = None,
+    original_message: str | None = None,
+) -> ServiceError:
+    """Return the error of a service code, which may be spelt as HTTP or as exception frames spell it.
+
+    A code that is in no table becomes a `ServiceError` (or the class of its status), with code and message kept.
+    """
+    code = _plain_code(code)
+    row = _CODES.get(code) or _STATUSES.get(status or 0) or _Row(ServiceError, status or 0, (status or 0) >= 500)
+    kind, hint = row.error, None
+    for advice in _ADVICE:
+        if issubclass(kind, advice.error) and (found := advice.pattern.search(message)):
+            kind, hint = advice.becomes or kind, advice.hint
+            for name, value in found.groupdict().items():
+                hint = hint.replace("{" + name + "}", value)
+            break
+    return kind(
+        message,
+        code=code or f"HTTP {status}",
+        status=status if status is not None and not in_stream else row.status,
+        request_id=request_id,
+        retryable=row.retryable,
+        retry_after_s=retry_after_s,
+        in_stream=in_stream,
+        original_status_code=original_status_code,
+        original_message=original_message,
+        hint=hint,
+    )
+
+
+def service_error_from_response(status: int, headers: Mapping[str, str], body: bytes) -> ServiceError:
+    """Return the error of an HTTP response that is not a success; ``headers`` have lower-case names.
+
+    The code comes from ``x-amzn-errortype``, else from the body's ``__type`` or ``code``; the message from
+    ``message`` or ``Message``. A body that is no JSON object (a gateway's HTML page) is described, not quoted.
+    """
+    members = _members(body)
+    code = headers.get("x-amzn-errortype") or _text(members.get("__type")) or _text(members.get("code")) or ""
+    message = _text(members.get("message")) or _text(members.get("Message")) or _text(members.get("errorMessage"))
+    if message is None:
+        kind = headers.get("content-type", "no content type")
+        message = f"the answer of {len(body)} bytes ({kind}) holds no error message"
+    return service_error(
+        code,
+        message,
+        status=status,
+        request_id=headers.get("x-amzn-requestid"),
+        retry_after_s=_retry_after_s(headers),
+        original_status_code=_integer(members.get("originalStatusCode")),
+        original_message=_text(members.get("originalMessage")),
+    )
+
+
+def _plain_code(code: str) -> str:
+    """``com.amazon#throttlingException:http://internal...`` -> ``ThrottlingException``."""
+    code = code.partition(":")[0].rpartition("#")[2].strip()
+    return code[:1].upper() + code[1:]
+
+
+def _members(body: bytes) -> dict[str, object]:
+    try:
+        value: object = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return {str(name): member for name, member in value.items()} if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _integer(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds from ``x-amz-retry-after`` (milliseconds) or ``retry-after`` (seconds); dates are not used by AWS."""
+    for name, scale in (("x-amz-retry-after", 0.001), ("retry-after", 1.0)):
+        value = headers.get(name, "").strip()
+        if value.isascii() and value.isdigit():
+            return int(value) * scale
+    return None
