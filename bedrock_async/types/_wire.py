@@ -1,0 +1,289 @@
+"""The base of all request and response classes: two wire forms, unknown members kept.
+
+``to_wire``/``from_wire`` are the JSON that travels (blobs base64); ``to_dict``/``from_dict`` are boto3's shapes
+(blobs bytes, timestamps aware datetimes). Members that no class here knows survive both, both ways.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeAlias, TypeVar
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetPydanticSchema,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    model_serializer,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+JSONValue: TypeAlias = "None | bool | int | float | str | list[JSONValue] | dict[str, JSONValue]"
+"""Any JSON value, as the standard library's parser returns it."""
+
+if TYPE_CHECKING:
+    JSON: TypeAlias = JSONValue
+    """A member that holds any JSON document: kept as it is, not looked into."""
+else:  # pydantic would build a validator for the recursive type, and walk every document with it
+    JSON = Annotated[object, GetPydanticSchema(lambda _source, _handler: core_schema.any_schema())]
+
+Enum: TypeAlias = GetPydanticSchema(lambda _source, _handler: core_schema.str_schema())
+"""Marks ``Literal[...] | str``: completion for the values known today, no refusal of tomorrow's."""
+
+T = TypeVar("T")
+
+
+def _bytes_from_base64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as exc:
+        raise PydanticCustomError("blob_base64", "a blob is base64 on the wire: {reason}", {"reason": str(exc)}) from exc
+
+
+def _bytes_from_python(value: object) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, bytearray | memoryview):
+        return bytes(value)
+    raise PydanticCustomError(
+        "blob_type",
+        "a blob is bytes here, not {kind}; pass the raw bytes (base64 belongs to from_wire only)",
+        {"kind": type(value).__name__},
+    )
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode("ascii")
+
+
+_BLOB_SCHEMA = core_schema.json_or_python_schema(
+    json_schema=core_schema.no_info_after_validator_function(_bytes_from_base64, core_schema.str_schema()),
+    python_schema=core_schema.no_info_plain_validator_function(_bytes_from_python),
+    serialization=core_schema.plain_serializer_function_ser_schema(_base64, when_used="json"),
+)
+Blob: TypeAlias = Annotated[bytes, GetPydanticSchema(lambda _source, _handler: _BLOB_SCHEMA)]
+"""Bytes for the user, base64 on the wire."""
+
+
+def _iso8601(value: datetime) -> str:
+    text = value.astimezone(UTC).isoformat(timespec="milliseconds" if value.microsecond else "seconds")
+    return text.replace("+00:00", "Z")
+
+
+def _aware(value: datetime) -> datetime:
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+_TIMESTAMP_SCHEMA = core_schema.no_info_after_validator_function(
+    _aware,
+    core_schema.datetime_schema(),
+    serialization=core_schema.plain_serializer_function_ser_schema(_iso8601, when_used="json"),
+)
+Timestamp: TypeAlias = Annotated[datetime, GetPydanticSchema(lambda _source, _handler: _TIMESTAMP_SCHEMA)]
+"""An aware datetime for the user, ISO 8601 in UTC on the wire."""
+
+
+class _ListSchema:
+    """Validates as a list (fast, and boto3's shape) what is typed as a covariant Sequence."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        (item,) = source.__args__
+        return core_schema.list_schema(handler.generate_schema(item))
+
+
+List: TypeAlias = Annotated[Sequence[T], _ListSchema()]
+
+
+class WireModel(BaseModel):
+    """A frozen object with a snake_case field for every member, and the unknown members in ``model_extra``."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        extra="allow",
+        frozen=True,
+        protected_namespaces=(),
+        defer_build=True,
+        ser_json_inf_nan="constants",
+    )
+
+    not_in_body: ClassVar[frozenset[str]] = frozenset()
+    """Fields that travel in the path, the query or headers: part of `to_dict`, not of `to_wire`."""
+
+    if not TYPE_CHECKING:
+
+        def __init__(self, **members: object) -> None:
+            """Set the members that are not None: None means absent here, while from_wire keeps an explicit null."""
+            super().__init__(**{name: value for name, value in members.items() if value is not None})
+
+        # Tells pydantic that nested validation need not come through here (it would drop explicit nulls).
+        __init__.__pydantic_base_init__ = True
+
+    @classmethod
+    def from_wire(cls, wire: bytes | str | Mapping[str, object]) -> Self:
+        """Read the wire's JSON, as bytes, text or parsed. Raises pydantic's ValidationError with the path."""
+        if isinstance(wire, Mapping):
+            wire = json.dumps(wire)
+        return cls.model_validate_json(wire)
+
+    @classmethod
+    def from_dict(cls, members: Mapping[str, object]) -> Self:
+        """Read boto3's shape: camelCase members, blobs as bytes. Raises pydantic's ValidationError with the path."""
+        return cls.model_validate(dict(members))
+
+    def to_wire(self) -> dict[str, JSONValue]:
+        """Return the JSON object that travels: camelCase members, blobs base64, nothing that was not set."""
+        wire: dict[str, JSONValue] = self.__pydantic_serializer__.to_python(
+            self, mode="json", by_alias=True, exclude_unset=True, exclude=self.not_in_body or None
+        )
+        return wire
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return boto3's shape: camelCase members, blobs as bytes, timestamps as aware datetimes."""
+        members: dict[str, Any] = self.__pydantic_serializer__.to_python(self, by_alias=True, exclude_unset=True)
+        return members
+
+    def to_wire_bytes(self) -> bytes:
+        """Return `to_wire` as compact UTF-8 JSON; text with lone surrogates is escaped as ASCII JSON."""
+        try:
+            return self.__pydantic_serializer__.to_json(
+                self, by_alias=True, exclude_unset=True, exclude=self.not_in_body or None
+            )
+        except ValueError:
+            return json.dumps(self.to_wire(), separators=(",", ":")).encode("ascii")
+
+
+class WireUnion(WireModel):
+    """A structure of which exactly one member is set.
+
+    What is built here or read from a dict must set one; what came over the wire is kept as it is.
+    """
+
+    @model_validator(mode="after")
+    def _exactly_one(self, info: ValidationInfo) -> Self:
+        if info.mode != "json" and len(self.model_fields_set) != 1:
+            names = ", ".join(str(field.alias) for field in type(self).model_fields.values())
+            given = ", ".join(sorted(self.model_fields_set)) or "none"
+            raise PydanticCustomError(
+                "union_members", "exactly one of {names} must be set, not: {given}", {"names": names, "given": given}
+            )
+        return self
+
+
+# Members beside the tag of a block. The service sends none today; they survive under this key of model_extra.
+_BESIDE = "$beside"
+
+
+class Block(WireModel):
+    """A member of a tagged union: on the wire one object whose only key, ``tag``, names the kind of block."""
+
+    tag: ClassVar[str]
+    flat: ClassVar[bool] = False
+    """Whether the field named like the tag stands for the whole block (``{"text": "hello"}``)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unwrap(cls, data: object) -> object:
+        if not cls.flat and isinstance(data, Mapping):
+            inner = data.get(cls.tag)
+            if isinstance(inner, Mapping) and cls.tag not in cls.model_fields:
+                if len(data) == 1:
+                    return inner
+                return {**inner, _BESIDE: {name: value for name, value in data.items() if name != cls.tag}}
+        return data
+
+    @model_serializer(mode="wrap")
+    def _wrap(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        members: dict[str, Any] = handler(self)
+        if self.flat:
+            return members
+        beside: dict[str, Any] = members.pop(_BESIDE, {})
+        return {self.tag: members, **beside}
+
+
+class FlatBlock(Block):
+    """A block whose own field is named like its tag."""
+
+    flat: ClassVar[bool] = True
+
+
+class UnknownBlock(WireModel):
+    """A block that this version does not know; ``raw`` is the whole object as it came and as it goes."""
+
+    raw: Mapping[str, Any]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep(cls, data: object) -> object:
+        if isinstance(data, Mapping) and set(data) != {"raw"}:
+            return {"raw": data}
+        return data
+
+    @model_serializer(mode="plain")
+    def _emit(self) -> dict[str, Any]:
+        return dict(self.raw)
+
+
+def _both_schema(tags: Sequence[str], unknown: CoreSchema) -> CoreSchema:
+    """Two members of a union at once: an error in what we send, kept as unknown in what we receive."""
+
+    def refuse(_value: object) -> object:
+        raise PydanticCustomError(
+            "union_members", "more than one of {names} is set; a block has exactly one", {"names": ", ".join(tags)}
+        )
+
+    return core_schema.json_or_python_schema(
+        json_schema=unknown, python_schema=core_schema.no_info_plain_validator_function(refuse)
+    )
+
+
+class Tagged:
+    """Marks a union of `Block` classes: ``Annotated[TextBlock | ImageBlock | UnknownBlock, Tagged()]``."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        blocks: list[type[Block]] = [block for block in source.__args__ if block is not UnknownBlock]
+        by_tag = {block.tag: block for block in blocks}
+        unknown = handler.generate_schema(UnknownBlock)
+        choices: dict[Any, CoreSchema] = {tag: handler.generate_schema(block) for tag, block in by_tag.items()}
+        choices["unknown"] = unknown
+        choices["both"] = _both_schema(list(by_tag), unknown)
+        return core_schema.tagged_union_schema(choices, _discriminator(by_tag))
+
+
+def _discriminator(by_tag: Mapping[str, type[Block]]) -> Callable[[Any], str | None]:
+    def tag_of(value: Any) -> str | None:
+        if isinstance(value, Mapping):
+            tags = [name for name in value if name in by_tag]
+            if len(tags) == 1:
+                return str(tags[0])
+            return "both" if tags else "unknown"
+        if isinstance(value, Block):
+            return value.tag if value.tag in by_tag else None
+        return "unknown" if isinstance(value, UnknownBlock) else None
+
+    return tag_of
+
+
+__all__ = [
+    "JSON",
+    "Blob",
+    "Block",
+    "Enum",
+    "FlatBlock",
+    "JSONValue",
+    "List",
+    "Tagged",
+    "Timestamp",
+    "UnknownBlock",
+    "WireModel",
+    "WireUnion",
+]

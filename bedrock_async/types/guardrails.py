@@ -1,0 +1,306 @@
+"""Guardrails: the configuration of a request, and what a guardrail found (trace and assessments)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from ._wire import Enum, List, WireModel, WireUnion
+
+BlockAction: TypeAlias = Annotated[Literal["BLOCKED", "NONE"] | str, Enum]
+MaskAction: TypeAlias = Annotated[Literal["ANONYMIZED", "BLOCKED", "NONE"] | str, Enum]
+Confidence: TypeAlias = Annotated[Literal["NONE", "LOW", "MEDIUM", "HIGH"] | str, Enum]
+
+
+class GuardrailConfig(WireModel):
+    """The guardrail of a request; ``stream_processing_mode`` counts for streams only."""
+
+    guardrail_identifier: str | None = None
+    guardrail_version: str | None = None
+    trace: Annotated[Literal["enabled", "disabled", "enabled_full"] | str, Enum] | None = None
+    stream_processing_mode: Annotated[Literal["sync", "async"] | str, Enum] | None = None
+
+
+class GuardrailTopic(WireModel):
+    """A denied topic that was found."""
+
+    name: str | None = None
+    type: Annotated[Literal["DENY"] | str, Enum] | None = None
+    action: BlockAction | None = None
+    detected: bool | None = None
+
+
+class GuardrailTopicPolicyAssessment(WireModel):
+    """What the topic policy found."""
+
+    topics: List[GuardrailTopic] | None = None
+
+
+class GuardrailContentFilter(WireModel):
+    """A content filter that was triggered."""
+
+    type: Annotated[
+        Literal["INSULTS", "HATE", "SEXUAL", "VIOLENCE", "MISCONDUCT", "PROMPT_ATTACK"] | str, Enum
+    ] | None = None
+    confidence: Confidence | None = None
+    filter_strength: Confidence | None = None
+    action: BlockAction | None = None
+    detected: bool | None = None
+
+
+class GuardrailContentPolicyAssessment(WireModel):
+    """What the content policy found."""
+
+    filters: List[GuardrailContentFilter] | None = None
+
+
+class GuardrailCustomWord(WireModel):
+    """A word of the guardrail's own list that was found."""
+
+    match: str | None = None
+    action: BlockAction | None = None
+    detected: bool | None = None
+
+
+class GuardrailManagedWord(WireModel):
+    """A word of a managed list that was found."""
+
+    match: str | None = None
+    type: Annotated[Literal["PROFANITY"] | str, Enum] | None = None
+    action: BlockAction | None = None
+    detected: bool | None = None
+
+
+class GuardrailWordPolicyAssessment(WireModel):
+    """What the word policy found."""
+
+    custom_words: List[GuardrailCustomWord] | None = None
+    managed_word_lists: List[GuardrailManagedWord] | None = None
+
+
+class GuardrailPiiEntity(WireModel):
+    """Personal data that was found, blocked or masked."""
+
+    match: str | None = None
+    type: str | None = None
+    action: MaskAction | None = None
+    detected: bool | None = None
+
+
+class GuardrailRegex(WireModel):
+    """A regular expression of the guardrail that matched."""
+
+    name: str | None = None
+    match: str | None = None
+    regex: str | None = None
+    action: MaskAction | None = None
+    detected: bool | None = None
+
+
+class GuardrailSensitiveInformationPolicyAssessment(WireModel):
+    """What the sensitive-information policy found."""
+
+    pii_entities: List[GuardrailPiiEntity] | None = None
+    regexes: List[GuardrailRegex] | None = None
+
+
+class GuardrailContextualGroundingFilter(WireModel):
+    """A grounding or relevance score, 0 to 1, and the threshold it was held against."""
+
+    type: Annotated[Literal["GROUNDING", "RELEVANCE"] | str, Enum] | None = None
+    threshold: float | None = None
+    score: float | None = None
+    action: BlockAction | None = None
+    detected: bool | None = None
+
+
+class GuardrailContextualGroundingPolicyAssessment(WireModel):
+    """What the contextual-grounding policy found."""
+
+    filters: List[GuardrailContextualGroundingFilter] | None = None
+
+
+class AutomatedReasoningStatement(WireModel):
+    """A statement, as logic and in natural language."""
+
+    logic: str | None = None
+    natural_language: str | None = None
+
+
+class AutomatedReasoningInputText(WireModel):
+    """A piece of the input that could not be translated into logic."""
+
+    text: str | None = None
+
+
+class AutomatedReasoningTranslation(WireModel):
+    """The input as logic; ``confidence`` is 0 to 1."""
+
+    premises: List[AutomatedReasoningStatement] | None = None
+    claims: List[AutomatedReasoningStatement] | None = None
+    untranslated_premises: List[AutomatedReasoningInputText] | None = None
+    untranslated_claims: List[AutomatedReasoningInputText] | None = None
+    confidence: float | None = None
+
+
+class AutomatedReasoningScenario(WireModel):
+    """A case in which a claim holds or fails."""
+
+    statements: List[AutomatedReasoningStatement] | None = None
+
+
+class AutomatedReasoningRule(WireModel):
+    """A rule of an automated-reasoning policy."""
+
+    identifier: str | None = None
+    policy_version_arn: str | None = None
+
+
+class AutomatedReasoningLogicWarning(WireModel):
+    """The translation is always true or always false."""
+
+    type: Annotated[Literal["ALWAYS_FALSE", "ALWAYS_TRUE"] | str, Enum] | None = None
+    premises: List[AutomatedReasoningStatement] | None = None
+    claims: List[AutomatedReasoningStatement] | None = None
+
+
+class AutomatedReasoningValid(WireModel):
+    """The claims follow from the rules."""
+
+    translation: AutomatedReasoningTranslation | None = None
+    claims_true_scenario: AutomatedReasoningScenario | None = None
+    supporting_rules: List[AutomatedReasoningRule] | None = None
+    logic_warning: AutomatedReasoningLogicWarning | None = None
+
+
+class AutomatedReasoningInvalid(WireModel):
+    """The claims contradict the rules."""
+
+    translation: AutomatedReasoningTranslation | None = None
+    contradicting_rules: List[AutomatedReasoningRule] | None = None
+    logic_warning: AutomatedReasoningLogicWarning | None = None
+
+
+class AutomatedReasoningSatisfiable(WireModel):
+    """The claims can be true or false, depending on what was not said."""
+
+    translation: AutomatedReasoningTranslation | None = None
+    claims_true_scenario: AutomatedReasoningScenario | None = None
+    claims_false_scenario: AutomatedReasoningScenario | None = None
+    logic_warning: AutomatedReasoningLogicWarning | None = None
+
+
+class AutomatedReasoningImpossible(WireModel):
+    """The premises contradict the rules or one another."""
+
+    translation: AutomatedReasoningTranslation | None = None
+    contradicting_rules: List[AutomatedReasoningRule] | None = None
+    logic_warning: AutomatedReasoningLogicWarning | None = None
+
+
+class AutomatedReasoningTranslationOption(WireModel):
+    """One way to read the input."""
+
+    translations: List[AutomatedReasoningTranslation] | None = None
+
+
+class AutomatedReasoningTranslationAmbiguous(WireModel):
+    """The input can be read in several ways."""
+
+    options: List[AutomatedReasoningTranslationOption] | None = None
+    difference_scenarios: List[AutomatedReasoningScenario] | None = None
+
+
+class AutomatedReasoningTooComplex(WireModel):
+    """The input is too large for the checks."""
+
+
+class AutomatedReasoningNoTranslations(WireModel):
+    """Nothing of the input could be translated into logic."""
+
+
+class AutomatedReasoningFinding(WireUnion):
+    """One result of the automated-reasoning checks."""
+
+    valid: AutomatedReasoningValid | None = None
+    invalid: AutomatedReasoningInvalid | None = None
+    satisfiable: AutomatedReasoningSatisfiable | None = None
+    impossible: AutomatedReasoningImpossible | None = None
+    translation_ambiguous: AutomatedReasoningTranslationAmbiguous | None = None
+    too_complex: AutomatedReasoningTooComplex | None = None
+    no_translations: AutomatedReasoningNoTranslations | None = None
+
+
+class GuardrailAutomatedReasoningPolicyAssessment(WireModel):
+    """What the automated-reasoning policy found."""
+
+    findings: List[AutomatedReasoningFinding] | None = None
+
+
+class GuardrailUsage(WireModel):
+    """Units that the guardrail charges for, by policy."""
+
+    topic_policy_units: int | None = None
+    content_policy_units: int | None = None
+    word_policy_units: int | None = None
+    sensitive_information_policy_units: int | None = None
+    sensitive_information_policy_free_units: int | None = None
+    contextual_grounding_policy_units: int | None = None
+    content_policy_image_units: int | None = None
+    automated_reasoning_policy_units: int | None = None
+    automated_reasoning_policies: int | None = None
+
+
+class GuardrailCovered(WireModel):
+    """How many of ``total`` characters or images were assessed."""
+
+    guarded: int | None = None
+    total: int | None = None
+
+
+class GuardrailCoverage(WireModel):
+    """How much of the content was assessed."""
+
+    text_characters: GuardrailCovered | None = None
+    images: GuardrailCovered | None = None
+
+
+class GuardrailInvocationMetrics(WireModel):
+    """Time (milliseconds), units and coverage of one assessment."""
+
+    guardrail_processing_latency: int | None = None
+    usage: GuardrailUsage | None = None
+    guardrail_coverage: GuardrailCoverage | None = None
+
+
+class AppliedGuardrailDetails(WireModel):
+    """Which guardrail was applied, and who demanded it."""
+
+    guardrail_id: str | None = None
+    guardrail_version: str | None = None
+    guardrail_arn: str | None = None
+    guardrail_origin: List[
+        Annotated[Literal["REQUEST", "ACCOUNT_ENFORCED", "ORGANIZATION_ENFORCED"] | str, Enum]
+    ] | None = None
+    guardrail_ownership: Annotated[Literal["SELF", "CROSS_ACCOUNT"] | str, Enum] | None = None
+
+
+class GuardrailAssessment(WireModel):
+    """Everything that one guardrail found in one text."""
+
+    topic_policy: GuardrailTopicPolicyAssessment | None = None
+    content_policy: GuardrailContentPolicyAssessment | None = None
+    word_policy: GuardrailWordPolicyAssessment | None = None
+    sensitive_information_policy: GuardrailSensitiveInformationPolicyAssessment | None = None
+    contextual_grounding_policy: GuardrailContextualGroundingPolicyAssessment | None = None
+    automated_reasoning_policy: GuardrailAutomatedReasoningPolicyAssessment | None = None
+    invocation_metrics: GuardrailInvocationMetrics | None = None
+    applied_guardrail_details: AppliedGuardrailDetails | None = None
+
+
+class GuardrailTrace(WireModel):
+    """The trace of a guardrail: assessments of the input and of the outputs, by guardrail id."""
+
+    model_output: List[str] | None = None
+    input_assessment: dict[str, GuardrailAssessment] | None = None
+    output_assessments: dict[str, List[GuardrailAssessment]] | None = None
+    action_reason: str | None = None

@@ -1,0 +1,101 @@
+"""The request of Converse and ConverseStream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, Self, TypeAlias
+
+from pydantic import Field
+
+from ._wire import JSON, Enum, List, WireModel, WireUnion
+from .content import Message, SystemBlock
+from .guardrails import GuardrailConfig
+from .tools import ToolConfig
+
+
+class InferenceConfig(WireModel):
+    """The sampling parameters that all models share."""
+
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stop_sequences: List[str] | None = None
+
+
+class PromptVariable(WireUnion):
+    """The value of a variable of a managed prompt."""
+
+    text: str | None = None
+
+
+class PerformanceConfig(WireModel):
+    """``latency`` is ``standard`` or ``optimized``."""
+
+    latency: Annotated[Literal["standard", "optimized"] | str, Enum] | None = None
+
+
+class ServiceTier(WireModel):
+    """How urgently the service treats the request, and at which price."""
+
+    type: Annotated[Literal["priority", "default", "flex", "reserved"] | str, Enum]
+
+
+class JsonSchemaDefinition(WireModel):
+    """A JSON Schema, as text, that the answer must follow."""
+
+    schema_: str = Field(alias="schema")
+    name: str | None = None
+    description: str | None = None
+
+
+class OutputStructure(WireUnion):
+    """How the answer is structured."""
+
+    json_schema: JsonSchemaDefinition | None = None
+
+
+class OutputFormat(WireModel):
+    """The format of the answer; ``type`` is ``json_schema``."""
+
+    type: Annotated[Literal["json_schema"] | str, Enum]
+    structure: OutputStructure
+
+
+class OutputConfig(WireModel):
+    """The format of the answer, and how much effort the model shall make."""
+
+    text_format: OutputFormat | None = None
+    effort: str | None = None
+
+
+PromptVariables: TypeAlias = dict[str, PromptVariable]
+
+
+class ConverseRequest(WireModel):
+    """Everything one Converse or ConverseStream call sends.
+
+    ``model_id`` travels in the path, so `to_wire` leaves it out; `to_dict` is boto3's keyword arguments and has it.
+    A request built by hand, by `from_wire`, `from_dict` or ``client.prepare`` is sent as it is.
+    """
+
+    not_in_body: ClassVar[frozenset[str]] = frozenset({"model_id"})
+
+    model_id: str | None = None
+    messages: List[Message] | None = None
+    system: List[SystemBlock] | None = None
+    inference_config: InferenceConfig | None = None
+    tool_config: ToolConfig | None = None
+    guardrail_config: GuardrailConfig | None = None
+    additional_model_request_fields: JSON | None = None
+    prompt_variables: PromptVariables | None = None
+    additional_model_response_field_paths: List[str] | None = None
+    request_metadata: dict[str, str] | None = None
+    performance_config: PerformanceConfig | None = None
+    service_tier: ServiceTier | None = None
+    output_config: OutputConfig | None = None
+
+    @classmethod
+    def from_wire(cls, wire: bytes | str | Mapping[str, object], *, model_id: str | None = None) -> Self:
+        """Read the JSON body of a request; the model id stands in the path, so it is an argument of its own."""
+        request = super().from_wire(wire)
+        return request if model_id is None else request.model_copy(update={"model_id": model_id})
