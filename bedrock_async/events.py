@@ -1,0 +1,611 @@
+"""The events of a response stream, the decoder that makes them from bytes, and folding them into a response.
+
+An event is decoded straight from its payload into a small struct, keeps that payload, and looks at the rest of it
+only when asked: `StreamEvent.to_wire` has every member that was received, also those no class here knows.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, Final, Literal, Self, TypeAlias, TypeVar
+
+import msgspec
+from msgspec.structs import force_setattr
+
+from .errors import (
+    BedrockError,
+    EventDecodeError,
+    ResponseDecodeError,
+    StreamTruncatedError,
+    UnexpectedContentTypeError,
+    service_error,
+)
+from .eventstream import EventStreamDecoder, HeaderValue, parse_headers
+from .types import (
+    Citation,
+    ConverseMetrics,
+    ConverseResponse,
+    ConverseTrace,
+    JSONValue,
+    MediaError,
+    MediaSource,
+    PerformanceConfig,
+    ServiceTier,
+    TokenUsage,
+    WireModel,
+)
+
+EventType = Literal[
+    "message_start",
+    "content_block_start",
+    "content_block_delta",
+    "content_block_stop",
+    "message_stop",
+    "metadata",
+    "unknown",
+]
+
+M = TypeVar("M", bound=WireModel)
+
+# Real streams pad every event with "p" (2-61 characters); it carries no meaning.  [corpus, 2025-11]
+PADDING: Final = "p"
+
+# msgspec takes no ``Raw | None``: a raw member that is not there is empty.
+_ABSENT: Final = msgspec.Raw(b"")
+
+
+class StreamEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename="camel", omit_defaults=True):
+    """What all events share. Events are immutable; every member is optional, for the service may leave it out."""
+
+    type: ClassVar[EventType] = "unknown"
+    wire_name: ClassVar[str] = ""
+
+    payload: bytes = msgspec.field(default=b"", name="$payload")
+    """The JSON that was received, padding included; empty for an event made by hand."""
+
+    @property
+    def text(self) -> str | None:
+        """The text of a text delta, else None."""
+        return None
+
+    @property
+    def tool_input(self) -> str | None:
+        """The piece of tool-input JSON of a tool-use delta, else None."""
+        return None
+
+    def to_wire(self) -> dict[str, JSONValue]:
+        """Return the one-key object of the wire, ``{"contentBlockDelta": {...}}``, complete but for the padding."""
+        return {self.wire_name: self._members()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return boto3's shape of the event: as `to_wire`, with blobs as bytes."""
+        return {self.wire_name: self._members()}
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, object]) -> Self:
+        """Read the one-key object of the wire. Raises EventDecodeError, also for an event of another class."""
+        event = event_from_wire(wire)
+        if not isinstance(event, cls):
+            raise EventDecodeError(
+                f"expected {cls.__name__}, got {type(event).__name__}.", event_type=event.type, payload=event.payload
+            )
+        return event
+
+    def _members(self) -> dict[str, JSONValue]:
+        members = load_object(self.payload or msgspec.json.encode(self))
+        members.pop(PADDING, None)
+        return members
+
+
+class MessageStartEvent(StreamEvent, frozen=True, gc=False, kw_only=True, rename="camel"):
+    """The first event of a message."""
+
+    type: ClassVar[EventType] = "message_start"
+    wire_name: ClassVar[str] = "messageStart"
+
+    role: str | None = None
+
+
+class ToolUseStart(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename="camel", omit_defaults=True):
+    """A tool use begins; its input follows in deltas."""
+
+    tool_use_id: str | None = None
+    name: str | None = None
+    type: str | None = None
+
+
+class ToolResultStart(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename="camel", omit_defaults=True):
+    """The result of a tool that the service ran itself begins."""
+
+    tool_use_id: str | None = None
+    type: str | None = None
+    status: str | None = None
+
+
+class ImageStart(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename="camel", omit_defaults=True):
+    """An image begins; its bytes follow in deltas."""
+
+    format: str | None = None
+
+
+class ContentStart(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename="camel", omit_defaults=True):
+    """Which kind of block begins: one member is set."""
+
+    tool_use: ToolUseStart | None = None
+    tool_result: ToolResultStart | None = None
+    image: ImageStart | None = None
+
+
+class ContentBlockStartEvent(StreamEvent, frozen=True, gc=False, kw_only=True, rename="camel"):
+    """A tool use, tool result or image begins. Text and reasoning begin with their first delta.  [corpus]"""
+
+    type: ClassVar[EventType] = "content_block_start"
+    wire_name: ClassVar[str] = "contentBlockStart"
+
+    content_block_index: int | None = None
+    start: ContentStart | None = None
+
+
+class ToolUseDelta(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename="camel", omit_defaults=True):
+    """A piece of the JSON text of a tool's input."""
+
+    input: str | None = None
+
+
+class ReasoningDelta(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename="camel", omit_defaults=True):
+    """A piece of reasoning text, its signature, or a piece of redacted content."""
+
+    text: str | None = None
+    signature: str | None = None
+    redacted_base64: str | None = msgspec.field(default=None, name="redactedContent")
+
+    @property
+    def redacted_content(self) -> bytes | None:
+        """The redacted content, which only the service can read."""
+        return None if self.redacted_base64 is None else _debase64(self.redacted_base64)
+
+
+class ImageDelta(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename="camel", omit_defaults=True):
+    """A piece of an image, or why there is none."""
+
+    source_json: msgspec.Raw = msgspec.field(default=_ABSENT, name="source")
+    error_json: msgspec.Raw = msgspec.field(default=_ABSENT, name="error")
+
+    @property
+    def source(self) -> MediaSource | None:
+        """The bytes of the image so far, or where it is."""
+        return _typed(MediaSource, self.source_json)
+
+    @property
+    def error(self) -> MediaError | None:
+        """Why there is no image."""
+        return _typed(MediaError, self.error_json)
+
+
+class ContentDelta(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename="camel", omit_defaults=True):
+    """A piece of a content block: one member is set."""
+
+    text: str | None = None
+    tool_use: ToolUseDelta | None = None
+    reasoning_content: ReasoningDelta | None = None
+    image: ImageDelta | None = None
+    tool_result_json: msgspec.Raw = msgspec.field(default=_ABSENT, name="toolResult")
+    citation_json: msgspec.Raw = msgspec.field(default=_ABSENT, name="citation")
+
+    @property
+    def tool_result(self) -> list[JSONValue] | None:
+        """Pieces of the result of a tool that the service ran: ``{"text": ...}`` or ``{"json": ...}`` each."""
+        if not self.tool_result_json:
+            return None
+        pieces: list[JSONValue] | None = msgspec.json.decode(self.tool_result_json)
+        return pieces
+
+    @property
+    def citation(self) -> Citation | None:
+        """A source that the text of this block rests on."""
+        return _typed(Citation, self.citation_json)
+
+
+class ContentBlockDeltaEvent(StreamEvent, frozen=True, gc=False, kw_only=True, rename="camel"):
+    """A piece of a content block. Pieces of several blocks never interleave."""
+
+    type: ClassVar[EventType] = "content_block_delta"
+    wire_name: ClassVar[str] = "contentBlockDelta"
+
+    content_block_index: int | None = None
+    delta: ContentDelta | None = None
+
+    @property
+    def text(self) -> str | None:
+        """The text of a text delta, else None."""
+        delta = self.delta
+        return None if delta is None else delta.text
+
+    @property
+    def tool_input(self) -> str | None:
+        """The piece of tool-input JSON of a tool-use delta, else None."""
+        delta = self.delta
+        return None if delta is None or delta.tool_use is None else delta.tool_use.input
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return boto3's shape of the event: as `to_wire`, with blobs as bytes."""
+        members: dict[str, Any] = self._members()
+        delta = members.get("delta")
+        if isinstance(delta, dict):
+            _blob(delta.get("reasoningContent"), "redactedContent")
+            image = delta.get("image")
+            _blob(image.get("source") if isinstance(image, dict) else None, "bytes")
+        return {self.wire_name: members}
+
+
+class ContentBlockStopEvent(StreamEvent, frozen=True, gc=False, kw_only=True, rename="camel"):
+    """A content block is complete."""
+
+    type: ClassVar[EventType] = "content_block_stop"
+    wire_name: ClassVar[str] = "contentBlockStop"
+
+    content_block_index: int | None = None
+
+
+class MessageStopEvent(StreamEvent, frozen=True, gc=False, kw_only=True, rename="camel"):
+    """The message is complete; metadata follows."""
+
+    type: ClassVar[EventType] = "message_stop"
+    wire_name: ClassVar[str] = "messageStop"
+
+    stop_reason: str | None = None
+    additional_json: msgspec.Raw = msgspec.field(default=_ABSENT, name="additionalModelResponseFields")
+
+    @property
+    def additional_model_response_fields(self) -> JSONValue:
+        """What ``additional_response_field_paths`` asked for."""
+        if not self.additional_json:
+            return None
+        fields: JSONValue = msgspec.json.decode(self.additional_json)
+        return fields
+
+
+class MetadataEvent(StreamEvent, frozen=True, gc=False, kw_only=True, rename="camel"):
+    """Usage, times and trace of the whole response: the last event."""
+
+    type: ClassVar[EventType] = "metadata"
+    wire_name: ClassVar[str] = "metadata"
+
+    usage_json: msgspec.Raw = msgspec.field(default=_ABSENT, name="usage")
+    metrics_json: msgspec.Raw = msgspec.field(default=_ABSENT, name="metrics")
+    trace_json: msgspec.Raw = msgspec.field(default=_ABSENT, name="trace")
+    performance_json: msgspec.Raw = msgspec.field(default=_ABSENT, name="performanceConfig")
+    tier_json: msgspec.Raw = msgspec.field(default=_ABSENT, name="serviceTier")
+
+    @property
+    def usage(self) -> TokenUsage | None:
+        """Tokens used."""
+        return _typed(TokenUsage, self.usage_json)
+
+    @property
+    def metrics(self) -> ConverseMetrics | None:
+        """The service's own times."""
+        return _typed(ConverseMetrics, self.metrics_json)
+
+    @property
+    def trace(self) -> ConverseTrace | None:
+        """What the guardrail and the prompt router did."""
+        return _typed(ConverseTrace, self.trace_json)
+
+    @property
+    def performance_config(self) -> PerformanceConfig | None:
+        """The latency class that was used."""
+        return _typed(PerformanceConfig, self.performance_json)
+
+    @property
+    def service_tier(self) -> ServiceTier | None:
+        """The service tier that was used."""
+        return _typed(ServiceTier, self.tier_json)
+
+
+class UnknownEvent(StreamEvent, frozen=True, gc=False, kw_only=True, rename="camel"):
+    """An event that this version does not know; ``name`` is its type on the wire."""
+
+    type: ClassVar[EventType] = "unknown"
+
+    name: str = ""
+
+    def to_wire(self) -> dict[str, JSONValue]:
+        """Return ``{name: members}``; a payload that is no JSON object stands there as base64 text."""
+        try:
+            return {self.name: self._members()}
+        except EventDecodeError:
+            return {self.name: base64.b64encode(self.payload).decode("ascii")}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return ``{name: members}``; a payload that is no JSON object stands there as bytes."""
+        try:
+            return {self.name: self._members()}
+        except EventDecodeError:
+            return {self.name: self.payload}
+
+
+Event: TypeAlias = (
+    MessageStartEvent
+    | ContentBlockStartEvent
+    | ContentBlockDeltaEvent
+    | ContentBlockStopEvent
+    | MessageStopEvent
+    | MetadataEvent
+    | UnknownEvent
+)
+"""Any event of a Converse stream."""
+
+_KNOWN: Final[tuple[type[StreamEvent], ...]] = (
+    MessageStartEvent,
+    ContentBlockStartEvent,
+    ContentBlockDeltaEvent,
+    ContentBlockStopEvent,
+    MessageStopEvent,
+    MetadataEvent,
+)
+_BY_NAME: Final[dict[str, type[StreamEvent]]] = {kind.wire_name: kind for kind in _KNOWN}
+_DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
+    name: msgspec.json.Decoder(kind) for name, kind in _BY_NAME.items()
+}
+
+
+def load_object(payload: bytes | str) -> dict[str, JSONValue]:
+    """Parse a JSON object, leniently: lone surrogates and NaN pass. Raises EventDecodeError for anything else."""
+    try:
+        value: object = msgspec.json.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        try:
+            value = json.loads(payload)
+        except (ValueError, RecursionError) as exc:
+            raise _unreadable("", payload, f"no JSON ({exc})") from exc
+    if not isinstance(value, dict):
+        raise _unreadable("", payload, f"JSON, but of type {type(value).__name__}")
+    return value
+
+
+def _unreadable(name: str, payload: bytes | str, what: str) -> EventDecodeError:
+    raw = payload.encode() if isinstance(payload, str) else payload
+    return EventDecodeError(f"the payload of {name or 'an'} event ({len(raw)} bytes) is {what}.", event_type=name, payload=raw)
+
+
+def decode_event(name: str, payload: bytes) -> Event:
+    """Return the event of one frame. Raises EventDecodeError when a known event cannot be read even leniently."""
+    decoder = _DECODERS.get(name)
+    if decoder is None:
+        return UnknownEvent(name=name, payload=payload)
+    try:
+        event: Event = decoder.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        event = _decode_leniently(name, payload)
+    force_setattr(event, "payload", payload)
+    return event
+
+
+def _decode_leniently(name: str, payload: bytes) -> Event:
+    """Read what the strict decoder refuses: ``"0"``, ``0.0`` or null in an integer, lone surrogates, wrong types."""
+    try:
+        members = load_object(payload)
+    except EventDecodeError as exc:
+        raise _unreadable(name, payload, exc.message.partition(" is ")[2].rstrip(".")) from exc
+    kind = _BY_NAME[name]
+    index = members.get("contentBlockIndex")
+    if isinstance(index, float) and index.is_integer():
+        members["contentBlockIndex"] = int(index)
+    try:
+        event: Event = msgspec.convert(_raw_json(members, kind), kind, strict=False)
+    except msgspec.ValidationError as exc:
+        raise _unreadable(name, payload, f"not as the service documents it ({exc})") from exc
+    return event
+
+
+def _raw_json(members: Mapping[str, JSONValue], kind: type[msgspec.Struct]) -> dict[str, object]:
+    """Encode the members again that ``kind`` keeps as raw JSON; `msgspec.convert` wants them as such."""
+    converted: dict[str, object] = dict(members)
+    for field in msgspec.structs.fields(kind):
+        value = members.get(field.encode_name)
+        if value is None:
+            continue
+        if field.type is msgspec.Raw:
+            converted[field.encode_name] = msgspec.Raw(json.dumps(value).encode("ascii"))
+        elif isinstance(value, dict):
+            nested = getattr(field.type, "__args__", (field.type,))[0]
+            if isinstance(nested, type) and issubclass(nested, msgspec.Struct):
+                converted[field.encode_name] = _raw_json(value, nested)
+    return converted
+
+
+def event_from_wire(wire: Mapping[str, object]) -> Event:
+    """Return the event of a one-key object of the wire. Raises EventDecodeError."""
+    if len(wire) != 1:
+        raise _unreadable("", json.dumps(dict(wire), default=repr), f"no object with one key but with {len(wire)}")
+    ((name, members),) = wire.items()
+    return decode_event(name, json.dumps(members, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+
+
+def _typed(kind: type[M], raw: msgspec.Raw) -> M | None:
+    body = bytes(raw)
+    return None if body in {b"", b"null"} else read_model(kind, body)
+
+
+def read_model(kind: type[M], body: bytes) -> M:
+    """Read a response object from JSON; explicit nulls and lone surrogates that the strict reader refuses pass.
+
+    Raises ResponseDecodeError, which says where the JSON is not as the service documents it.
+    """
+    try:
+        return kind.from_wire(body)
+    except ValueError as strict:
+        try:
+            return kind.from_wire(without_nulls(mended(json.loads(body))))
+        except (ValueError, RecursionError, TypeError) as exc:
+            raise ResponseDecodeError(
+                f"the {kind.__name__} of {len(body)} bytes is not as the service documents it: {_first_fault(strict)}.",
+                body=body,
+                hint="Report this answer with the model id; `body` of the error holds its first bytes.",
+            ) from exc
+
+
+def _first_fault(fault: ValueError) -> str:
+    details: list[dict[str, Any]] = getattr(fault, "errors", list)()
+    if not details:
+        return str(fault)
+    return f"{'.'.join(str(step) for step in details[0]['loc'])}: {details[0]['msg']}".lstrip(": ")
+
+
+def without_nulls(value: Any) -> Any:
+    """Return JSON without the members that are null."""
+    if isinstance(value, dict):
+        return {name: without_nulls(member) for name, member in value.items() if member is not None}
+    if isinstance(value, list):
+        return [without_nulls(item) for item in value]
+    return value
+
+
+def mended(value: Any) -> Any:
+    """Return JSON whose surrogate pairs are characters and whose lone surrogates are U+FFFD."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {name: mended(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [mended(item) for item in value]
+    return value
+
+
+def _debase64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as exc:
+        raise EventDecodeError(
+            f"a blob of {len(text)} characters is not base64 ({exc}).", event_type="contentBlockDelta", payload=text.encode()
+        ) from exc
+
+
+def _blob(members: object, name: str) -> None:
+    if isinstance(members, dict) and isinstance(members.get(name), str):
+        members[name] = _debase64(members[name])
+
+
+EVENT_STREAM: Final = "application/vnd.amazon.eventstream"
+
+# Raw header block -> decoder of the event that it announces. Bedrock repeats the same few blocks; the bound only
+# matters against a peer that varies them.
+_ROUTES: Final[dict[bytes, Callable[[bytes], Any]]] = {}
+_MAX_ROUTES: Final = 256
+
+
+def unexpected_content_type(status: int, received: str, expected: str) -> UnexpectedContentTypeError:
+    """Return the error of an answer that is not of the operation's content type."""
+    return UnexpectedContentTypeError(
+        f"the answer (HTTP {status}) has the content type {received or 'none'}, not {expected}.",
+        hint="Check endpoint_url: something that is not the Bedrock Runtime answered.",
+        sent=True,
+    )
+
+
+class ConverseEventDecoder:
+    """Makes the events of a ConverseStream response from its bytes; sans-IO.
+
+    ``receive`` and ``eof`` raise EventStreamError, EventDecodeError, StreamTruncatedError or a ServiceError that
+    came as an exception frame. An error behind events of the same piece is kept in `pending_error` and raised by
+    the next call, so that no event is lost.
+    """
+
+    def __init__(self, *, max_frame_bytes: int | None = None) -> None:
+        self.pending_error: BedrockError | None = None
+        self.complete = False
+        """Whether both messageStop and metadata have arrived."""
+        self._frames = EventStreamDecoder() if max_frame_bytes is None else EventStreamDecoder(max_frame_bytes)
+        self._stopped = False
+        self._metadata = False
+
+    def start(self, status: int, headers: Mapping[str, str]) -> None:
+        """Check the head of the response. Raises UnexpectedContentTypeError."""
+        kind = headers.get("content-type", "")
+        if kind.partition(";")[0].strip().lower() != EVENT_STREAM:
+            raise unexpected_content_type(status, kind, EVENT_STREAM)
+
+    def receive(self, data: bytes) -> list[Event]:
+        """Return all events that are complete with ``data``; ``b""`` only raises what is pending."""
+        self._raise_pending()
+        events: list[Event] = []
+        frames = self._frames
+        try:
+            frames.receive_data(data)
+            # The second look raises the fault that stood behind the last good frame.
+            while batch := frames.next_raw_frames():
+                for block, payload in batch:
+                    decode = _ROUTES.get(block)
+                    if decode is None:
+                        events.append(self._decode(block, payload))
+                        continue
+                    try:
+                        event = decode(payload)
+                    except (msgspec.DecodeError, UnicodeDecodeError):
+                        events.append(self._decode(block, payload))
+                    else:
+                        force_setattr(event, "payload", payload)
+                        events.append(event)
+        except BedrockError as exc:
+            self.pending_error = exc
+            if not events:
+                raise
+        return events
+
+    def eof(self) -> list[Event]:
+        """Tell that the body has ended. Raises StreamTruncatedError where the response is not complete."""
+        self._raise_pending()
+        self._frames.receive_eof()
+        if not self.complete:
+            missing = "metadata" if self._stopped else "messageStop and metadata"
+            raise StreamTruncatedError(
+                f"the stream ended without {missing}.",
+                hint="The answer is not complete: partial_response has what arrived. Call again to get a whole one.",
+            )
+        return []
+
+    def _raise_pending(self) -> None:
+        # Let go of the error: its traceback leads to the stream, which must stay free of cycles to close at once.
+        error, self.pending_error = self.pending_error, None
+        if error is not None:
+            raise error
+
+    def _decode(self, block: bytes, payload: bytes) -> Event:
+        """Decode a frame whose headers are new, or that ends the response, or that is an exception."""
+        headers = parse_headers(block)
+        kind = headers.get(":message-type", "event")
+        if kind != "event":
+            raise _exception(headers, payload)
+        name = str(headers.get(":event-type", ""))
+        event = decode_event(name, payload)
+        if name == "messageStop":
+            self._stopped = True
+        elif name == "metadata":
+            self._metadata = True
+        elif name in _DECODERS and len(_ROUTES) < _MAX_ROUTES:
+            _ROUTES[block] = _DECODERS[name].decode
+        self.complete = self._stopped and self._metadata
+        return event
+
+
+def _exception(headers: Mapping[str, HeaderValue], payload: bytes) -> BedrockError:
+    """Return the error of an exception frame (modelled, JSON payload) or an error frame (code and text in headers)."""
+    try:
+        members = load_object(payload)
+    except EventDecodeError:
+        members = {}
+    code = headers.get(":exception-type") or headers.get(":error-code") or ""
+    message = members.get("message") or members.get("Message") or headers.get(":error-message")
+    status = members.get("originalStatusCode")
+    original = members.get("originalMessage")
+    return service_error(
+        str(code),
+        message if isinstance(message, str) else f"the exception frame of {len(payload)} bytes holds no message",
+        in_stream=True,
+        original_status_code=status if isinstance(status, int) else None,
+        original_message=original if isinstance(original, str) else None,
+    )
