@@ -1,0 +1,41 @@
+"""Providers: ways to reach models, as pure generators of effects. The names here are for authors of plugins."""
+
+from __future__ import annotations
+
+from ._protocol import (
+    INTERFACE_VERSION,
+    CallContext,
+    Effect,
+    EffectResult,
+    EventDecoder,
+    Flow,
+    HttpRequest,
+    HttpResponse,
+    Provider,
+    ReadObject,
+    Send,
+    Sleep,
+    StreamPlan,
+    read_object,
+    send,
+    sleep,
+)
+
+__all__ = [
+    "INTERFACE_VERSION",
+    "CallContext",
+    "Effect",
+    "EffectResult",
+    "EventDecoder",
+    "Flow",
+    "HttpRequest",
+    "HttpResponse",
+    "Provider",
+    "ReadObject",
+    "Send",
+    "Sleep",
+    "StreamPlan",
+    "read_object",
+    "send",
+    "sleep",
+]

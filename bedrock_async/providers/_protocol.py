@@ -1,0 +1,164 @@
+"""The seam between the client and a provider: effects, flows, stream plans.
+
+A provider is pure. A call is a generator of effects that the client performs; it is written with the typed helpers::
+
+    def converse(self, request, ctx):
+        response = yield from send(HttpRequest("POST", f"/model/{ctx.model.quoted}/converse", body=...))
+        return read(response)
+
+A failure of an effect is thrown into the generator at its ``yield``. So a provider holds no socket, clock or secret,
+and a list of canned answers tests it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
+
+from ..errors import BedrockError
+from ..events import Event
+from ..model_id import ModelId
+from ..types import ConverseRequest, ConverseResponse, JSONValue
+
+INTERFACE_VERSION = 1
+"""The version of this protocol; a provider that was written for another one is refused."""
+
+T = TypeVar("T")
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """What a provider wants to be sent: the client adds endpoint, credentials, signature and retries.
+
+    ``path`` is quoted already. ``endpoint`` replaces the client's (scheme and host), ``signing_name`` is the service
+    that the signature is for. ``idempotent`` says that sending twice does no harm, so that the request may be
+    repeated even when it is unknown whether the first one was carried out.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    headers: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    body: bytes = b""
+    endpoint: str | None = None
+    signing_name: str = "bedrock"
+    idempotent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """A successful answer, read whole; ``headers`` have lower-case names."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """The effect of sending a request; its result is an `HttpResponse`."""
+
+    request: HttpRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """The effect of waiting; its result is None."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReadObject:
+    """The effect of reading an object of S3 (``s3://bucket/key``); its result is its bytes."""
+
+    s3_uri: str
+
+
+Effect: TypeAlias = Send | Sleep | ReadObject
+EffectResult: TypeAlias = HttpResponse | bytes | None
+Flow: TypeAlias = Generator[Effect, EffectResult, T]
+"""A call: yields effects, is sent their results, returns a ``T``."""
+
+
+def send(request: HttpRequest) -> Flow[HttpResponse]:
+    """Send ``request``; the answer's status is 2xx. A ServiceError, TransportError or timeout is raised here."""
+    response = yield Send(request)
+    if not isinstance(response, HttpResponse):
+        raise TypeError(f"the driver answered Send with {type(response).__name__}")
+    return response
+
+
+def sleep(seconds: float) -> Flow[None]:
+    """Wait."""
+    yield Sleep(seconds)
+
+
+def read_object(s3_uri: str) -> Flow[bytes]:
+    """Return the bytes of an object of S3."""
+    data = yield ReadObject(s3_uri)
+    if not isinstance(data, bytes):
+        raise TypeError(f"the driver answered ReadObject with {type(data).__name__}")
+    return data
+
+
+class EventDecoder(Protocol):
+    """Makes events from the bytes of a response body; sans-IO.
+
+    All events that are complete come at once. Where a fault stands behind good events of the same piece, these are
+    returned and the fault is kept in ``pending_error``; the next call of ``receive`` or ``eof`` raises it.
+    """
+
+    pending_error: BedrockError | None
+
+    def start(self, status: int, headers: Mapping[str, str]) -> None:
+        """Take the head of a 2xx response. Raises UnexpectedContentTypeError."""
+        ...
+
+    def receive(self, data: bytes) -> Sequence[Event]:
+        """Take a piece of the body, which may be empty."""
+        ...
+
+    def eof(self) -> Sequence[Event]:
+        """Take the end of the body. Raises StreamTruncatedError where the response is not complete."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPlan:
+    """How a stream is read: the request that opens it, and the decoder of its body (fresh for every plan)."""
+
+    request: HttpRequest
+    decoder: EventDecoder
+
+
+@dataclass(frozen=True, slots=True)
+class CallContext:
+    """What a provider may know of the call beside the request."""
+
+    model: ModelId
+    region: str
+    provider_options: Mapping[str, JSONValue] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@runtime_checkable
+class Provider(Protocol):
+    """A way to reach models. Stateless between calls; one object serves all of them."""
+
+    name: str
+    interface_version: int
+
+    def converse(self, request: ConverseRequest, ctx: CallContext) -> Flow[ConverseResponse]:
+        """Return the flow of one call."""
+        ...
+
+    def stream(self, request: ConverseRequest, ctx: CallContext) -> StreamPlan | Flow[ConverseResponse]:
+        """Return how to stream one call; a flow is run and its response replayed as events.
+
+        Called once for every attempt, so that each has a fresh decoder.
+        """
+        ...

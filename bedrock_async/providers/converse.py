@@ -1,0 +1,47 @@
+"""The Converse and ConverseStream operations: one request shape for all models that the service offers them for."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Final
+
+from ..errors import ResponseDecodeError
+from ..events import ConverseEventDecoder, read_model, unexpected_content_type
+from ..types import ConverseRequest, ConverseResponse
+from ._protocol import INTERFACE_VERSION, CallContext, Flow, HttpRequest, HttpResponse, StreamPlan, send
+
+JSON_TYPE: Final = "application/json"
+_HEADERS: Final = MappingProxyType({"content-type": JSON_TYPE})
+
+
+class ConverseProvider:
+    """The default provider."""
+
+    name = "converse"
+    interface_version = INTERFACE_VERSION
+
+    def converse(self, request: ConverseRequest, ctx: CallContext) -> Flow[ConverseResponse]:
+        """One request, one response."""
+        response = yield from send(_request(request, ctx, "converse"))
+        return read_json(ConverseResponse, response)
+
+    def stream(self, request: ConverseRequest, ctx: CallContext) -> StreamPlan:
+        """One request, an event stream."""
+        return StreamPlan(_request(request, ctx, "converse-stream"), ConverseEventDecoder())
+
+
+def _request(request: ConverseRequest, ctx: CallContext, operation: str) -> HttpRequest:
+    return HttpRequest("POST", f"/model/{ctx.model.quoted}/{operation}", headers=_HEADERS, body=request.to_wire_bytes())
+
+
+def read_json(kind: type[ConverseResponse], response: HttpResponse) -> ConverseResponse:
+    """Read a JSON answer. Raises UnexpectedContentTypeError or ResponseDecodeError."""
+    content_type = response.headers.get("content-type", "")
+    if content_type.partition(";")[0].strip().lower() not in {JSON_TYPE, "application/x-amz-json-1.1"}:
+        raise unexpected_content_type(response.status, content_type, JSON_TYPE)
+    if not response.body:
+        raise ResponseDecodeError(
+            f"the answer (HTTP {response.status}) is empty.",
+            hint="Check endpoint_url: the Bedrock Runtime never answers a call with nothing.",
+        )
+    return read_model(kind, response.body)

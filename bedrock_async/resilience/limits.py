@@ -1,0 +1,47 @@
+"""The limits of a client: seconds and bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from ..errors import InvalidRequestError
+
+INFERENCE_TOTAL_S: Final = 3600.0
+"""An answer may take the model an hour; botocore's 60 seconds cut long ones off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long to wait, in seconds; None is without limit.
+
+    ``connect_s`` and ``first_event_s`` count for each attempt, ``idle_s`` between two pieces of an open stream (only
+    while the stream is being read), ``total_s`` over all attempts of a call that is no stream.
+    """
+
+    connect_s: float = 10.0
+    first_event_s: float | None = 300.0
+    idle_s: float | None = 300.0
+    total_s: float | None = INFERENCE_TOTAL_S
+
+    def __post_init__(self) -> None:
+        """Refuse what can never be met."""
+        for name in ("connect_s", "first_event_s", "idle_s", "total_s"):
+            seconds = getattr(self, name)
+            if seconds is not None and not seconds > 0:
+                raise InvalidRequestError(
+                    f"timeouts.{name} is {seconds!r}; more than 0 seconds are allowed.",
+                    path=f"timeouts.{name}",
+                    hint="Use None for no limit.",
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much to take: bytes of one response body that is read whole, and connections at once.
+
+    ``max_connections`` None means min(1000, soft limit of open files - 64).
+    """
+
+    max_response_bytes: int = 64 * 1024 * 1024
+    max_connections: int | None = None

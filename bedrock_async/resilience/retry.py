@@ -1,0 +1,59 @@
+"""Whether and when a failed attempt is repeated: a decision, without clock or randomness of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+from typing import Final, Protocol, runtime_checkable
+
+from ..errors import BedrockError, ModelNotReadyError, ServiceError
+
+MAX_DELAY_S: Final = 20.0
+"""The longest wait between two attempts, as the AWS SDKs' standard mode has it."""
+
+
+@runtime_checkable
+class RetryPolicy(Protocol):
+    """Decides about one failed attempt."""
+
+    def delay_s(self, failure: BedrockError, attempt: int, *, random: Random) -> float | None:
+        """Return the seconds to wait before the next attempt, or None to give up.
+
+        ``attempt`` counts from 1 and is the one that failed. Called only for failures after which nothing has been
+        handed to the caller yet.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StandardRetry:
+    """Full jitter over exponential backoff; retries what `BedrockError.retryable` says may succeed.
+
+    ``max_attempts`` counts the first attempt. A model that is being loaded gets ``model_not_ready_attempts``,
+    5 to 30 seconds apart. A wait that the service asks for is kept up to 20 seconds beyond the policy's own.
+    """
+
+    max_attempts: int = 3
+    base_delay_s: float = 1.0
+    max_delay_s: float = MAX_DELAY_S
+    model_not_ready_attempts: int = 5
+    model_not_ready_delay_s: tuple[float, float] = (5.0, 30.0)
+
+    def delay_s(self, failure: BedrockError, attempt: int, *, random: Random) -> float | None:
+        """Return the seconds to wait before the next attempt, or None to give up."""
+        if not failure.retryable:
+            return None
+        if isinstance(failure, ModelNotReadyError):
+            if attempt >= self.model_not_ready_attempts:
+                return None
+            return random.uniform(*self.model_not_ready_delay_s)
+        if attempt >= self.max_attempts:
+            return None
+        delay_s = random.random() * min(self.base_delay_s * 2.0 ** (attempt - 1), self.max_delay_s)
+        if isinstance(failure, ServiceError) and failure.retry_after_s is not None:
+            return max(delay_s, min(failure.retry_after_s, self.max_delay_s))
+        return delay_s
+
+
+NO_RETRY: Final = StandardRetry(max_attempts=1, model_not_ready_attempts=1)
+"""One attempt, whatever happens."""
