@@ -1,0 +1,260 @@
+"""The way of one call: flow driver around send loop. The one place where effects are performed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from random import Random
+from typing import Final, TypeVar
+from urllib.parse import quote, urlencode
+
+import anyio
+
+from .auth import Authenticator
+from .errors import (
+    BedrockError,
+    CallTimeoutError,
+    ExpiredTokenError,
+    FirstEventTimeoutError,
+    InvalidRequestError,
+    RedirectError,
+    ServiceError,
+    StreamError,
+    TotalTimeoutError,
+    TransportError,
+    service_error_from_response,
+)
+from .events import Event
+from .providers import EventDecoder, Flow, HttpRequest, HttpResponse, ReadObject, Send, Sleep, StreamPlan
+from .resilience import RetryPolicy, Timeouts
+from .transport import Endpoint, Transport, WireRequest, WireResponse
+from .types import Attempt
+
+T = TypeVar("T")
+
+_OK: Final = range(200, 300)
+_REDIRECT: Final = range(300, 400)
+_MAX_ERROR_BYTES: Final = 1024 * 1024  # an error answer is never larger
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What every call of a client shares: where requests go, how they are signed, sent and repeated."""
+
+    transport: Transport
+    authenticator: Authenticator
+    endpoint: Endpoint
+    region: str
+    user_agent: str
+    max_response_bytes: int
+    random: Random = field(default_factory=Random)
+    now: Callable[[], datetime] = _now
+    clock: Callable[[], float] = time.perf_counter
+
+
+@dataclass(slots=True)
+class Call:
+    """One call under way: its limits, and the attempts so far."""
+
+    line: Line
+    timeouts: Timeouts
+    retry: RetryPolicy
+    attempts: list[Attempt] = field(default_factory=list)
+    status: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    refreshed: bool = False
+
+    def succeeded(self, started: float, status: int, headers: Mapping[str, str]) -> None:
+        """Note an attempt that was answered, and the head of the answer."""
+        self.status, self.headers = status, headers
+        self._record(started, status, None, self.request_id)
+
+    def failed(self, started: float, failure: BedrockError) -> None:
+        """Note an attempt that failed."""
+        if isinstance(failure, ServiceError):
+            self._record(started, failure.status, failure.code, failure.request_id)
+        else:
+            self._record(started, None, type(failure).__name__, None)
+
+    @property
+    def request_id(self) -> str | None:
+        """The service's id of the request that was answered last."""
+        return self.headers.get("x-amzn-requestid")
+
+    def _record(self, started: float, status: int | None, code: str | None, request_id: str | None) -> None:
+        self.attempts.append(Attempt(len(self.attempts) + 1, self.line.clock() - started, status, code, request_id))
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStream:
+    """A stream whose first events have arrived. One that replays a whole answer has no more to come."""
+
+    first: Sequence[Event]
+    response: WireResponse | None = None
+    decoder: EventDecoder | None = None
+
+
+async def run(flow: Flow[T], call: Call) -> T:
+    """Drive a flow to its result within ``total_s``. Cancelling closes the connection that is in use."""
+    limit_s = call.timeouts.total_s
+    try:
+        with anyio.fail_after(limit_s):
+            return await _drive(flow, call)
+    except TimeoutError as exc:
+        if isinstance(exc, BedrockError) or limit_s is None:
+            raise
+        timeout = TotalTimeoutError(
+            f"the call took longer than {limit_s:g} s ({len(call.attempts) + 1} attempts).",
+            limit_s=limit_s,
+            hint="Raise timeouts.total_s, or stream the answer.",
+        )
+        timeout.attempts = tuple(call.attempts)
+        raise timeout from exc
+    finally:
+        flow.close()
+
+
+async def _drive(flow: Flow[T], call: Call) -> T:
+    try:
+        effect = next(flow)
+        while True:
+            try:
+                match effect:
+                    case Send(request):
+                        result = await _send(request, call)
+                    case Sleep(seconds):
+                        result = None
+                        await anyio.sleep(seconds)
+                    case ReadObject(s3_uri):
+                        raise InvalidRequestError(f"nothing here reads objects of S3 yet ({s3_uri}).")
+            except BedrockError as exc:
+                effect = flow.throw(exc)
+            else:
+                effect = flow.send(result)
+    except StopIteration as stop:
+        value: T = stop.value
+        return value
+
+
+async def _send(request: HttpRequest, call: Call) -> HttpResponse:
+    """Attempt a request that is no stream, and again while that is worth it."""
+    line = call.line
+    while True:
+        started = line.clock()
+        try:
+            wire_request = await _signed(request, line)
+            response = await line.transport.send(wire_request, connect_timeout_s=call.timeouts.connect_s)
+            try:
+                body = await response.read(line.max_response_bytes)
+            except BaseException:
+                response.abort()
+                raise
+            status, headers = response.status, response.headers
+            if status not in _OK:
+                raise _failed(response, body)
+        except BedrockError as exc:
+            await _wait_or_raise(exc, started, call)
+        else:
+            call.succeeded(started, status, headers)
+            return HttpResponse(status, headers, body)
+
+
+async def open_stream(plan: Callable[[], StreamPlan], call: Call) -> OpenStream:
+    """Attempt to open a stream, and again while that is worth it: until its first events nobody has seen any."""
+    line = call.line
+    while True:
+        started = line.clock()
+        response: WireResponse | None = None
+        limit_s = call.timeouts.first_event_s
+        try:
+            try:
+                async with asyncio.timeout(limit_s):
+                    attempt = plan()
+                    wire_request = await _signed(attempt.request, line)
+                    response = await line.transport.send(wire_request, connect_timeout_s=call.timeouts.connect_s)
+                    if response.status not in _OK:
+                        raise _failed(response, await response.read(_MAX_ERROR_BYTES))
+                    first = await _first_events(response, attempt.decoder)
+            except TimeoutError as exc:
+                if isinstance(exc, BedrockError) or limit_s is None:
+                    raise
+                raise FirstEventTimeoutError(
+                    f"no event arrived within {limit_s:g} s.",
+                    limit_s=limit_s,
+                    hint="Raise timeouts.first_event_s; long prompts and reasoning take time before the first event.",
+                ) from exc
+        except BaseException as exc:
+            if response is not None:
+                response.abort()
+            if not isinstance(exc, BedrockError):
+                raise
+            if response is not None and isinstance(exc, ServiceError) and exc.request_id is None:
+                exc.request_id = response.headers.get("x-amzn-requestid")
+            await _wait_or_raise(exc, started, call)
+        else:
+            call.succeeded(started, response.status, response.headers)
+            return OpenStream(first, response, attempt.decoder)
+
+
+async def _first_events(response: WireResponse, decoder: EventDecoder) -> Sequence[Event]:
+    decoder.start(response.status, response.headers)
+    while True:
+        data = await response.receive()
+        if not data:
+            return decoder.eof()
+        if events := decoder.receive(data):
+            return events
+
+
+async def _signed(request: HttpRequest, line: Line) -> WireRequest:
+    now = line.now()
+    authenticator = line.authenticator
+    if not authenticator.ready(now):
+        await authenticator.prepare(now)
+        now = line.now()
+    base_url = request.endpoint or line.endpoint.base_url
+    url = base_url + request.path
+    if request.query:
+        url += "?" + _query(request.query)
+    headers = {"host": base_url.partition("://")[2].partition("/")[0], "user-agent": line.user_agent, **request.headers}
+    authenticator.authorize(
+        request.method, url, headers, request.body, service=request.signing_name, region=line.region, now=now
+    )
+    return WireRequest(request.method, url, headers, request.body)
+
+
+def _query(query: Mapping[str, str]) -> str:
+    return urlencode(query, quote_via=quote, safe="-._~")
+
+
+def _failed(response: WireResponse, body: bytes) -> BedrockError:
+    """Return the error of an answer that is not a success."""
+    if response.status in _REDIRECT:
+        return RedirectError(
+            f"the endpoint answered HTTP {response.status}, a redirect to another place.",
+            hint="Redirects are not followed, for requests carry credentials. Set endpoint_url to the right endpoint.",
+            sent=True,
+        )
+    return service_error_from_response(response.status, response.headers, body)
+
+
+async def _wait_or_raise(failure: BedrockError, started: float, call: Call) -> None:
+    """Return when the attempt is to be repeated, after the wait that the policy wants; else raise ``failure``."""
+    call.failed(started, failure)
+    if isinstance(failure, ExpiredTokenError) and not call.refreshed and call.line.authenticator.invalidate():
+        call.refreshed = True
+        return
+    delay_s = None
+    if isinstance(failure, ServiceError | TransportError | CallTimeoutError | StreamError):
+        delay_s = call.retry.delay_s(failure, len(call.attempts), random=call.line.random)
+    if delay_s is None:
+        failure.attempts = tuple(call.attempts)
+        raise failure
+    await anyio.sleep(delay_s)

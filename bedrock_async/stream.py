@@ -1,0 +1,275 @@
+"""ResponseStream: the events of one call, in the caller's hands."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Self, TypeAlias
+
+from .calls import OpenStream
+from .errors import BedrockError, CallTimeoutError, IdleTimeoutError, ServiceError, StreamError, TransportError
+from .events import Event
+from .folding import fold
+from .providers import EventDecoder
+from .transport import WireResponse
+from .types import ConverseResponse, ResponseMeta
+
+Opener: TypeAlias = Callable[[], Awaitable[tuple[OpenStream, ResponseMeta]]]
+
+
+class ResponseStream:
+    """An async iterator of events. Nothing is sent before the first ``__anext__`` or ``__aenter__``.
+
+    The connection closes at once on leaving ``async with``, on `aclose`, on cancellation, on an error, and when the
+    last reference dies; a stream that was read to its end gives its connection back. It can be iterated once.
+
+    Errors while iterating are `BedrockError`: ServiceError (also for exceptions inside the stream), TransportError,
+    CallTimeoutError, EventStreamError, EventDecodeError or StreamTruncatedError; ``partial_response`` on them is
+    what had arrived. Cancelling a pending ``__anext__`` closes the stream; it cannot be resumed.
+    """
+
+    def __init__(self, opener: Opener, *, idle_s: float | None) -> None:
+        self._opener: Opener | None = opener
+        self._idle_s = idle_s
+        self._ready: list[Event] = []  # in reverse, so that the next one is popped from the end
+        self._seen: list[Event] = []
+        self._body: WireResponse | None = None
+        self._decoder: EventDecoder | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._watch: asyncio.TimerHandle | None = None
+        self._waiting_since: float | None = None
+        self._idle = False
+        self._meta: ResponseMeta | None = None
+
+    # -- iteration
+
+    def __aiter__(self) -> Self:
+        """Return the stream itself."""
+        return self
+
+    async def __anext__(self) -> Event:
+        """Return the next event; events that have arrived already are returned without waiting."""
+        ready = self._ready
+        if not ready:
+            await self._fill()
+        return ready.pop()
+
+    @property
+    def batches(self) -> BatchStream:
+        """The rest of the events in lists, as they arrive: less work per event for those who forward them."""
+        return BatchStream(self)
+
+    @property
+    def text_stream(self) -> TextStream:
+        """The text deltas of the rest of the stream, as an async iterator of str."""
+        return TextStream(self)
+
+    async def next_batch(self) -> list[Event]:
+        """Return all events that have arrived and were not handed out yet, waiting for one. Raises as iterating."""
+        if not self._ready:
+            await self._fill()
+        batch = self._ready[::-1]
+        self._ready.clear()
+        return batch
+
+    async def get_final_response(self) -> ConverseResponse:
+        """Read the rest of the stream and return everything as one response. Raises as iterating does."""
+        try:
+            while True:
+                await self.next_batch()
+        except StopAsyncIteration:
+            return fold(self._seen).with_meta(self.meta)
+
+    @property
+    def response_so_far(self) -> ConverseResponse:
+        """What has arrived until now, as a response; events that were not yet handed out are part of it."""
+        return fold(self._seen)
+
+    @property
+    def meta(self) -> ResponseMeta:
+        """Request id, status, headers and attempts. Empty before the stream is open."""
+        return self._meta or ResponseMeta()
+
+    # -- life
+
+    async def __aenter__(self) -> Self:
+        """Send the request and return when the first events have arrived."""
+        if self._opener is not None:
+            await self._open(self._opener)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connection at once, unless the stream was read to its end."""
+        self.abort()
+
+    async def aclose(self) -> None:
+        """Close the connection at once, unless the stream was read to its end. Idempotent; nothing in it waits."""
+        self.abort()
+
+    def abort(self) -> None:
+        """Do what `aclose` does, from synchronous code in the loop's thread."""
+        self._opener = None
+        self._ready.clear()
+        self._release(self._body)
+
+    def __del__(self) -> None:
+        """Close the connection when the last reference dies: ``break`` leaves nothing open."""
+        body = self.__dict__.get("_body")
+        if body is None:
+            return
+        loop = self._loop
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is loop:
+            self._release(body)
+        elif loop is not None and not loop.is_closed():
+            # The collector may run in any thread; sockets belong to the loop's.
+            loop.call_soon_threadsafe(body.abort)
+
+    # -- inside
+
+    async def _fill(self) -> None:
+        """Put at least one event into ``_ready``. Raises StopAsyncIteration at the end of the stream."""
+        if self._opener is not None:
+            await self._open(self._opener)
+            if self._ready:
+                return
+        body, decoder = self._body, self._decoder
+        if body is None or decoder is None:
+            raise StopAsyncIteration
+        if self._waiting_since is not None:
+            raise StreamError(
+                "another task is already waiting for the next event of this stream.",
+                hint="Let one task iterate and hand the events on.",
+            )
+        try:
+            while True:
+                if decoder.pending_error is not None:
+                    decoder.receive(b"")
+                data = await self._receive(body)
+                events = decoder.receive(data) if data else decoder.eof()
+                if events:
+                    self._seen += events
+                    self._ready += reversed(events)
+                    if not data:
+                        self._release(None)
+                    return
+                if not data:
+                    self._release(None)
+                    raise StopAsyncIteration
+        except StopAsyncIteration:
+            raise
+        except BaseException as exc:
+            self._release(body)
+            if self._idle and isinstance(exc, TransportError):
+                raise self._explained(self._idle_timeout()) from exc
+            if isinstance(exc, BedrockError):
+                self._explained(exc)
+            raise
+
+    async def _open(self, opener: Opener) -> None:
+        self._opener = None
+        loop = asyncio.get_running_loop()
+        stream, self._meta = await opener()
+        self._loop = loop
+        self._body, self._decoder = stream.response, stream.decoder
+        self._seen += stream.first
+        self._ready += reversed(stream.first)
+        if self._body is not None and self._idle_s is not None:
+            self._watch = loop.call_later(self._idle_s, _watch_idle, weakref.ref(self))
+
+    async def _receive(self, body: WireResponse) -> bytes:
+        loop = self._loop
+        assert loop is not None
+        self._waiting_since = loop.time()
+        try:
+            return await body.receive()
+        finally:
+            self._waiting_since = None
+
+    def _release(self, body: WireResponse | None) -> None:
+        """Let go of the connection, closing it when ``body`` is given. Synchronous, idempotent."""
+        self._body = self._decoder = None
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.cancel()
+        if body is not None:
+            body.abort()
+
+    def _idle_timeout(self) -> IdleTimeoutError:
+        idle_s = self._idle_s or 0.0
+        return IdleTimeoutError(
+            f"no event arrived for {idle_s:g} s.", limit_s=idle_s, hint="Raise timeouts.idle_s, or try again."
+        )
+
+    def _explained(self, error: BedrockError) -> BedrockError:
+        """Put on an error what the stream knows: attempts, request id, and the response so far."""
+        error.attempts = self.meta.attempts
+        if isinstance(error, ServiceError) and error.request_id is None:
+            error.request_id = self.meta.request_id
+        if isinstance(error, ServiceError | StreamError | TransportError | CallTimeoutError):
+            try:
+                error.partial_response = fold(self._seen)
+            except BedrockError:
+                error.partial_response = None
+        return error
+
+    def _check_idle(self) -> None:
+        """Runs once per idle limit: abort a stream whose reader has waited too long, else look again later."""
+        loop, idle_s, body = self._loop, self._idle_s, self._body
+        if loop is None or idle_s is None or body is None:
+            return
+        waiting_since = self._waiting_since
+        left_s = idle_s if waiting_since is None else waiting_since + idle_s - loop.time()
+        if left_s > 0:
+            self._watch = loop.call_later(left_s, _watch_idle, weakref.ref(self))
+        else:
+            self._idle = True
+            body.abort()
+
+
+def _watch_idle(reference: weakref.ref[ResponseStream]) -> None:
+    # Weak, for a timer must not keep a stream alive that nobody reads.
+    stream = reference()
+    if stream is not None:
+        stream._check_idle()  # noqa: SLF001
+
+
+class BatchStream:
+    """The events of a stream in lists; holds the stream, so that it lives as long as it is read."""
+
+    def __init__(self, stream: ResponseStream) -> None:
+        self._stream = stream
+
+    def __aiter__(self) -> Self:
+        """Return the iterator itself."""
+        return self
+
+    async def __anext__(self) -> list[Event]:
+        """Return all events that have arrived, at least one. Raises as the stream does."""
+        return await self._stream.next_batch()
+
+
+class TextStream:
+    """The text deltas of a stream; holds the stream, so that it lives as long as its text is read."""
+
+    def __init__(self, stream: ResponseStream) -> None:
+        self._stream = stream
+
+    def __aiter__(self) -> Self:
+        """Return the iterator itself."""
+        return self
+
+    async def __anext__(self) -> str:
+        """Return the next piece of text; other events are passed over. Raises as the stream does."""
+        stream = self._stream
+        while True:
+            event = await stream.__anext__()
+            if event.text is not None:
+                return event.text

@@ -1,0 +1,99 @@
+"""A transport without a network: canned answers in, requests out. For tests of code that uses a client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+from ..errors import BedrockError, ConnectionLostError, ProtocolError
+from ..events import EVENT_STREAM
+from ..transport import WireRequest, WireResponse
+from ..types import JSONValue
+from .frames import stream_bytes
+
+Piece: TypeAlias = "bytes | BedrockError | asyncio.Event"
+"""Bytes of a body, an error in its place, or an event to wait for before going on."""
+
+
+class CannedResponse:
+    """An answer; ``pieces`` are given out one by one. ``aborted`` tells whether it was closed before its end."""
+
+    def __init__(
+        self, pieces: Iterable[Piece] = (), *, status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> None:
+        self.status = status
+        self.headers = {"content-type": "application/json", "x-amzn-requestid": "canned", **(headers or {})}
+        self.aborted = False
+        self.finished = False
+        self._pieces = list(pieces)
+        self._closed = asyncio.Event()
+
+    @classmethod
+    def stream(cls, events: Iterable[Mapping[str, JSONValue]], **options: Mapping[str, str]) -> CannedResponse:
+        """Return a ConverseStream answer of these events, in one piece."""
+        return cls([stream_bytes(events)], headers={"content-type": EVENT_STREAM, **options.get("headers", {})})
+
+    async def receive(self) -> bytes:
+        """Return the next piece, ``b""`` at the end. Raises what stands in its place."""
+        while self._pieces:
+            if self.aborted:
+                raise ConnectionLostError("the response was aborted.", sent=True)
+            piece = self._pieces.pop(0)
+            if isinstance(piece, bytes):
+                return piece
+            if isinstance(piece, BedrockError):
+                raise piece
+            await self._wait(piece)
+        self.finished = True
+        return b""
+
+    async def read(self, max_bytes: int) -> bytes:
+        """Return the whole body. Raises ProtocolError beyond ``max_bytes``."""
+        body = b""
+        while piece := await self.receive():
+            body += piece
+            if len(body) > max_bytes:
+                raise ProtocolError(f"the body has more than {max_bytes} bytes.", sent=True)
+        return body
+
+    def abort(self) -> None:
+        """Close the answer, and wake up who waits for a piece of it."""
+        if not self.finished:
+            self.aborted = True
+            self._closed.set()
+
+    async def _wait(self, event: asyncio.Event) -> None:
+        waits = [asyncio.ensure_future(wait.wait()) for wait in (event, self._closed)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if self.aborted:
+            raise ConnectionLostError("the response was aborted.", sent=True)
+
+
+class CannedTransport:
+    """A `Transport` that gives out answers in turn, the last one again and again, and keeps what was sent."""
+
+    name = "canned"
+
+    def __init__(self, answers: Sequence[CannedResponse | BedrockError | asyncio.Event]) -> None:
+        self.requests: list[WireRequest] = []
+        self.closed = False
+        self._answers = list(answers)
+
+    async def send(self, request: WireRequest, *, connect_timeout_s: float) -> WireResponse:
+        """Return the next answer, after waiting for the events in front of it. Raises one that is an error."""
+        self.requests.append(request)
+        while isinstance(self._answers[0], asyncio.Event):
+            await self._answers.pop(0).wait()
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, BedrockError):
+            raise answer
+        return answer
+
+    async def aclose(self) -> None:
+        """Note that the transport was closed."""
+        self.closed = True

@@ -1,0 +1,404 @@
+"""The send loop: retries, deadlines, credentials, and what is recorded of the attempts. No socket, no sleeping."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+import pytest
+
+from bedrock_async import (
+    NO_RETRY,
+    AccessDeniedError,
+    BedrockClient,
+    BedrockError,
+    ClientClosedError,
+    ConnectionLostError,
+    Credentials,
+    ExpiredTokenError,
+    FirstEventTimeoutError,
+    InvalidRequestError,
+    ModelNotReadyError,
+    RedirectError,
+    ResponseDecodeError,
+    ServiceUnavailableError,
+    StandardRetry,
+    StreamTruncatedError,
+    ThrottlingError,
+    Timeouts,
+    TotalTimeoutError,
+    UnexpectedContentTypeError,
+    WrongEventLoopError,
+)
+from bedrock_async.testing.canned import CannedResponse, CannedTransport
+from bedrock_async.testing.frames import exception_frame, stream_bytes
+
+MODEL = "us.anthropic.claude-sonnet-4-20250514-v1:0"
+AT_ONCE = StandardRetry(base_delay_s=0.0, model_not_ready_delay_s=(0.0, 0.0))
+REPLY = json.dumps(
+    {
+        "output": {"message": {"role": "assistant", "content": [{"text": "Hello."}]}},
+        "stopReason": "end_turn",
+        "usage": {"inputTokens": 1, "outputTokens": 2, "totalTokens": 3},
+        "metrics": {"latencyMs": 4},
+    }
+).encode()
+EVENTS = [
+    {"messageStart": {"role": "assistant"}},
+    {"contentBlockDelta": {"contentBlockIndex": 0, "delta": {"text": "Hello."}}},
+    {"contentBlockStop": {"contentBlockIndex": 0}},
+    {"messageStop": {"stopReason": "end_turn"}},
+    {"metadata": {"usage": {"inputTokens": 1, "outputTokens": 2, "totalTokens": 3}, "metrics": {"latencyMs": 4}}},
+]
+STREAM_TYPE = {"content-type": "application/vnd.amazon.eventstream"}
+
+
+def client_of(
+    answers: Sequence[CannedResponse | BedrockError | asyncio.Event], **options: object
+) -> tuple[BedrockClient, CannedTransport]:
+    """Return a client whose transport gives these answers."""
+    transport = CannedTransport(answers)
+    settings: dict[str, object] = {"credentials": Credentials("AKIDEXAMPLE", "secret"), "retry": AT_ONCE, **options}
+    return BedrockClient(region="us-east-1", transport=transport, **settings), transport  # type: ignore[arg-type]
+
+
+def refused(status: int, code: str, message: str = "No.", **headers: str) -> CannedResponse:
+    """Return an error answer as the service words it."""
+    kind = f"{code}:http://internal.amazon.com/coral/com.amazon.bedrock/"
+    body = json.dumps({"message": message}).encode()
+    return CannedResponse([body], status=status, headers={"x-amzn-errortype": kind, **headers})
+
+
+THROTTLED = (429, "ThrottlingException")
+
+
+async def test_converse_reads_the_answer_and_its_head() -> None:
+    """A reply has text, usage, and in meta everything that is not in the body."""
+    client, transport = client_of([CannedResponse([REPLY[:10], REPLY[10:]])])
+    reply = await client.converse(MODEL, "Hi.", max_tokens=10)
+    assert (reply.text, reply.stop_reason, reply.usage.total_tokens) == ("Hello.", "end_turn", 3)
+    assert (reply.meta.request_id, reply.meta.status, reply.meta.model) == ("canned", 200, MODEL)
+    assert (reply.meta.region, reply.meta.provider, len(reply.meta.attempts)) == ("us-east-1", "converse", 1)
+    (request,) = transport.requests
+    assert request.url == (
+        "https://bedrock-runtime.us-east-1.amazonaws.com/model/us.anthropic.claude-sonnet-4-20250514-v1%3A0/converse"
+    )
+    assert json.loads(request.body) == {
+        "messages": [{"role": "user", "content": [{"text": "Hi."}]}],
+        "inferenceConfig": {"maxTokens": 10},
+    }
+    assert request.headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
+
+
+async def test_a_retryable_failure_is_repeated_and_every_attempt_recorded() -> None:
+    """Two throttled attempts, then success: three attempts on the reply, with status and code."""
+    client, transport = client_of([refused(*THROTTLED), ConnectionLostError("Gone.", sent=True), CannedResponse([REPLY])])
+    reply = await client.converse(MODEL, "Hi.")
+    assert [(attempt.number, attempt.status, attempt.code) for attempt in reply.meta.attempts] == [
+        (1, 429, "ThrottlingException"),
+        (2, None, "ConnectionLostError"),
+        (3, 200, None),
+    ]
+    assert len(transport.requests) == 3
+
+
+async def test_the_last_failure_reaches_the_caller_with_all_attempts() -> None:
+    """After three attempts the error is raised, and says what each attempt met."""
+    client, transport = client_of([refused(*THROTTLED)])
+    with pytest.raises(ThrottlingError) as caught:
+        await client.converse(MODEL, "Hi.")
+    assert [attempt.code for attempt in caught.value.attempts] == ["ThrottlingException"] * 3
+    assert len(transport.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (refused(403, "AccessDeniedException"), AccessDeniedError),
+        (CannedResponse([b"<html>Moved</html>"], status=302, headers={"location": "https://example.com/"}), RedirectError),
+        (CannedResponse([b"<html>Hello</html>"], headers={"content-type": "text/html"}), UnexpectedContentTypeError),
+        (CannedResponse([]), ResponseDecodeError),
+        (CannedResponse([b'{"output": ']), ResponseDecodeError),
+        (CannedResponse([b"[]"]), ResponseDecodeError),
+    ],
+)
+async def test_what_a_repetition_cannot_mend_is_not_repeated(answer: CannedResponse, error: type[BedrockError]) -> None:
+    """Refusals and answers that are not the service's reach the caller at the first attempt, with a next step."""
+    client, transport = client_of([answer])
+    with pytest.raises(error) as caught:
+        await client.converse(MODEL, "Hi.")
+    assert caught.value.hint
+    assert len(transport.requests) == 1
+
+
+async def test_a_gateway_page_is_an_unavailable_service() -> None:
+    """An HTML page with status 502 is retried, and described, not quoted, in the error."""
+    page = CannedResponse([b"<html>Bad gateway</html>"], status=502, headers={"content-type": "text/html"})
+    client, transport = client_of([page, page, page])
+    with pytest.raises(ServiceUnavailableError, match=r"502.*text/html") as caught:
+        await client.converse(MODEL, "Hi.")
+    assert "Bad gateway" not in str(caught.value)
+    assert caught.value.status == 502
+
+
+async def test_no_retry_makes_one_attempt() -> None:
+    """retry=NO_RETRY, on the call, overrides the client's policy."""
+    client, transport = client_of([refused(*THROTTLED)])
+    with pytest.raises(ThrottlingError):
+        await client.converse(MODEL, "Hi.", retry=NO_RETRY)
+    assert len(transport.requests) == 1
+
+
+async def test_a_model_that_is_being_loaded_gets_five_attempts() -> None:
+    """ModelNotReadyException is repeated four times."""
+    client, transport = client_of([refused(429, "ModelNotReadyException")])
+    with pytest.raises(ModelNotReadyError):
+        await client.converse(MODEL, "Hi.")
+    assert len(transport.requests) == 5
+
+
+async def test_the_policy_is_told_the_failure_and_the_attempt() -> None:
+    """Any object with delay_s decides; it is asked after each failed attempt."""
+    asked: list[tuple[str, int]] = []
+
+    class Twice:
+        def delay_s(self, failure: BedrockError, attempt: int, *, random: Random) -> float | None:
+            asked.append((type(failure).__name__, attempt))
+            return 0.0 if attempt < 2 else None
+
+    client, _ = client_of([refused(403, "AccessDeniedException")], retry=Twice())
+    with pytest.raises(AccessDeniedError):
+        await client.converse(MODEL, "Hi.")
+    assert asked == [("AccessDeniedError", 1), ("AccessDeniedError", 2)]
+
+
+async def test_an_expired_token_is_refreshed_once() -> None:
+    """Credentials from a callable are fetched anew after ExpiredTokenException, once; the second one is raised."""
+    fetched: list[int] = []
+
+    async def provider() -> Credentials:
+        fetched.append(1)
+        return Credentials(f"AKID{len(fetched)}", "secret", "token")
+
+    expired = refused(403, "ExpiredTokenException")
+    client, transport = client_of([expired, CannedResponse([REPLY]), expired], credentials=provider)
+    assert (await client.converse(MODEL, "Hi.")).text == "Hello."
+    assert "AKID1" in transport.requests[0].headers["authorization"]
+    assert "AKID2" in transport.requests[1].headers["authorization"]
+    with pytest.raises(ExpiredTokenError):
+        await client.converse(MODEL, "Hi.")
+    assert len(fetched) == 3
+
+
+async def test_expired_static_credentials_end_before_anything_is_sent() -> None:
+    """Static credentials past their expiry are refused here, with the next step."""
+    past = datetime.now(UTC) - timedelta(minutes=1)
+    client, transport = client_of([CannedResponse([REPLY])], credentials=Credentials("AKID", "secret", "token", past))
+    with pytest.raises(BedrockError, match="expired") as caught:
+        await client.converse(MODEL, "Hi.")
+    assert caught.value.hint
+    assert not transport.requests
+
+
+async def test_total_s_bounds_all_attempts() -> None:
+    """A server that never answers ends in TotalTimeoutError, which is a builtin TimeoutError too."""
+    client, _ = client_of([asyncio.Event(), CannedResponse([REPLY])])
+    with pytest.raises(TotalTimeoutError) as caught:
+        await client.converse(MODEL, "Hi.", timeouts=Timeouts(total_s=0.01))
+    assert isinstance(caught.value, TimeoutError)
+    assert caught.value.limit_s == 0.01
+
+
+async def test_cancelling_is_not_turned_into_an_error_of_ours() -> None:
+    """A cancelled call raises CancelledError, and aborts the response that it was reading."""
+    gate = asyncio.Event()
+    response = CannedResponse([REPLY[:5], gate, REPLY[5:]])
+    client, transport = client_of([response])
+    task = asyncio.ensure_future(client.converse(MODEL, "Hi."))
+    while not transport.requests:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert response.aborted
+
+
+# -- streams
+
+
+async def test_a_stream_sends_nothing_before_iteration() -> None:
+    """client.stream() is a plain call; the request goes out with the first event asked for."""
+    client, transport = client_of([CannedResponse.stream(EVENTS)])
+    stream = client.stream(MODEL, "Hi.")
+    assert not transport.requests
+    assert [event.type async for event in stream] == [
+        "message_start",
+        "content_block_delta",
+        "content_block_stop",
+        "message_stop",
+        "metadata",
+    ]
+    assert len(transport.requests) == 1
+
+
+async def test_a_stream_is_repeated_only_before_its_first_event() -> None:
+    """Throttled over HTTP, throttled in the first frame, then fine: one stream for the caller."""
+    first_frame = CannedResponse([exception_frame("throttlingException", "Too many tokens.")], headers=STREAM_TYPE)
+    client, transport = client_of([refused(*THROTTLED), first_frame, CannedResponse.stream(EVENTS)])
+    async with client.stream(MODEL, "Hi.") as stream:
+        assert (await stream.get_final_response()).text == "Hello."
+    assert [attempt.code for attempt in stream.meta.attempts] == ["ThrottlingException", "ThrottlingException", None]
+    assert first_frame.aborted
+
+
+async def test_after_the_first_event_an_error_is_raised_with_what_had_arrived() -> None:
+    """An exception frame behind events: the events come first, then the error, with the partial response."""
+    body = stream_bytes(EVENTS[:2]) + exception_frame("modelStreamErrorException", "Broken.", originalStatusCode=400)
+    response = CannedResponse([body], headers=STREAM_TYPE)
+    client, transport = client_of([response])
+    seen: list[str] = []
+    with pytest.raises(BedrockError) as caught:
+        async for event in client.stream(MODEL, "Hi."):
+            seen.append(event.type)
+    assert seen == ["message_start", "content_block_delta"]
+    error = caught.value
+    assert type(error).__name__ == "ModelStreamError"
+    assert error.retryable
+    assert getattr(error, "status") == 424  # noqa: B009
+    assert getattr(error, "original_status_code") == 400  # noqa: B009
+    assert getattr(error, "request_id") == "canned"  # noqa: B009
+    assert getattr(error, "partial_response").text == "Hello."  # noqa: B009
+    assert len(transport.requests) == 1
+    assert response.aborted
+
+
+async def test_a_stream_without_its_end_is_truncated() -> None:
+    """EOF without messageStop and metadata raises StreamTruncatedError with the partial response."""
+    client, _ = client_of([CannedResponse([stream_bytes(EVENTS[:3])], headers=STREAM_TYPE)])
+    with pytest.raises(StreamTruncatedError, match="messageStop and metadata") as caught:
+        async for _ in client.stream(MODEL, "Hi."):
+            pass
+    assert caught.value.partial_response is not None
+    assert caught.value.partial_response.text == "Hello."
+
+
+async def test_first_event_s_bounds_the_wait_for_the_first_event() -> None:
+    """A stream that opens and says nothing ends in FirstEventTimeoutError, and its connection is closed."""
+    silent = CannedResponse([asyncio.Event()], headers=STREAM_TYPE)
+    client, _ = client_of([silent])
+    with pytest.raises(FirstEventTimeoutError):
+        await anext(client.stream(MODEL, "Hi.", timeouts=Timeouts(first_event_s=0.01)))
+    assert silent.aborted
+
+
+async def test_idle_s_bounds_the_silence_between_events() -> None:
+    """A stream that falls silent ends in IdleTimeoutError with what had arrived; the connection is closed."""
+    response = CannedResponse([stream_bytes(EVENTS[:2]), asyncio.Event()], headers=STREAM_TYPE)
+    client, _ = client_of([response])
+    with pytest.raises(BedrockError) as caught:
+        async for _ in client.stream(MODEL, "Hi.", timeouts=Timeouts(idle_s=0.01)):
+            pass
+    assert type(caught.value).__name__ == "IdleTimeoutError"
+    assert getattr(caught.value, "partial_response").text == "Hello."  # noqa: B009
+    assert response.aborted
+
+
+async def test_a_slow_reader_is_no_idle_stream() -> None:
+    """The idle limit counts while an event is waited for, not while the caller works on one."""
+    response = CannedResponse([stream_bytes(EVENTS[:2]), stream_bytes(EVENTS[2:])], headers=STREAM_TYPE)
+    client, _ = client_of([response])
+    stream = client.stream(MODEL, "Hi.", timeouts=Timeouts(idle_s=0.005))
+    await anext(stream)
+    loop = asyncio.get_running_loop()
+    overslept = loop.time() + 0.02
+    while loop.time() < overslept:
+        await asyncio.sleep(0)
+    assert (await stream.get_final_response()).stop_reason == "end_turn"
+
+
+async def test_streaming_false_replays_a_whole_answer() -> None:
+    """With streaming=False the Converse operation answers, through the same events."""
+    client, transport = client_of([CannedResponse([REPLY])])
+    async with client.stream(MODEL, "Hi.", streaming=False) as stream:
+        assert [text async for text in stream.text_stream] == ["Hello."]
+        reply = await stream.get_final_response()
+    assert reply.to_wire() == json.loads(REPLY)
+    assert transport.requests[0].url.endswith("/converse")
+    assert reply.meta.request_id == "canned"
+
+
+async def test_batches_hold_all_events_that_have_arrived() -> None:
+    """stream.batches gives lists: one for each piece of the body here."""
+    pieces = [stream_bytes(EVENTS[:2]), stream_bytes(EVENTS[2:])]
+    client, _ = client_of([CannedResponse(pieces, headers=STREAM_TYPE)])
+    assert [len(batch) async for batch in client.stream(MODEL, "Hi.").batches] == [2, 3]
+
+
+async def test_two_tasks_cannot_wait_for_one_stream() -> None:
+    """A second reader is told so; the first one is not disturbed."""
+    gate = asyncio.Event()
+    pieces = [stream_bytes(EVENTS[:1]), gate, stream_bytes(EVENTS[1:])]
+    client, _ = client_of([CannedResponse(pieces, headers=STREAM_TYPE)])
+    stream = client.stream(MODEL, "Hi.")
+    await anext(stream)
+    first = asyncio.ensure_future(stream.get_final_response())
+    await asyncio.sleep(0)
+    with pytest.raises(BedrockError, match="another task"):
+        await anext(stream)
+    gate.set()
+    assert (await first).text == "Hello."
+
+
+# -- use
+
+
+async def test_a_closed_client_says_so() -> None:
+    """Every verb of a closed client raises ClientClosedError; a stream made before it does so too."""
+    client, transport = client_of([CannedResponse([REPLY])])
+    stream = client.stream(MODEL, "Hi.")
+    await client.aclose()
+    await client.aclose()
+    with pytest.raises(ClientClosedError):
+        await client.converse(MODEL, "Hi.")
+    with pytest.raises(ClientClosedError):
+        client.stream(MODEL, "Hi.")
+    with pytest.raises(ClientClosedError):
+        await anext(stream)
+    assert not transport.closed, "a transport that was passed in is its owner's"
+
+
+def test_two_loops_cannot_share_a_client() -> None:
+    """The second loop gets WrongEventLoopError, which says to make one client for each."""
+    client, _ = client_of([CannedResponse([REPLY]), CannedResponse([REPLY])])
+    asyncio.run(_once(client))
+    with pytest.raises(WrongEventLoopError, match="one client for each event loop"):
+        asyncio.run(_once(client))
+
+
+async def _once(client: BedrockClient) -> None:
+    await client.converse(MODEL, "Hi.")
+
+
+async def test_an_arn_of_another_region_names_both() -> None:
+    """An ARN's region must be the client's."""
+    client, _ = client_of([CannedResponse([REPLY])])
+    arn = "arn:aws:bedrock:eu-west-1:123456789012:inference-profile/eu.amazon.nova-lite-v1:0"
+    with pytest.raises(BedrockError, match=r"eu-west-1.*us-east-1"):
+        await client.converse(arn, "Hi.")
+
+
+async def test_a_ready_request_is_sent_as_it_is() -> None:
+    """No defaults of the client reach a ready request, in whichever place it is passed."""
+    client, transport = client_of([CannedResponse([REPLY]), CannedResponse([REPLY])], settings={"max_tokens": 7})
+    plain = client.prepare(MODEL, "Hi.").model_copy(update={"inference_config": None})
+    ready = type(plain).from_wire({"messages": [{"role": "user", "content": [{"text": "Hi."}]}], "new": 1})
+    await client.converse(MODEL, ready)
+    await client.converse(ready.model_copy(update={"model_id": MODEL}))
+    for request in transport.requests:
+        assert json.loads(request.body) == {"messages": [{"role": "user", "content": [{"text": "Hi."}]}], "new": 1}
+    with pytest.raises(InvalidRequestError, match="beside it"):
+        await client.converse(ready, "Hi.")  # type: ignore[call-overload]
