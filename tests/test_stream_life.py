@@ -1,0 +1,258 @@
+"""The life of a stream over real sockets: whatever ends it, the server sees the connection close at once."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from bedrock_async import BedrockClient, Credentials, EventStreamError, StandardRetry, Timeouts
+from bedrock_async.stream import ResponseStream
+from bedrock_async.testing.frames import corrupted, event_frame
+
+from .rawserver import RawConnection, RawServer
+
+MODEL = "us.anthropic.claude-sonnet-4-20250514-v1:0"
+CLOSE_LIMIT_S = 0.1
+
+HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/vnd.amazon.eventstream\r\n"
+    b"x-amzn-requestid: r-1\r\ntransfer-encoding: chunked\r\n\r\n"
+)
+START = event_frame("messageStart", {"role": "assistant"})
+DELTA = event_frame("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "Hello"}})
+STOP = event_frame("messageStop", {"stopReason": "end_turn"})
+METADATA = event_frame("metadata", {"usage": {}, "metrics": {"latencyMs": 1}})
+
+
+def chunk(*frames: bytes) -> bytes:
+    """Return frames as one HTTP chunk."""
+    body = b"".join(frames)
+    return b"%x\r\n%b\r\n" % (len(body), body)
+
+
+class Endless:
+    """A server that sends two events to every request and then says nothing more."""
+
+    def __init__(self) -> None:
+        self.served = 0
+
+    async def script(self, peer: RawConnection) -> None:
+        await peer.read_request()
+        await peer.send(HEAD, chunk(START, DELTA))
+        self.served += 1
+        await peer.closed.wait()
+
+
+@pytest.fixture(params=["aiohttp", "httpx"])
+def transport(request: pytest.FixtureRequest) -> str:
+    """Every promise here holds for every transport."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[RawServer]:
+    """An endless stream."""
+    async with RawServer(Endless().script) as running:
+        yield running
+
+
+@pytest.fixture
+async def client(server: RawServer, transport: str) -> AsyncIterator[BedrockClient]:
+    """A client of that server."""
+    async with BedrockClient(
+        region="us-east-1",
+        endpoint_url=server.url,
+        credentials=Credentials("AKIDEXAMPLE", "secret"),
+        transport=transport,
+        retry=StandardRetry(max_attempts=1),
+    ) as made:
+        yield made
+
+
+async def closed_at_once(server: RawServer, since: float) -> None:
+    """Wait until the server's only connection is closed, and hold that to the limit."""
+    connection = await server.connection(0)
+    async with asyncio.timeout(5):
+        await connection.closed.wait()
+    assert connection.closed_at is not None
+    assert connection.closed_at - since < CLOSE_LIMIT_S
+
+
+async def leave(stream: ResponseStream) -> None:
+    """Leave ``async with`` in the middle."""
+    async with stream:
+        await anext(stream)
+
+
+async def raise_inside(stream: ResponseStream) -> None:
+    """Leave ``async with`` by an error of the caller's."""
+    with pytest.raises(KeyError):
+        async with stream:
+            raise KeyError
+
+
+async def close(stream: ResponseStream) -> None:
+    """Call aclose, twice."""
+    await anext(stream)
+    await stream.aclose()
+    await stream.aclose()
+
+
+async def cancel(stream: ResponseStream) -> None:
+    """Cancel the task that waits for the third event."""
+    task = asyncio.ensure_future(stream.get_final_response())
+    await until_waiting(stream)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def cancel_twice(stream: ResponseStream) -> None:
+    """Cancel again while the first cancellation is under way."""
+
+    async def stubborn() -> None:
+        try:
+            async with stream:
+                await stream.get_final_response()
+        finally:
+            await asyncio.Event().wait()
+
+    task = asyncio.ensure_future(stubborn())
+    await until_waiting(stream)
+    task.cancel()
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def time_out(stream: ResponseStream) -> None:
+    """Let the caller's own deadline pass."""
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            async for _ in stream:
+                pass
+
+
+async def until_waiting(stream: ResponseStream) -> None:
+    """Return when the stream has handed out what arrived, and waits for more."""
+    while stream._waiting_since is None:  # noqa: SLF001
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("end", [leave, raise_inside, close, cancel, cancel_twice, time_out])
+async def test_the_connection_closes_at_once(
+    client: BedrockClient, server: RawServer, end: Callable[[ResponseStream], Awaitable[None]]
+) -> None:
+    """Leaving, closing, cancelling (also twice) and the caller's deadline close the socket within 100 ms."""
+    loop = asyncio.get_running_loop()
+    stream = client.stream(MODEL, "Hi.")
+    await end(stream)
+    await closed_at_once(server, loop.time())
+    assert [event async for event in stream] == [], "a closed stream is at its end"
+
+
+async def test_break_out_of_a_bare_loop_closes_at_once(client: BedrockClient, server: RawServer) -> None:
+    """A stream that nobody holds is closed when the loop over it is left: the last reference dies there."""
+    async for event in client.stream(MODEL, "Hi."):
+        assert event.type == "message_start"
+        break
+    await closed_at_once(server, asyncio.get_running_loop().time())
+
+
+async def test_break_out_of_the_text_closes_at_once(client: BedrockClient, server: RawServer) -> None:
+    """The same holds for the views of a stream, text_stream and batches."""
+    async for text in client.stream(MODEL, "Hi.").text_stream:
+        assert text == "Hello"
+        break
+    await closed_at_once(server, asyncio.get_running_loop().time())
+
+
+async def test_a_dropped_stream_leaves_nothing(client: BedrockClient, server: RawServer) -> None:
+    """No timer, cycle or registry keeps an abandoned stream alive."""
+    gc.disable()
+    try:
+        stream = client.stream(MODEL, "Hi.")
+        await anext(stream)
+        alive = weakref.ref(stream)
+        del stream
+        assert alive() is None
+    finally:
+        gc.enable()
+    await closed_at_once(server, asyncio.get_running_loop().time())
+
+
+async def test_a_stream_that_dies_in_another_thread_closes_on_the_loop(client: BedrockClient, server: RawServer) -> None:
+    """The collector may run anywhere: the socket is closed by the loop's own thread."""
+    holder = [client.stream(MODEL, "Hi.")]
+    await anext(holder[0])
+    since = asyncio.get_running_loop().time()
+    thread = threading.Thread(target=holder.clear)
+    thread.start()
+    thread.join()
+    await closed_at_once(server, since)
+
+
+async def test_a_broken_frame_closes_at_once(transport: str) -> None:
+    """A wrong checksum raises EventStreamError behind the good events, with the partial response, and closes."""
+
+    async def script(peer: RawConnection) -> None:
+        await peer.read_request()
+        await peer.send(HEAD, chunk(START, DELTA, corrupted(DELTA)))
+        await peer.closed.wait()
+
+    async with (
+        RawServer(script) as server,
+        BedrockClient(
+            region="us-east-1",
+            endpoint_url=server.url,
+            credentials=Credentials("AKIDEXAMPLE", "secret"),
+            transport=transport,
+        ) as client,
+    ):
+        seen = 0
+        with pytest.raises(EventStreamError) as caught:
+            async for _ in client.stream(MODEL, "Hi."):
+                seen += 1
+        since = asyncio.get_running_loop().time()
+        assert seen == 2
+        assert caught.value.partial_response is not None
+        assert caught.value.partial_response.text == "Hello"
+        await closed_at_once(server, since)
+
+
+async def test_a_stream_that_falls_silent_is_closed(client: BedrockClient, server: RawServer) -> None:
+    """The idle limit wakes up the waiting reader, whatever the transport."""
+    stream = client.stream(MODEL, "Hi.", timeouts=Timeouts(idle_s=0.05))
+    with pytest.raises(TimeoutError, match="0.05 s"):
+        await stream.get_final_response()
+    await closed_at_once(server, asyncio.get_running_loop().time())
+
+
+async def test_a_finished_stream_gives_its_connection_back(transport: str) -> None:
+    """The next request goes over the connection of a stream that was read to its end."""
+
+    async def script(peer: RawConnection) -> None:
+        while True:
+            await peer.read_request()
+            await peer.send(HEAD, chunk(START, DELTA), chunk(STOP, METADATA), b"0\r\n\r\n")
+
+    async with (
+        RawServer(script) as server,
+        BedrockClient(
+            region="us-east-1",
+            endpoint_url=server.url,
+            credentials=Credentials("AKIDEXAMPLE", "secret"),
+            transport=transport,
+        ) as client,
+    ):
+        for _ in range(3):
+            async with client.stream(MODEL, "Hi.") as stream:
+                assert (await stream.get_final_response()).text == "Hello"
+        assert len(server.connections) == 1
