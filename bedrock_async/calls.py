@@ -69,6 +69,8 @@ class Call:
     attempts: list[Attempt] = field(default_factory=list)
     status: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
+    signed: Mapping[str, str] = field(default_factory=dict)
+    """The headers of the attempt under way."""
     refreshed: bool = False
 
     def succeeded(self, started: float, status: int, headers: Mapping[str, str]) -> None:
@@ -149,7 +151,7 @@ async def _send(request: HttpRequest, call: Call) -> HttpResponse:
     while True:
         started = line.clock()
         try:
-            wire_request = await _signed(request, line)
+            wire_request = await _signed(request, call)
             response = await line.transport.send(wire_request, connect_timeout_s=call.timeouts.connect_s)
             try:
                 body = await response.read(line.max_response_bytes)
@@ -177,7 +179,7 @@ async def open_stream(plan: Callable[[], StreamPlan], call: Call) -> OpenStream:
             try:
                 async with asyncio.timeout(limit_s):
                     attempt = plan()
-                    wire_request = await _signed(attempt.request, line)
+                    wire_request = await _signed(attempt.request, call)
                     response = await line.transport.send(wire_request, connect_timeout_s=call.timeouts.connect_s)
                     if response.status not in _OK:
                         raise _failed(response, await response.read(_MAX_ERROR_BYTES))
@@ -213,7 +215,8 @@ async def _first_events(response: WireResponse, decoder: EventDecoder) -> Sequen
             return events
 
 
-async def _signed(request: HttpRequest, line: Line) -> WireRequest:
+async def _signed(request: HttpRequest, call: Call) -> WireRequest:
+    line = call.line
     now = line.now()
     authenticator = line.authenticator
     if not authenticator.ready(now):
@@ -227,6 +230,7 @@ async def _signed(request: HttpRequest, line: Line) -> WireRequest:
     authenticator.authorize(
         request.method, url, headers, request.body, service=request.signing_name, region=line.region, now=now
     )
+    call.signed = headers
     return WireRequest(request.method, url, headers, request.body)
 
 
@@ -248,7 +252,7 @@ def _failed(response: WireResponse, body: bytes) -> BedrockError:
 async def _wait_or_raise(failure: BedrockError, started: float, call: Call) -> None:
     """Return when the attempt is to be repeated, after the wait that the policy wants; else raise ``failure``."""
     call.failed(started, failure)
-    if isinstance(failure, ExpiredTokenError) and not call.refreshed and call.line.authenticator.invalidate():
+    if isinstance(failure, ExpiredTokenError) and not call.refreshed and call.line.authenticator.invalidate(call.signed):
         call.refreshed = True
         return
     delay_s = None

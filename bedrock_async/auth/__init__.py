@@ -1,0 +1,45 @@
+"""Credentials, regions, and how a request is authorised: SigV4 signatures and API keys.
+
+A client calls `resolve_authenticator` and `resolve_region` once, and the `Authenticator` for every attempt:
+``ready``, if not ``await prepare``, then ``authorize``.
+"""
+
+from __future__ import annotations
+
+from ._protocol import Authenticator
+from .bearer import API_KEY_LIFETIME, BearerAuthenticator
+from .chain import resolve_authenticator
+from .credentials import ApiKey, ApiKeyProvider, Credentials, CredentialsProvider
+from .profiles import ConfigReader, Profiles, read_config_file, read_profiles
+from .refresh import ADVISORY_WINDOW, MANDATORY_WINDOW, RETRY_INTERVAL
+from .region import DEFAULT_REGION, RegionChoice, resolve_region
+from .session import AwsSession
+from .signing import CredentialsSource, RefreshingAuthenticator, StaticAuthenticator
+from .sigv4 import UNSIGNED_HEADERS, SigV4Signer
+
+__all__ = [
+    "ADVISORY_WINDOW",
+    "API_KEY_LIFETIME",
+    "DEFAULT_REGION",
+    "MANDATORY_WINDOW",
+    "RETRY_INTERVAL",
+    "UNSIGNED_HEADERS",
+    "ApiKey",
+    "ApiKeyProvider",
+    "Authenticator",
+    "AwsSession",
+    "BearerAuthenticator",
+    "ConfigReader",
+    "Credentials",
+    "CredentialsProvider",
+    "CredentialsSource",
+    "Profiles",
+    "RefreshingAuthenticator",
+    "RegionChoice",
+    "SigV4Signer",
+    "StaticAuthenticator",
+    "read_config_file",
+    "read_profiles",
+    "resolve_authenticator",
+    "resolve_region",
+]

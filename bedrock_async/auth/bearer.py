@@ -1,0 +1,105 @@
+"""Amazon Bedrock API keys: a bearer token instead of a signature."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+from typing_extensions import override
+
+from ..errors import CredentialsError
+from ._protocol import Authenticator
+from .credentials import ApiKey, ApiKeyProvider
+from .refresh import Fixed, Refresher, call_off_loop
+
+__all__ = ["API_KEY_LIFETIME", "BearerAuthenticator"]
+
+API_KEY_LIFETIME: Final = timedelta(minutes=5)
+"""How long a key without an expiry, given by a callable, is used before the callable is asked again."""
+
+
+class BearerAuthenticator(Authenticator):
+    """Puts an API key on every request.
+
+    ``api_key`` is the key, an `ApiKey`, or a callable that returns either; a plain function runs in a worker
+    thread, so that it may read files or call a secret store. An `ApiKey` with ``expires_at`` is asked for anew from
+    15 minutes before that; what comes without an expiry, after five minutes.
+    Raises InvalidRequestError for a key that cannot stand in a header.
+    """
+
+    def __init__(self, api_key: str | ApiKey | ApiKeyProvider, *, source: str = "api_key argument") -> None:
+        self.source = source
+        self._header: tuple[ApiKey, str] | None = None
+        self._keys: Fixed[ApiKey] | Refresher[ApiKey]
+        if isinstance(api_key, str | ApiKey):
+            self._keys = Fixed(_api_key(api_key, source), source=source)
+        else:
+            provider = api_key
+
+            async def fetch() -> ApiKey:
+                return _api_key(await call_off_loop(provider), source)
+
+            self._keys = Refresher(fetch, source=source, lifetime=API_KEY_LIFETIME)
+
+    @override
+    def ready(self, now: datetime) -> bool:
+        """Return whether there is a key that need not be renewed yet."""
+        return self._keys.ready(now)
+
+    @override
+    async def prepare(self, now: datetime) -> None:
+        """Fetch the key if it has to be fetched, once for all waiters.
+
+        When the waiter that fetches is cancelled, another takes over. Raises CredentialsError.
+        """
+        await self._keys.refresh(now)
+
+    @override
+    def authorize(
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        body: bytes,
+        *,
+        service: str,
+        region: str,
+        now: datetime,
+    ) -> None:
+        """Set ``authorization`` in ``headers``. Raises CredentialsError before the first `prepare`."""
+        key = self._keys.value
+        if key is None:
+            raise CredentialsError(f"The API key of the {self.source} has not been fetched.", hint="Await prepare().")
+        header = self._header
+        if header is None or header[0] is not key:
+            header = self._header = (key, f"Bearer {key.value}")
+        headers["authorization"] = header[1]
+
+    @override
+    def invalidate(self, headers: Mapping[str, str] | None = None) -> bool:
+        """Forget the key that the service called expired; return whether `prepare` can bring another.
+
+        ``headers`` are those of the refused request: when they carry another key than the one at hand, that one
+        has been renewed meanwhile and is kept.
+        """
+        key = self._keys.value
+        if headers is not None and key is not None and headers.get("authorization") != f"Bearer {key.value}":
+            return True
+        return self._keys.forget()
+
+    @override
+    def __repr__(self) -> str:
+        """Return where the key comes from."""
+        return f"BearerAuthenticator(source={self.source!r})"
+
+
+def _api_key(value: object, source: str) -> ApiKey:
+    if isinstance(value, ApiKey):
+        return value
+    if isinstance(value, str):
+        return ApiKey(value)
+    raise CredentialsError(
+        f"The {source} returned {type(value).__name__}; a str or an ApiKey is expected.",
+        hint="Return ApiKey(value, expires_at=...) when the key's expiry is known.",
+    )

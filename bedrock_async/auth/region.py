@@ -1,0 +1,104 @@
+"""Which region a client talks to, and why that one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol, runtime_checkable
+
+from ..errors import InvalidRequestError
+from .profiles import ConfigReader, profile_name, read_config_file, read_profiles
+from .session import AwsSession, as_credentials_error, session_kind
+
+__all__ = ["DEFAULT_REGION", "RegionChoice", "resolve_region"]
+
+DEFAULT_REGION: Final = "us-west-2"
+
+# A region becomes a label of the endpoint's host name and a part of the signature's scope.
+_REGION: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True)
+class RegionChoice:
+    """A region, and where it was found, as part of a sentence: ``"profile 'dev' in ~/.aws/config"``."""
+
+    region: str
+    source: str
+
+
+@runtime_checkable
+class _WithRegionName(Protocol):
+    """boto3 and aioboto3 sessions."""
+
+    @property
+    def region_name(self) -> object: ...
+
+
+@runtime_checkable
+class _WithConfigVariable(Protocol):
+    """botocore and aiobotocore sessions."""
+
+    def get_config_variable(self, logical_name: str) -> object: ...
+
+
+def resolve_region(
+    region: str | None,
+    *,
+    environ: Mapping[str, str],
+    session: AwsSession | None = None,
+    profile: str | None = None,
+    config_reader: ConfigReader = read_config_file,
+) -> RegionChoice:
+    """Return the region to use, and where it was found.
+
+    It is the argument, else the session's, else AWS_DEFAULT_REGION, else the profile's in the AWS configuration
+    files, else AWS_REGION, else us-west-2. The profile is ``profile``, else the one the environment names, else
+    ``default``. The files are read only when it comes to that; a session reads them itself. Raises
+    InvalidRequestError for what is no region name, and CredentialsError when the session or a configuration file
+    cannot be read.
+    """
+    choice = _first_choice(region, session, profile, environ, config_reader)
+    if not _REGION.fullmatch(choice.region):
+        raise InvalidRequestError(
+            f"{choice.region!r} ({choice.source}) is no region name.",
+            path="region",
+            hint="A region is lower-case letters, digits and hyphens, such as us-east-1.",
+        )
+    return choice
+
+
+def _first_choice(
+    region: str | None,
+    session: AwsSession | None,
+    profile: str | None,
+    environ: Mapping[str, str],
+    config_reader: ConfigReader,
+) -> RegionChoice:
+    if region is not None:
+        return RegionChoice(region, "argument")
+    if session is not None and (found := _region_of_session(session)):
+        return RegionChoice(found, f"session ({session_kind(session)})")
+    if found := environ.get("AWS_DEFAULT_REGION"):
+        return RegionChoice(found, "AWS_DEFAULT_REGION")
+    if session is None:
+        name = profile or profile_name(environ) or "default"
+        if setting := read_profiles(environ, reader=config_reader).setting(name, "region"):
+            return RegionChoice(setting[0], f"profile {name!r} in {setting[1]}")
+    if found := environ.get("AWS_REGION"):
+        return RegionChoice(found, "AWS_REGION")
+    return RegionChoice(DEFAULT_REGION, "default")
+
+
+def _region_of_session(session: AwsSession) -> str | None:
+    try:
+        if isinstance(session, _WithConfigVariable):
+            found = session.get_config_variable("region")
+        elif isinstance(session, _WithRegionName):
+            found = session.region_name
+        else:
+            return None
+    except Exception as exc:
+        # botocore reads its configuration only here, so that a missing profile shows up here.
+        raise as_credentials_error(exc, source=f"session ({session_kind(session)})") from exc
+    return found if isinstance(found, str) and found else None

@@ -1,0 +1,174 @@
+"""The authenticators that sign with AWS credentials: those that are fixed, and those that are renewed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from typing_extensions import override
+
+from ..errors import CredentialsError
+from ._protocol import Authenticator
+from .credentials import Credentials, CredentialsProvider
+from .refresh import Fixed, Refresher, call_off_loop
+from .sigv4 import SigV4Signer
+
+__all__ = ["CredentialsSource", "ProviderSource", "RefreshingAuthenticator", "StaticAuthenticator"]
+
+
+class CredentialsSource(Protocol):
+    """Where credentials can be fetched, again and again."""
+
+    name: str
+    """For people and messages; may become more precise with the first fetch. Never a secret."""
+
+    lifetime: timedelta | None
+    """How long credentials without an expiry are used before the source is asked again; None: until refused."""
+
+    async def fetch(self) -> Credentials:
+        """Return valid credentials; nothing in it blocks the event loop. Raises CredentialsError."""
+        ...
+
+    def forget(self) -> bool:
+        """Drop what is cached, because the service has refused it; return whether `fetch` can bring others."""
+        ...
+
+
+class ProviderSource:
+    """Credentials from a callable; a plain function runs in a worker thread."""
+
+    lifetime: timedelta | None = None
+
+    def __init__(self, provider: CredentialsProvider, *, name: str = "credentials callable") -> None:
+        self.name = name
+        self._provider = provider
+
+    async def fetch(self) -> Credentials:
+        """Call the callable. Raises CredentialsError when it returns anything else than `Credentials`."""
+        return _as_credentials(await call_off_loop(self._provider), self.name)
+
+    def forget(self) -> bool:
+        """Return True: the callable can be called again."""
+        return True
+
+
+class StaticAuthenticator(Authenticator):
+    """Signs with credentials that nothing renews."""
+
+    def __init__(self, credentials: Credentials, *, source: str = "credentials argument") -> None:
+        self.source = source
+        self._fixed = Fixed(credentials, source=source)
+        self._signer = SigV4Signer(credentials)
+
+    @override
+    def ready(self, now: datetime) -> bool:
+        """Return whether the credentials have not expired."""
+        return self._fixed.ready(now)
+
+    @override
+    async def prepare(self, now: datetime) -> None:
+        """Do nothing while the credentials are valid; raise ExpiredCredentialsError after that."""
+        await self._fixed.refresh(now)
+
+    @override
+    def authorize(
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        body: bytes,
+        *,
+        service: str,
+        region: str,
+        now: datetime,
+    ) -> None:
+        """Sign the request into ``headers``; see `SigV4Signer.sign`."""
+        self._signer.sign(method, url, headers, body, service=service, region=region, now=now)
+
+    @override
+    def invalidate(self, headers: Mapping[str, str] | None = None) -> bool:
+        """Return False: there are no others."""
+        return self._fixed.forget()
+
+    @override
+    def __repr__(self) -> str:
+        """Return where the credentials come from."""
+        return f"StaticAuthenticator(source={self.source!r})"
+
+
+class RefreshingAuthenticator(Authenticator):
+    """Signs with credentials from a source, renewed before they expire, once for all waiters.
+
+    See `Refresher` for who fetches and when. Nothing is fetched before the first `prepare`.
+    """
+
+    def __init__(self, origin: CredentialsSource) -> None:
+        self.source = origin.name
+        self._origin = origin
+        self._signer: SigV4Signer | None = None
+        self._refresher = Refresher(origin.fetch, source=origin.name, lifetime=origin.lifetime)
+
+    @override
+    def ready(self, now: datetime) -> bool:
+        """Return whether there are credentials that need not be renewed yet."""
+        return self._refresher.ready(now)
+
+    @override
+    async def prepare(self, now: datetime) -> None:
+        """Fetch or renew the credentials, once for all waiters; nothing in it blocks the event loop.
+
+        When the waiter that fetches is cancelled, another takes over. Raises CredentialsError.
+        """
+        await self._refresher.refresh(now)
+        self.source = self._refresher.source = self._origin.name
+
+    @override
+    def authorize(
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        body: bytes,
+        *,
+        service: str,
+        region: str,
+        now: datetime,
+    ) -> None:
+        """Sign the request into ``headers``; see `SigV4Signer.sign`. Raises CredentialsError before `prepare`."""
+        credentials = self._refresher.value
+        if credentials is None:
+            raise CredentialsError(f"The credentials of the {self.source} are not loaded.", hint="Await prepare().")
+        signer = self._signer
+        if signer is None or signer.credentials is not credentials:
+            signer = self._signer = SigV4Signer(credentials)
+        signer.sign(method, url, headers, body, service=service, region=region, now=now)
+
+    @override
+    def invalidate(self, headers: Mapping[str, str] | None = None) -> bool:
+        """Forget the credentials that the service called expired; return whether `prepare` can bring others.
+
+        ``headers`` are those of the refused request: when they were signed with another session token than the one
+        at hand, the credentials have been renewed meanwhile and are kept, so that a hundred refusals that arrive
+        one after the other cause one fetch.
+        """
+        credentials = self._refresher.value
+        if credentials is None:
+            return True
+        if headers is not None and headers.get("x-amz-security-token") != credentials.session_token:
+            return True
+        return self._origin.forget() and self._refresher.forget()
+
+    @override
+    def __repr__(self) -> str:
+        """Return where the credentials come from."""
+        return f"RefreshingAuthenticator(source={self.source!r})"
+
+
+def _as_credentials(value: object, source: str) -> Credentials:
+    if not isinstance(value, Credentials):
+        raise CredentialsError(
+            f"The {source} returned {type(value).__name__}; Credentials are expected.",
+            hint="Return Credentials(access_key_id, secret_access_key, session_token, expires_at=...).",
+        )
+    return value
