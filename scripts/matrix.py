@@ -1,0 +1,114 @@
+"""Run the tests in each environment that bedrock-async promises to work in: ``python scripts/matrix.py [NAME ...]``.
+
+Without names, all of them. Each has its own folder ``.venv-NAME``, made anew at every run; the exit status is the
+number of environments that failed. An environment whose Python is not installed fails: nothing is left out silently.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+PINNED: Final = ("--constraint", "constraints.txt")
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A Python and what is installed into it; ``requirements`` are arguments of ``uv pip install``."""
+
+    name: str
+    python: str
+    requirements: tuple[str, ...]
+    lowest: bool = False
+
+
+ENVIRONMENTS: Final = (
+    Environment("python3.11", "3.11", (*PINNED, "--editable", ".[all]")),
+    Environment("python3.12", "3.12", (*PINNED, "--editable", ".[all]")),
+    Environment("python3.13", "3.13", (*PINNED, "--editable", ".[all]")),
+    # Every lower bound of ours at once: the ranges are as wide as this proves.
+    Environment("lowest", "3.11", ("--editable", ".[all]"), lowest=True),
+    # aioboto3 pins an aiobotocore of 2025, and with it that year's botocore.
+    Environment("aioboto3", "3.12", ("--editable", ".[all,aioboto3]")),
+    # No aiobotocore can be installed beside the newest boto3, so this is also the environment without it.
+    Environment("boto3", "3.12", ("--editable", ".[cli,cost,httpx,telemetry,testing]", "boto3>=1.44")),
+)
+
+
+def plugins() -> list[str]:
+    """Return the arguments that install the plugins of this checkout."""
+    return [part for path in sorted(ROOT.glob("plugins/*/pyproject.toml")) for part in ("--editable", str(path.parent))]
+
+
+def uv(*arguments: str, **variables: str) -> None:
+    """Run uv in the checkout. Raises CalledProcessError."""
+    program = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
+    environment = os.environ | {"UV_PYTHON_DOWNLOADS": "never"} | variables
+    subprocess.run([program, *arguments], cwd=ROOT, env=environment, check=True)
+
+
+def interpreter(version: str) -> str:
+    """Return the first Python of that version on the PATH that runs (version managers put some there that do not)."""
+    for folder in os.get_exec_path():
+        candidate = Path(folder, f"python{version}")
+        if (
+            candidate.exists()
+            and subprocess.run([candidate, "-c", ""], check=False, capture_output=True).returncode == 0
+        ):
+            return str(candidate)
+    return version
+
+
+def install(environment: Environment, python: Path) -> None:
+    """Install what the environment names, the plugins and the development tools."""
+    requirements = [*environment.requirements, *plugins(), "--group", "dev"]
+    if not environment.lowest:
+        uv("pip", "install", "--quiet", "--python", str(python), *requirements)
+        return
+    # The lowest versions of our own dependencies, then the newest tools that agree with them.
+    with tempfile.TemporaryDirectory() as folder:
+        lines = (line for line in requirements[:-2] if line != "--editable")
+        source, pins = Path(folder, "projects.in"), Path(folder, "lowest.txt")
+        source.write_text("".join(f"-e {line}\n" for line in lines))
+        options = ("--quiet", "--no-annotate", "--no-header", "--resolution", "lowest-direct", "--python", str(python))
+        uv("pip", "compile", *options, "--output-file", str(pins), str(source))
+        pins.write_text("".join(line for line in pins.read_text().splitlines(keepends=True) if "==" in line))
+        uv("pip", "install", "--quiet", "--python", str(python), "--constraint", str(pins), *requirements)
+
+
+def passes(environment: Environment) -> bool:
+    """Make the environment and run the tests in it."""
+    folder = ROOT / f".venv-{environment.name}"
+    python = folder / "bin" / "python"
+    try:
+        uv("venv", "--quiet", "--clear", "--seed", "--python", interpreter(environment.python), str(folder))
+        install(environment, python)
+    except subprocess.CalledProcessError:
+        return False
+    return subprocess.run([python, "-m", "pytest", "-q"], cwd=ROOT, check=False).returncode == 0
+
+
+def main(names: list[str]) -> int:
+    """Run the named environments, or all, and print how each ended."""
+    unknown = set(names) - {environment.name for environment in ENVIRONMENTS}
+    if unknown:
+        sys.exit(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(each.name for each in ENVIRONMENTS)}")
+    outcomes: dict[str, bool] = {}
+    for environment in ENVIRONMENTS:
+        if not names or environment.name in names:
+            print(f"== {environment.name} (Python {environment.python})", flush=True)
+            outcomes[environment.name] = passes(environment)
+    for name, passed in outcomes.items():
+        print(f"{name:12}{'passed' if passed else 'FAILED'}")
+    return sum(not passed for passed in outcomes.values())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,111 @@
+"""What holds for every test: no network but loopback, none of the machine's AWS settings, the same examples in CI."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, cast
+
+import pytest
+from hypothesis import settings
+
+# CI tries the same examples at every run, so that a failure is the change's; elsewhere each run tries new ones.
+# There is no deadline per example: the machines that run this are shared.
+settings.register_profile("dev", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+_PROXY_VARIABLES: Final = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
+
+
+_ADDRESSING: Final = frozenset({"socket.bind", "socket.connect", "socket.sendmsg", "socket.sendto"})
+_RESOLVING: Final = frozenset({"socket.getaddrinfo", "socket.gethostbyaddr", "socket.gethostbyname"})
+
+
+class NetworkRefusedError(RuntimeError):
+    """A test tried to reach, or to listen on, something other than loopback."""
+
+
+class LoopbackOnly:
+    """An audit hook that refuses sockets beyond loopback, in every thread, before a packet leaves.
+
+    It sees the interpreter's own socket events, so no library can pass it by and nothing is patched. Hooks cannot be
+    removed: there is one for the whole run. What it refused is kept, for the code under test may swallow the error.
+    Names under ``.invalid`` fail to resolve, as RFC 6761 promises, without a question to any resolver: tests of name
+    resolution failures use them.
+    """
+
+    def __init__(self) -> None:
+        self.refused: list[str] = []
+
+    def __call__(self, event: str, args: tuple[object, ...]) -> None:
+        """Raise NetworkRefusedError for an event of the module `socket` that goes beyond loopback."""
+        if event in _ADDRESSING:
+            sock, address = args[:2]
+            internet = isinstance(sock, socket.socket) and sock.family in {socket.AF_INET, socket.AF_INET6}
+            if internet and address is not None:  # None: the socket is connected already
+                host = cast("tuple[str, int]", address)[0]
+                if not _is_loopback(host):
+                    self._refuse(f"{event} to {host}")
+        elif event in _RESOLVING and args[0]:
+            name = args[0]
+            self._resolve(event, name.decode("ascii", "replace") if isinstance(name, bytes) else str(name))
+
+    def _resolve(self, event: str, host: str) -> None:
+        if host.rstrip(".").endswith(".invalid"):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        # Numbers are not looked up by anyone; `connect` and `bind` judge them.
+        if not _is_address(host) and not _is_loopback(host):
+            self._refuse(f"{event} of {host!r}")
+
+    def _refuse(self, what: str) -> None:
+        self.refused.append(what)
+        raise NetworkRefusedError(
+            f"{what}: tests use loopback only. Serve it on 127.0.0.1 (BedrockEmulator), and pass that as endpoint_url."
+        )
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def _is_loopback(host: str) -> bool:
+    if _is_address(host):
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    return host == "localhost" or host.endswith(".localhost")
+
+
+_guard: Final = LoopbackOnly()
+sys.addaudithook(_guard)
+
+
+@pytest.fixture(autouse=True)
+def loopback_only() -> Iterator[LoopbackOnly]:
+    """Fail a test that reached beyond loopback, even where the code under test swallowed the refusal."""
+    _guard.refused.clear()
+    yield _guard
+    assert not _guard.refused, f"tests use loopback only, but there was {'; '.join(_guard.refused)}"
+
+
+@pytest.fixture(autouse=True)
+def no_aws_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Hide the machine's AWS settings, credentials and proxies; return the empty home directory of the test."""
+    home = tmp_path_factory.mktemp("home")
+    for name in os.environ:
+        if name.upper().startswith("AWS_") or name.upper() in _PROXY_VARIABLES:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE", str(home))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(home / ".aws" / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(home / ".aws" / "credentials"))
+    # Nobody asks the metadata service of the machine that runs the tests, unless the test serves one.
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    return home
