@@ -33,8 +33,8 @@ if TYPE_CHECKING:
         ClientClosedError,
         ConflictError,
         ConnectError,
-        ConnectTimeoutError,
         ConnectionLostError,
+        ConnectTimeoutError,
         CredentialsError,
         EventDecodeError,
         EventStreamError,
@@ -66,8 +66,8 @@ if TYPE_CHECKING:
         ServiceUnavailableError,
         StreamError,
         StreamTruncatedError,
-        TLSError,
         ThrottlingError,
+        TLSError,
         TooManyOpenFilesError,
         TotalTimeoutError,
         TransportError,
@@ -104,8 +104,8 @@ if TYPE_CHECKING:
         parse_model_id,
     )
     from .resilience import (
-        Limits,
         NO_RETRY,
+        Limits,
         RetryPolicy,
         StandardRetry,
         Timeouts,
@@ -139,15 +139,15 @@ if TYPE_CHECKING:
         DocumentSource,
         GuardContentBlock,
         GuardImage,
-        GuardText,
         GuardrailAssessment,
         GuardrailConfig,
         GuardrailTrace,
+        GuardText,
         ImageBlock,
         InferenceConfig,
-        JSONValue,
         JsonBlock,
         JsonSchemaDefinition,
+        JSONValue,
         MediaError,
         MediaSource,
         Message,
@@ -189,6 +189,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "NO_RETRY",
     "AccessDeniedError",
     "AnyToolChoice",
     "ApiKey",
@@ -269,7 +270,6 @@ __all__ = [
     "ModelNotReadyError",
     "ModelStreamError",
     "ModelTimeoutError",
-    "NO_RETRY",
     "NameResolutionError",
     "NoCredentialsError",
     "OnDemandNotSupportedError",
@@ -344,9 +344,7 @@ _HOME = {
         "ApiKey",
         "Credentials",
     ),
-    ".client": (
-        "BedrockClient",
-    ),
+    ".client": ("BedrockClient",),
     ".errors": (
         "AccessDeniedError",
         "AuthenticationError",
@@ -414,9 +412,7 @@ _HOME = {
         "EventStreamDecoder",
         "Frame",
     ),
-    ".features.settings": (
-        "CallSettings",
-    ),
+    ".features.settings": ("CallSettings",),
     ".folding": (
         "ResponseAccumulator",
         "fold",
@@ -432,9 +428,7 @@ _HOME = {
         "StandardRetry",
         "Timeouts",
     ),
-    ".stream": (
-        "ResponseStream",
-    ),
+    ".stream": ("ResponseStream",),
     ".types": (
         "AnyToolChoice",
         "Attempt",

@@ -28,7 +28,7 @@ from .errors import (
     service_error_from_response,
 )
 from .events import Event
-from .providers import EventDecoder, Flow, HttpRequest, HttpResponse, ReadObject, Send, Sleep, StreamPlan
+from .providers import EffectResult, EventDecoder, Flow, HttpRequest, HttpResponse, ReadObject, Send, Sleep, StreamPlan
 from .resilience import RetryPolicy, Timeouts
 from .transport import Endpoint, Transport, WireRequest, WireResponse
 from .types import Attempt
@@ -66,10 +66,10 @@ class Call:
     line: Line
     timeouts: Timeouts
     retry: RetryPolicy
-    attempts: list[Attempt] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list[Attempt])
     status: int = 0
-    headers: Mapping[str, str] = field(default_factory=dict)
-    signed: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    signed: Mapping[str, str] = field(default_factory=dict[str, str])
     """The headers of the attempt under way."""
     refreshed: bool = False
 
@@ -124,6 +124,7 @@ async def run(flow: Flow[T], call: Call) -> T:
 
 
 async def _drive(flow: Flow[T], call: Call) -> T:
+    result: EffectResult
     try:
         effect = next(flow)
         while True:
@@ -132,8 +133,8 @@ async def _drive(flow: Flow[T], call: Call) -> T:
                     case Send(request):
                         result = await _send(request, call)
                     case Sleep(seconds):
-                        result = None
                         await anyio.sleep(seconds)
+                        result = None
                     case ReadObject(s3_uri):
                         raise InvalidRequestError(f"nothing here reads objects of S3 yet ({s3_uri}).")
             except BedrockError as exc:
@@ -168,8 +169,11 @@ async def _send(request: HttpRequest, call: Call) -> HttpResponse:
             return HttpResponse(status, headers, body)
 
 
-async def open_stream(plan: Callable[[], StreamPlan], call: Call) -> OpenStream:
-    """Attempt to open a stream, and again while that is worth it: until its first events nobody has seen any."""
+async def open_stream(plan: StreamPlan, plan_again: Callable[[], object], call: Call) -> OpenStream:
+    """Attempt to open a stream, and again while that is worth it: until its first events nobody has seen any.
+
+    Every attempt after the first one asks for a plan of its own, because a decoder is never used twice.
+    """
     line = call.line
     while True:
         started = line.clock()
@@ -178,12 +182,11 @@ async def open_stream(plan: Callable[[], StreamPlan], call: Call) -> OpenStream:
         try:
             try:
                 async with asyncio.timeout(limit_s):
-                    attempt = plan()
-                    wire_request = await _signed(attempt.request, call)
+                    wire_request = await _signed(plan.request, call)
                     response = await line.transport.send(wire_request, connect_timeout_s=call.timeouts.connect_s)
                     if response.status not in _OK:
                         raise _failed(response, await response.read(_MAX_ERROR_BYTES))
-                    first = await _first_events(response, attempt.decoder)
+                    first = await _first_events(response, plan.decoder)
             except TimeoutError as exc:
                 if isinstance(exc, BedrockError) or limit_s is None:
                     raise
@@ -200,9 +203,17 @@ async def open_stream(plan: Callable[[], StreamPlan], call: Call) -> OpenStream:
             if response is not None and isinstance(exc, ServiceError) and exc.request_id is None:
                 exc.request_id = response.headers.get("x-amzn-requestid")
             await _wait_or_raise(exc, started, call)
+            plan = _same_kind(plan_again(), exc)
         else:
             call.succeeded(started, response.status, response.headers)
-            return OpenStream(first, response, attempt.decoder)
+            return OpenStream(first, response, plan.decoder)
+
+
+def _same_kind(plan: object, failure: BedrockError) -> StreamPlan:
+    """Return a further plan of a provider; one that plans otherwise than before cannot repeat ``failure``."""
+    if isinstance(plan, StreamPlan):
+        return plan
+    raise failure
 
 
 async def _first_events(response: WireResponse, decoder: EventDecoder) -> Sequence[Event]:
@@ -252,7 +263,11 @@ def _failed(response: WireResponse, body: bytes) -> BedrockError:
 async def _wait_or_raise(failure: BedrockError, started: float, call: Call) -> None:
     """Return when the attempt is to be repeated, after the wait that the policy wants; else raise ``failure``."""
     call.failed(started, failure)
-    if isinstance(failure, ExpiredTokenError) and not call.refreshed and call.line.authenticator.invalidate(call.signed):
+    if (
+        isinstance(failure, ExpiredTokenError)
+        and not call.refreshed
+        and call.line.authenticator.invalidate(call.signed)
+    ):
         call.refreshed = True
         return
     delay_s = None

@@ -338,12 +338,4 @@ async def _open(
     plan = provider.stream(request, context) if streaming else provider.converse(request, context)
     if not isinstance(plan, StreamPlan):
         return OpenStream(unfold(await run(plan, call)))
-    # The first plan serves the first attempt; a decoder is never used twice.
-    plans = iter([plan])
-    return await open_stream(lambda: next(plans, None) or _plan(provider, request, context), call)
-
-
-def _plan(provider: Provider, request: ConverseRequest, context: CallContext) -> StreamPlan:
-    plan = provider.stream(request, context)
-    assert isinstance(plan, StreamPlan)
-    return plan
+    return await open_stream(plan, lambda: provider.stream(request, context), call)

@@ -148,11 +148,14 @@ class ResponseStream:
                 "another task is already waiting for the next event of this stream.",
                 hint="Let one task iterate and hand the events on.",
             )
+        loop = asyncio.get_running_loop()
         try:
             while True:
                 if decoder.pending_error is not None:
                     decoder.receive(b"")
-                data = await self._receive(body)
+                self._waiting_since = loop.time()
+                data = await body.receive()
+                self._waiting_since = None
                 events = decoder.receive(data) if data else decoder.eof()
                 if events:
                     self._seen += events
@@ -166,6 +169,7 @@ class ResponseStream:
         except StopAsyncIteration:
             raise
         except BaseException as exc:
+            self._waiting_since = None
             self._release(body)
             if self._idle and isinstance(exc, TransportError):
                 raise self._explained(self._idle_timeout()) from exc
@@ -182,16 +186,7 @@ class ResponseStream:
         self._seen += stream.first
         self._ready += reversed(stream.first)
         if self._body is not None and self._idle_s is not None:
-            self._watch = loop.call_later(self._idle_s, _watch_idle, weakref.ref(self))
-
-    async def _receive(self, body: WireResponse) -> bytes:
-        loop = self._loop
-        assert loop is not None
-        self._waiting_since = loop.time()
-        try:
-            return await body.receive()
-        finally:
-            self._waiting_since = None
+            self._watch_idle(self._idle_s)
 
     def _release(self, body: WireResponse | None) -> None:
         """Let go of the connection, closing it when ``body`` is given. Synchronous, idempotent."""
@@ -220,25 +215,29 @@ class ResponseStream:
                 error.partial_response = None
         return error
 
+    def _watch_idle(self, after_s: float) -> None:
+        """Look in ``after_s`` seconds whether the stream is idle: one timer for each stream, re-armed when it fires."""
+        reference = weakref.ref(self)  # a timer must not keep a stream alive that nobody reads
+
+        def look() -> None:
+            stream = reference()
+            if stream is not None:
+                stream._check_idle()  # noqa: SLF001 - this is the stream's own
+
+        self._watch = asyncio.get_running_loop().call_later(after_s, look)
+
     def _check_idle(self) -> None:
-        """Runs once per idle limit: abort a stream whose reader has waited too long, else look again later."""
+        """Abort the stream when its reader has waited for too long, else look again later."""
         loop, idle_s, body = self._loop, self._idle_s, self._body
         if loop is None or idle_s is None or body is None:
             return
         waiting_since = self._waiting_since
         left_s = idle_s if waiting_since is None else waiting_since + idle_s - loop.time()
         if left_s > 0:
-            self._watch = loop.call_later(left_s, _watch_idle, weakref.ref(self))
+            self._watch_idle(left_s)
         else:
             self._idle = True
             body.abort()
-
-
-def _watch_idle(reference: weakref.ref[ResponseStream]) -> None:
-    # Weak, for a timer must not keep a stream alive that nobody reads.
-    stream = reference()
-    if stream is not None:
-        stream._check_idle()  # noqa: SLF001
 
 
 class BatchStream:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, Protocol
 from urllib.parse import quote, urlsplit
@@ -29,7 +29,7 @@ class Client(Protocol):
 
 
 class _Ours:
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any) -> None:  # noqa: ANN401 - imported only where it is measured
         self._client = client
 
     async def stream(self, model: str) -> int:
@@ -46,7 +46,7 @@ class _Ours:
 
 
 @asynccontextmanager
-async def _ours(url: str, transport: str) -> AsyncIterator[Client]:
+async def _ours(url: str, transport: str) -> AsyncGenerator[Client]:
     from bedrock_async import BedrockClient, Credentials
 
     async with BedrockClient(
@@ -66,7 +66,7 @@ def ours_httpx(url: str) -> AbstractAsyncContextManager[Client]:
 
 
 class _Aiobotocore:
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any) -> None:  # noqa: ANN401 - imported only where it is measured
         self._client = client
 
     async def stream(self, model: str) -> int:
@@ -81,19 +81,18 @@ class _Aiobotocore:
         return characters
 
     async def converse(self, model: str) -> int:
-        response = await self._client.converse(
-            modelId=model, messages=_MESSAGES, inferenceConfig={"maxTokens": 100}
-        )
+        response = await self._client.converse(modelId=model, messages=_MESSAGES, inferenceConfig={"maxTokens": 100})
         return len(response["output"]["message"]["content"][0]["text"])
 
 
 @asynccontextmanager
-async def aiobotocore(url: str) -> AsyncIterator[Client]:
+async def aiobotocore(url: str) -> AsyncGenerator[Client]:
     """aiobotocore, with a pool that is large enough."""
     from aiobotocore.config import AioConfig
     from aiobotocore.session import get_session
 
-    async with get_session().create_client(
+    session: Any = get_session()
+    async with session.create_client(
         "bedrock-runtime",
         region_name=REGION,
         endpoint_url=url,
@@ -183,7 +182,7 @@ def _decoder() -> Callable[[bytes], int]:
 class _Raw:
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        self._host, self._port = parts.hostname, parts.port
+        self._host, self._port = parts.hostname or "", parts.port or 80
         self._connections: list[_RawConnection] = []
         self._body = json.dumps({"messages": _MESSAGES, "inferenceConfig": {"maxTokens": 100}}).encode()
 
@@ -211,8 +210,8 @@ class _Raw:
 
 
 @asynccontextmanager
-async def raw_socket(url: str) -> AsyncIterator[Client]:
-    """A raw asyncio socket with the same typed decode: no signature, no pool, no errors, no limits."""
+async def raw_socket(url: str) -> AsyncGenerator[Client]:
+    """Open a raw asyncio socket with the same typed decode: no signature, no pool, no errors, no limits."""
     client = _Raw(url)
     yield client
     client.close()

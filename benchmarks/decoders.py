@@ -53,7 +53,7 @@ def botocore_buffer(pieces: Sequence[bytes]) -> int:
     return events
 
 
-def _stream_shape() -> Any:
+def _stream_shape() -> Any:  # noqa: ANN401 - botocore's types are stubs
     from bedrock_async.testing.service_model import service_model
 
     return service_model().shape_for("ConverseStreamOutput")

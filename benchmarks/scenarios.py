@@ -41,9 +41,7 @@ SCENARIOS: Final = {
     scenario.name: scenario
     for scenario in (
         Scenario("decode", "decode only, 20,000 frames in 8 KiB pieces", "decode", "event", count=20_000),
-        Scenario(
-            "coalesced", "1 stream, 64 frames per write", "stream", "event", count=5_000, frames_per_write=64
-        ),
+        Scenario("coalesced", "1 stream, 64 frames per write", "stream", "event", count=5_000, frames_per_write=64),
         Scenario("saturated", "64 streams, one frame per write", "stream", "event", concurrency=64, count=500),
         Scenario("converse64", "converse, 64 in flight", "converse", "call", concurrency=64, count=40),
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from rawserver import RawConnection, RawServer
 
 from bedrock_async import (
     NO_RETRY,
@@ -33,8 +34,6 @@ from bedrock_async import (
 from bedrock_async.eventstream import encode_frame
 from bedrock_async.testing.frames import corrupted, event_frame, oversized_frame, truncated
 
-from .rawserver import RawConnection, RawServer
-
 MODEL = "us.anthropic.claude-sonnet-4-20250514-v1:0"
 KEYS = Credentials("AKIDEXAMPLE", "canary-secret")
 PROMPT = "canary-prompt"
@@ -51,9 +50,9 @@ def answer(body: bytes, headers: bytes, status: bytes = b"200 OK") -> bytes:
     return b"HTTP/1.1 %b\r\n%bcontent-length: %d\r\n\r\n%b" % (status, headers, len(body), body)
 
 
-def client_of(url: str, transport: str, **options: Any) -> BedrockClient:
+def client_of(url: str, transport: str, **options: Any) -> BedrockClient:  # noqa: ANN401 - the client's own keywords
     """Return a client of that server which tries once."""
-    settings = {"credentials": KEYS, "retry": NO_RETRY, **options}
+    settings: dict[str, Any] = {"credentials": KEYS, "retry": NO_RETRY, **options}
     return BedrockClient(region="us-east-1", endpoint_url=url, transport=transport, **settings)
 
 
@@ -73,7 +72,7 @@ def transport(request: pytest.FixtureRequest) -> str:
     return name
 
 
-BAD_STREAMS = {
+BAD_STREAMS: dict[str, tuple[bytes, type[BedrockError]]] = {
     "malformed JSON in a frame": (answer(DELTA + NOT_JSON, STREAM), EventDecodeError),
     "wrong CRC": (answer(DELTA + corrupted(DELTA), STREAM), EventStreamError),
     "wrong prelude CRC": (answer(DELTA + corrupted(DELTA, prelude=True), STREAM), EventStreamError),
@@ -88,7 +87,7 @@ BAD_STREAMS = {
     "connection cut in the body": (answer(DELTA, STREAM)[:-20], ConnectionLostError),
     "no answer at all": (b"", ConnectionLostError),
 }
-BAD_ANSWERS = {
+BAD_ANSWERS: dict[str, tuple[bytes, type[BedrockError]]] = {
     "malformed JSON": (answer(b'{"output": ', JSON), ResponseDecodeError),
     "empty body": (answer(b"", JSON), ResponseDecodeError),
     "JSON of another kind": (answer(b'{"output": {"message": 7}}', JSON), ResponseDecodeError),
@@ -178,10 +177,9 @@ async def test_a_server_without_tls(transport: str) -> None:
         await peer.send(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
         peer.end()
 
-    async with RawServer(script) as server:
-        async with client_of(server.url.replace("http:", "https:"), transport) as client:
-            with pytest.raises(ConnectError) as caught:
-                await client.converse(MODEL, PROMPT)
+    async with RawServer(script) as server, client_of(server.url.replace("http:", "https:"), transport) as client:
+        with pytest.raises(ConnectError) as caught:
+            await client.converse(MODEL, PROMPT)
     tells_the_next_step(caught.value)
 
 
@@ -201,18 +199,18 @@ async def test_no_credentials_at_all() -> None:
     tells_the_next_step(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "settings", "kind", "says"),
-    [
-        ((MODEL, PROMPT), {"max_token": 5}, InvalidRequestError, "Did you mean 'max_tokens'"),
-        ((MODEL, [{"role": "assistent", "content": []}]), {}, InvalidRequestError, "Did you mean 'assistant'"),
-        ((MODEL, [{"role": "user", "content": "hi"}]), {}, InvalidRequestError, r"messages\[0\].content"),
-        ((None, PROMPT), {}, InvalidModelIdError, "None"),
-        (("", PROMPT), {}, InvalidModelIdError, "empty"),
-        ((MODEL, 7), {}, InvalidRequestError, "int"),
-        ((MODEL, {"role": "user"}), {}, InvalidRequestError, "list of messages"),
-    ],
-)
+BAD_ARGUMENTS: list[tuple[tuple[Any, ...], dict[str, Any], type[BedrockError], str]] = [
+    ((MODEL, PROMPT), {"max_token": 5}, InvalidRequestError, "Did you mean 'max_tokens'"),
+    ((MODEL, [{"role": "assistent", "content": []}]), {}, InvalidRequestError, "Did you mean 'assistant'"),
+    ((MODEL, [{"role": "user", "content": "hi"}]), {}, InvalidRequestError, r"messages\[0\].content"),
+    ((None, PROMPT), {}, InvalidModelIdError, "None"),
+    (("", PROMPT), {}, InvalidModelIdError, "empty"),
+    ((MODEL, 7), {}, InvalidRequestError, "int"),
+    ((MODEL, {"role": "user"}), {}, InvalidRequestError, "list of messages"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "settings", "kind", "says"), BAD_ARGUMENTS)
 async def test_bad_arguments(
     arguments: tuple[Any, ...], settings: dict[str, Any], kind: type[BedrockError], says: str
 ) -> None:

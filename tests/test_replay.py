@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator
 from urllib.parse import unquote
 
 import pytest
+from botocore_reading import output_shape, parsed, parsed_events, pruned
+from corpus import Exchange, exchanges
 
 from bedrock_async import (
     NO_RETRY,
@@ -21,9 +23,6 @@ from bedrock_async import (
 )
 from bedrock_async.events import event_from_wire
 from bedrock_async.testing import BedrockEmulator, ReplayModel
-
-from .botocore_reading import output_shape, parsed, parsed_events, pruned
-from .corpus import Exchange, exchanges
 
 ANSWERED = exchanges("converse", 200)
 STREAMED = exchanges("converse-stream", 200)
@@ -99,11 +98,7 @@ async def test_converse_stream(exchange: Exchange, replay: Replay) -> None:
     replay.check_request(exchange)
     assert exchange.eventstream is not None
     recorded = [
-        {
-            each["headers"][":event-type"]: {
-                name: value for name, value in each["payload"].items() if name != "p"
-            }
-        }
+        {each["headers"][":event-type"]: {name: value for name, value in each["payload"].items() if name != "p"}}
         for each in exchange.eventstream["events"]
     ]
     assert [event.to_wire() for event in events] == recorded

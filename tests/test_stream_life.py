@@ -9,12 +9,11 @@ import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+from rawserver import RawConnection, RawServer
 
 from bedrock_async import BedrockClient, Credentials, EventStreamError, StandardRetry, Timeouts
 from bedrock_async.stream import ResponseStream
 from bedrock_async.testing.frames import corrupted, event_frame
-
-from .rawserver import RawConnection, RawServer
 
 MODEL = "us.anthropic.claude-sonnet-4-20250514-v1:0"
 CLOSE_LIMIT_S = 0.1
@@ -142,7 +141,7 @@ async def time_out(stream: ResponseStream) -> None:
 
 async def until_waiting(stream: ResponseStream) -> None:
     """Return when the stream has handed out what arrived, and waits for more."""
-    while stream._waiting_since is None:  # noqa: SLF001
+    while stream._waiting_since is None:  # noqa: ASYNC110 - the stream has no event for it
         await asyncio.sleep(0)
 
 
@@ -188,7 +187,7 @@ async def test_a_dropped_stream_leaves_nothing(client: BedrockClient, server: Ra
     await closed_at_once(server, asyncio.get_running_loop().time())
 
 
-async def test_a_stream_that_dies_in_another_thread_closes_on_the_loop(client: BedrockClient, server: RawServer) -> None:
+async def test_a_stream_that_dies_in_another_thread(client: BedrockClient, server: RawServer) -> None:
     """The collector may run anywhere: the socket is closed by the loop's own thread."""
     holder = [client.stream(MODEL, "Hi.")]
     await anext(holder[0])
@@ -230,7 +229,7 @@ async def test_a_broken_frame_closes_at_once(transport: str) -> None:
 async def test_a_stream_that_falls_silent_is_closed(client: BedrockClient, server: RawServer) -> None:
     """The idle limit wakes up the waiting reader, whatever the transport."""
     stream = client.stream(MODEL, "Hi.", timeouts=Timeouts(idle_s=0.05))
-    with pytest.raises(TimeoutError, match="0.05 s"):
+    with pytest.raises(TimeoutError, match=r"0\.05 s"):
         await stream.get_final_response()
     await closed_at_once(server, asyncio.get_running_loop().time())
 

@@ -23,9 +23,11 @@ class CannedResponse:
         self, pieces: Iterable[Piece] = (), *, status: int = 200, headers: Mapping[str, str] | None = None
     ) -> None:
         self.status = status
-        self.headers = {"content-type": "application/json", "x-amzn-requestid": "canned", **(headers or {})}
+        self.headers: Mapping[str, str] = {"content-type": "application/json", "x-amzn-requestid": "canned", **(headers or {})}
         self.aborted = False
         self.finished = False
+        self.waiting = asyncio.Event()
+        """Set when a reader waits for an event among the pieces."""
         self._pieces = list(pieces)
         self._closed = asyncio.Event()
 
@@ -64,6 +66,7 @@ class CannedResponse:
             self._closed.set()
 
     async def _wait(self, event: asyncio.Event) -> None:
+        self.waiting.set()
         waits = [asyncio.ensure_future(wait.wait()) for wait in (event, self._closed)]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -87,12 +90,13 @@ class CannedTransport:
     async def send(self, request: WireRequest, *, connect_timeout_s: float) -> WireResponse:
         """Return the next answer, after waiting for the events in front of it. Raises one that is an error."""
         self.requests.append(request)
-        while isinstance(self._answers[0], asyncio.Event):
-            await self._answers.pop(0).wait()
-        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-        if isinstance(answer, BedrockError):
-            raise answer
-        return answer
+        while True:
+            answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+            if isinstance(answer, CannedResponse):
+                return answer
+            if isinstance(answer, BedrockError):
+                raise answer
+            await answer.wait()
 
     async def aclose(self) -> None:
         """Note that the transport was closed."""
