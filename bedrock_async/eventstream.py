@@ -319,7 +319,7 @@ class EventStreamDecoder:
         else:
             payload_bytes = total - header_bytes - _OVERHEAD_BYTES
             message = f"{where} declares {payload_bytes} payload bytes; 0 to {self._max_payload_bytes} are allowed"
-        return EventStreamError(message)
+        return EventStreamError(message, hint="No stream of the service has such frames: check what answered.")
 
     def _message_error(self, frame: bytes) -> EventStreamError:
         (declared,) = _CRC.unpack(frame[-_CRC_BYTES:])

@@ -1,10 +1,10 @@
-"""A TCP or TLS server whose every byte, pause and way of ending a connection is written down by the test.
+r"""A TCP or TLS server whose every byte, pause and way of ending a connection is written down by the test.
 
 A test gives one script, an async function of a `RawConnection`, which runs for each connection::
 
     async def script(peer: RawConnection) -> None:
         request = await peer.read_request()
-        await peer.send(b"HTTP/1.1 200 OK\\r\\ncontent-length: 2\\r\\n\\r\\nok")
+        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
 
     async with RawServer(script) as server:
         ...server.url, server.connections...
@@ -21,11 +21,9 @@ import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self, TypeAlias
+from typing import Self, TypeAlias
 
 from typing_extensions import override
-
-OK: Final = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,19 +111,20 @@ class RawConnection(asyncio.Protocol):
 
     async def _read_until(self, end: bytes) -> bytes:
         while (at := self.received.find(end, self._read_bytes)) < 0:
-            await self._more()
+            await self.more()
         piece = bytes(self.received[self._read_bytes : at])
         self._read_bytes = at + len(end)
         return piece
 
     async def _read_exactly(self, size: int) -> bytes:
         while len(self.received) < self._read_bytes + size:
-            await self._more()
+            await self.more()
         piece = bytes(self.received[self._read_bytes : self._read_bytes + size])
         self._read_bytes += size
         return piece
 
-    async def _more(self) -> None:
+    async def more(self) -> None:
+        """Wait until more bytes have been received. Raises EOFError when the peer has closed."""
         if self.closed.is_set():
             raise EOFError
         self._arrived.clear()
@@ -151,7 +150,7 @@ class RawServer:
             lambda: RawConnection(self._script, self), "127.0.0.1", 0, ssl=self._tls
         )
         self.port: int = self._server.sockets[0].getsockname()[1]
-        self.host = f"{'localhost' if self._tls else '127.0.0.1'}:{self.port}"
+        self.host = f"127.0.0.1:{self.port}"
         self.url = f"{'https' if self._tls else 'http'}://{self.host}"
         return self
 
