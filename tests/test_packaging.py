@@ -97,9 +97,9 @@ def test_the_wheel_imports_and_runs_by_itself(wheel: zipfile.ZipFile, tmp_path: 
 
 
 def test_entry_points_name_what_exists(wheel: zipfile.ZipFile) -> None:
-    """The command and the built-in providers that the wheel announces can be loaded."""
+    """What the wheel announces can be loaded."""
     announced = re.findall(r"^([\w-]+) = ([\w.]+):(\w+)$", member(wheel, "entry_points.txt"), re.MULTILINE)
-    assert {name for name, _, _ in announced} >= {"bedrock-async", "converse"}
+    assert "bedrock-async" in {name for name, _, _ in announced}
     program = "import importlib, sys; getattr(importlib.import_module(sys.argv[1]), sys.argv[2])"
     for _, module, attribute in announced:
         subprocess.run([sys.executable, "-c", program, module, attribute], check=True)

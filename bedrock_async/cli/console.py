@@ -1,0 +1,52 @@
+"""What goes to the terminal beside the answer of a model: errors, notes and tables.
+
+The answer itself is written to stdout as it is and never passes through rich, which would read markup into it.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Final, TextIO
+
+from rich.console import Console
+from rich.text import Text
+
+from ..errors import BedrockError
+
+__all__ = ["show_error", "show_note", "styled", "terminal_safe"]
+
+# Everything but tab and line feed that a terminal would obey: models and servers are not to move its cursor.
+_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def terminal_safe(text: str) -> str:
+    """Return ``text`` with visible signs in the place of control characters, for a terminal."""
+    return _CONTROLS.sub(_visible, text)
+
+
+def _visible(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    # Unicode has pictures of the first 32 and of DEL, and none of the C1 controls.
+    return chr(0x2400 + code) if code < 0x20 else "\u2421" if code == 0x7F else "\ufffd"
+
+
+def styled(file: TextIO) -> Console:
+    """Return a console that writes colours to terminals only, and leaves markup, emoji codes and long lines alone."""
+    return Console(file=file, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+def show_error(error: BedrockError) -> None:
+    """Write an error and its next step to stderr."""
+    console = styled(sys.stderr)
+    hint = error.hint or ""
+    said = str(error).removesuffix(hint).rstrip() if hint else str(error)
+    console.print(Text.assemble(("error: ", "bold red"), terminal_safe(said)))
+    if hint:
+        console.print(Text.assemble(("hint: ", "bold"), terminal_safe(hint)))
+
+
+def show_note(text: str) -> None:
+    """Say on stderr what is going on; only on a terminal, for nobody reads it elsewhere."""
+    if sys.stderr.isatty():
+        styled(sys.stderr).print(Text(terminal_safe(text), style="dim"))

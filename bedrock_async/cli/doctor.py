@@ -1,0 +1,253 @@
+"""``bedrock-async doctor``: what stands between this machine and an answer, line by line, with the next step.
+
+Nothing here is secret: sources of credentials are named, never their values. Nothing here waits for long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final, Literal, TypeAlias
+
+import anyio
+from rich.text import Text
+
+from .._version import __version__
+from ..auth import RegionChoice, resolve_authenticator, resolve_region
+from ..errors import BedrockError
+from ..transport import Endpoint, Transport, WireRequest, default_transport, resolve_endpoint
+from .console import styled, terminal_safe
+from .loop import CommandLoop
+
+__all__ = [
+    "DoctorOptions",
+    "Finding",
+    "check_credentials",
+    "check_endpoint",
+    "check_region",
+    "check_versions",
+    "doctor",
+]
+
+State: TypeAlias = Literal["ok", "warning", "failed"]
+
+LIMIT_S: Final = 5.0
+"""For the credentials, and for the endpoint; both are asked at the same time."""
+
+# A signature is refused when its time is more than five minutes off.  [IAM user guide, "Signature Version 4"]
+SKEW_LIMIT_S: Final = 300.0
+SKEW_WARNING_S: Final = 60.0
+
+_STYLES: Final[Mapping[State, str]] = {"ok": "green", "warning": "yellow", "failed": "bold red"}
+_CORE: Final = ("aiohttp", "anyio", "msgspec", "pydantic")
+_EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
+    "aws": ("aiobotocore", "botocore"),
+    "httpx": ("httpx",),
+    "cli": ("typer", "rich"),
+}
+_LOCAL: Final = "bedrock-async-local"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line: what was looked at, how it is, and what to do about it."""
+
+    state: State
+    subject: str
+    text: str
+    next_step: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoctorOptions:
+    """What the command line says about the client to examine."""
+
+    region: str | None = None
+    profile: str | None = None
+    endpoint_url: str | None = None
+
+
+def doctor(options: DoctorOptions) -> bool:
+    """Examine what a client with these options would meet, and write it to stdout; return whether nothing failed."""
+    environ = os.environ
+    findings = [*check_versions(_installed_version)]
+    choice, finding = check_region(options, environ)
+    findings.append(finding)
+    _show(findings)
+    with CommandLoop() as loop:
+        rest = loop.run(_check_connection(options, choice, environ))
+    _show(rest)
+    return not any(finding.state == "failed" for finding in (*findings, *rest))
+
+
+def check_versions(version_of: Callable[[str], str | None]) -> Iterable[Finding]:
+    """Yield a line for Python and one for each package that matters; ``version_of`` is None for a missing one."""
+    python = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    yield Finding("ok", "python", python)
+    yield Finding("ok", "bedrock_async", __version__)
+    for name in _CORE:
+        yield _package(name, version_of(name), "failed", "pip install --force-reinstall bedrock-async")
+    for extra, names in _EXTRAS.items():
+        for name in names:
+            # Profiles, SSO, roles and metadata services need botocore; everything else has another way.
+            missing: State = "warning" if name == "botocore" else "ok"
+            yield _package(name, version_of(name), missing, f'pip install "bedrock-async[{extra}]"')
+    yield _package(_LOCAL, version_of(_LOCAL), "ok", f"pip install {_LOCAL}")
+
+
+def _package(name: str, found: str | None, missing: State, command: str) -> Finding:
+    if found is not None:
+        return Finding("ok", name, found)
+    if missing == "ok":
+        return Finding("ok", name, f"not installed, and not needed until you want it: {command}")
+    return Finding(missing, name, "not installed", command)
+
+
+def _installed_version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def check_region(options: DoctorOptions, environ: Mapping[str, str]) -> tuple[RegionChoice | None, Finding]:
+    """Return the region and a line about it; None when it cannot be determined."""
+    try:
+        choice = resolve_region(options.region, environ=environ, profile=options.profile)
+    except BedrockError as exc:
+        return None, _failed("region", exc)
+    if choice.source == "default":
+        text = f"{choice.region}, because nothing chooses one"
+        return choice, Finding("warning", "region", text, "Set AWS_REGION, or pass --region.")
+    return choice, Finding("ok", "region", f"{choice.region} ({choice.source})")
+
+
+async def _check_connection(
+    options: DoctorOptions, choice: RegionChoice | None, environ: Mapping[str, str]
+) -> list[Finding]:
+    credentials: list[Finding] = []
+    connection: list[Finding] = []
+
+    async def look_at_credentials() -> None:
+        region = choice.region if choice is not None else None
+        credentials.append(await check_credentials(options, region, environ))
+
+    async def look_at_endpoint() -> None:
+        if choice is None:
+            connection.append(Finding("warning", "endpoint", "not looked for: the region is not known"))
+            return
+        try:
+            endpoint = resolve_endpoint(choice.region, endpoint_url=options.endpoint_url, environ=environ)
+            transport = default_transport(max_connections=1)
+        except BedrockError as exc:
+            connection.append(_failed("endpoint", exc))
+            return
+        try:
+            connection.extend(await check_endpoint(endpoint, transport))
+        finally:
+            await transport.aclose()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(look_at_credentials)
+        group.start_soon(look_at_endpoint)
+    return [*credentials, *connection]
+
+
+async def check_credentials(
+    options: DoctorOptions, region: str | None, environ: Mapping[str, str], *, limit_s: float = LIMIT_S
+) -> Finding:
+    """Load the credentials as a client would, and return a line about where they come from."""
+    try:
+        authenticator = resolve_authenticator(environ=environ, profile=options.profile, region=region)
+    except BedrockError as exc:
+        return _failed("credentials", exc)
+    try:
+        async with asyncio.timeout(limit_s):
+            await authenticator.prepare(datetime.now(UTC))
+    except BedrockError as exc:
+        return _failed("credentials", exc)
+    except TimeoutError:
+        return Finding(
+            "failed",
+            "credentials",
+            f"not loaded within {limit_s:g} s ({authenticator.source})",
+            "A credential_process, a question for an MFA code or a metadata service does not answer; "
+            "`aws sts get-caller-identity` shows which.",
+        )
+    return Finding("ok", "credentials", authenticator.source)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+async def check_endpoint(
+    endpoint: Endpoint, transport: Transport, *, now: Callable[[], datetime] = _now, limit_s: float = LIMIT_S
+) -> list[Finding]:
+    """Ask the endpoint for anything, without credentials; return a line about it and one about its clock and ours."""
+    where = f"{endpoint.base_url} ({endpoint.source})"
+    request = WireRequest("GET", f"{endpoint.base_url}/", {"host": endpoint.host}, b"")
+    started = now()
+    try:
+        async with asyncio.timeout(limit_s):
+            response = await transport.send(request, connect_timeout_s=limit_s)
+    except BedrockError as exc:
+        failed = Finding("failed", "endpoint", f"{where}: {exc.message}", exc.hint)
+    except TimeoutError:
+        failed = Finding(
+            "failed", "endpoint", f"{where}: no answer within {limit_s:g} s", "Check network, proxy and firewall."
+        )
+    else:
+        ended = now()
+        response.abort()
+        reached = f"{where}: HTTP {response.status} after {(ended - started).total_seconds() * 1000:.0f} ms"
+        date = response.headers.get("date")
+        return [_endpoint_finding(response.status, reached), _clock_finding(date, started + (ended - started) / 2)]
+    return [failed, Finding("warning", "clock", "not compared: the endpoint did not answer")]
+
+
+def _endpoint_finding(status: int, reached: str) -> Finding:
+    # Any answer of the service will do: without credentials and a path it refuses everything.
+    if status in range(300, 400):
+        return Finding("warning", "endpoint", reached, "It redirects, and redirects are not followed: check the URL.")
+    if status >= 500:
+        return Finding("warning", "endpoint", reached, "The service, or a gateway before it, has trouble: try again.")
+    return Finding("ok", "endpoint", reached)
+
+
+def _clock_finding(date: str | None, local: datetime) -> Finding:
+    try:
+        remote = parsedate_to_datetime(date or "")
+    except ValueError:
+        return Finding("warning", "clock", "not compared: the endpoint gave no date")
+    skew_s = (local - remote.replace(tzinfo=remote.tzinfo or UTC)).total_seconds()
+    text = f"{abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} the endpoint's"
+    if abs(skew_s) > SKEW_LIMIT_S:
+        step = f"Set this machine's clock (NTP): signatures more than {SKEW_LIMIT_S:.0f} s off are refused."
+        return Finding("failed", "clock", text, step)
+    if abs(skew_s) > SKEW_WARNING_S:
+        step = f"Set this machine's clock (NTP) before it is more than {SKEW_LIMIT_S:.0f} s off."
+        return Finding("warning", "clock", text, step)
+    return Finding("ok", "clock", text)
+
+
+def _failed(subject: str, error: BedrockError) -> Finding:
+    return Finding("failed", subject, error.message, error.hint)
+
+
+def _show(findings: Iterable[Finding]) -> None:
+    console = styled(sys.stdout)
+    for each in findings:
+        line = Text(f"{each.state:8}", style=_STYLES[each.state])
+        line.append(f"{each.subject:20}", style="bold").append(terminal_safe(each.text), style="default")
+        console.print(line)
+        if each.next_step:
+            console.print(Text(f"{'':28}-> {terminal_safe(each.next_step)}"))
+    sys.stdout.flush()

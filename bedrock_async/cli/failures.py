@@ -1,0 +1,56 @@
+"""How a command fails: a message and a next step on stderr, an exit status, and no traceback unless asked for."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Final
+
+import typer
+
+from ..errors import BedrockError
+from .console import show_error
+
+__all__ = ["FAILED", "INTERRUPTED", "reporting"]
+
+FAILED: Final = 1
+INTERRUPTED: Final = 130
+"""128 + SIGINT: what shells report."""
+
+
+@contextmanager
+def reporting(*, debug: bool) -> Generator[None]:
+    """Turn what the body raises into the end of the command: status 1 for our errors, 130 for Ctrl-C.
+
+    With ``debug`` the traceback and the log are shown too. Anything else that is raised is a bug, and passes.
+    """
+    with _logging(debug=debug):
+        try:
+            yield
+        except BedrockError as exc:
+            if debug:
+                traceback.print_exc()
+            show_error(exc)
+            raise typer.Exit(FAILED) from exc
+        except KeyboardInterrupt as exc:
+            raise typer.Exit(INTERRUPTED) from exc
+
+
+@contextmanager
+def _logging(*, debug: bool) -> Generator[None]:
+    """Show our own log, or nothing of it: without a handler, logging writes warnings and tracebacks to stderr."""
+    # Ours only: what botocore logs for debugging holds the answers of credential services.
+    logger = logging.getLogger("bedrock_async")
+    handler = logging.StreamHandler(sys.stderr) if debug else logging.NullHandler()
+    level = logger.level
+    logger.addHandler(handler)
+    if debug:
+        logger.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)

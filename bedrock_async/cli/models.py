@@ -1,0 +1,44 @@
+"""Emulator models by name, for ``--local`` and ``serve``. Loads the emulator: import it only where that is wanted."""
+
+from __future__ import annotations
+
+from typing import Final, Protocol, runtime_checkable
+
+import anyio
+
+from ..errors import MissingExtraError
+from ..testing.registry import ServedModel, emulator_model_names, load_emulator_model
+from ..testing.script import ScriptedModel
+
+__all__ = ["LOCAL", "SCRIPTED", "load_model", "start_model"]
+
+LOCAL: Final = "local"
+SCRIPTED: Final = "scripted"
+
+
+@runtime_checkable
+class _Startable(Protocol):
+    """A model that can load what it needs before the first request, and then fails with its own words."""
+
+    async def start(self) -> None: ...
+
+
+async def load_model(name: str, *, text: str | None = None) -> ServedModel:
+    """Return the emulator model of this name; ``text`` is what the scripted one answers.
+
+    Raises MissingExtraError when the local model is not installed, PluginError for an unknown or broken one.
+    """
+    if name == SCRIPTED:
+        return ScriptedModel.text() if text is None else ScriptedModel.text(text)
+    if name == LOCAL and LOCAL not in emulator_model_names():
+        raise MissingExtraError(
+            "the local model is a plugin, bedrock-async-local, which is not installed.",
+            hint="pip install bedrock-async-local",
+        )
+    return await anyio.to_thread.run_sync(load_emulator_model, name)
+
+
+async def start_model(model: ServedModel) -> None:
+    """Load what the model needs (weights, engine), where it offers that. Raises its errors; cancelling is heard."""
+    if isinstance(model, _Startable):
+        await model.start()

@@ -1,0 +1,74 @@
+"""``bedrock-async serve``: the emulator as a server of its own, for programs in any language."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+
+from ..testing.emulator import BedrockEmulator
+from ..testing.registry import ServedModel
+from ..testing.replay import ReplayModel
+from .console import styled
+from .loop import CommandLoop
+from .models import SCRIPTED, load_model, start_model
+
+__all__ = ["ServeOptions", "serve"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """What the command line says about the server."""
+
+    models: Sequence[str] = ()
+    text: str | None = None
+    replay: Path | None = None
+    host: str = "127.0.0.1"
+    port: int = 0
+    region: str = "us-east-1"
+    allow_remote: bool = False
+
+
+def serve(options: ServeOptions) -> int:
+    """Serve until SIGINT or SIGTERM, stop cleanly, and return the number of the signal.
+
+    The endpoint's URL goes to stdout, a line of its own, as soon as it answers; everything else goes to stderr.
+    Raises BedrockError when it cannot start.
+    """
+    # What goes wrong in a model is told to its client in one sentence, and here with its traceback.
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    with CommandLoop(signal.SIGINT, signal.SIGTERM) as loop:
+        try:
+            loop.run(_serve(options))
+        except KeyboardInterrupt:
+            return loop.received or signal.SIGINT
+    return 0
+
+
+async def _serve(options: ServeOptions) -> None:
+    names = options.models or (() if options.replay else (SCRIPTED,))
+    served: list[ServedModel] = []
+    if options.replay is not None:
+        strict = not names  # with models beside it, what was not recorded is theirs to answer
+        directory = options.replay
+        served.append(await anyio.to_thread.run_sync(lambda: ReplayModel.from_directory(directory, strict=strict)))
+    served += [await load_model(name, text=options.text) for name in names]
+    emulator = BedrockEmulator(
+        served, host=options.host, port=options.port, region=options.region, allow_remote=options.allow_remote
+    )
+    async with emulator:
+        for model in served:
+            await start_model(model)
+        what = [f"recordings of {options.replay}"] if options.replay else []
+        console = styled(sys.stderr)
+        console.print(f"Serving {', '.join([*what, *names])} in {options.region}. Ctrl-C stops.")
+        console.print(f"Clients find it with  AWS_ENDPOINT_URL_BEDROCK_RUNTIME={emulator.url}  and any credentials.")
+        sys.stdout.write(f"{emulator.url}\n")
+        sys.stdout.flush()
+        await asyncio.get_running_loop().create_future()
