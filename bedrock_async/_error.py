@@ -27,9 +27,21 @@ class BedrockError(Exception):
         self.message = message
         self.hint = hint
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle and copy without `__init__`, whose keywords differ from class to class."""
+        return _restored, (type(self), self.args, self.__dict__)
+
     def __str__(self) -> str:
         """Return the message, and the next step where there is one."""
         return with_hint(self.message, self.hint)
+
+
+def _restored(kind: type[BedrockError], args: tuple[object, ...], members: dict[str, object]) -> BedrockError:
+    error = kind.__new__(kind, *args)
+    # A builtin beside BedrockError among the bases keeps the message in itself.
+    super(BedrockError, error).__init__(*args)
+    error.__dict__.update(members)
+    return error
 
 
 def with_hint(text: str, hint: str | None) -> str:

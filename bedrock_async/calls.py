@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
 import anyio
@@ -27,13 +27,13 @@ from .errors import (
     TransportError,
     service_error_from_response,
 )
-from .events import Event
 from .providers import EffectResult, EventDecoder, Flow, HttpRequest, HttpResponse, ReadObject, Send, Sleep, StreamPlan
 from .resilience import RetryPolicy, Timeouts
 from .transport import Endpoint, Transport, WireRequest, WireResponse
 from .types import Attempt
 
 T = TypeVar("T")
+E = TypeVar("E")
 
 _OK: Final = range(200, 300)
 _REDIRECT: Final = range(300, 400)
@@ -95,12 +95,12 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenStream:
+class OpenStream(Generic[E]):
     """A stream whose first events have arrived. One that replays a whole answer has no more to come."""
 
-    first: Sequence[Event]
+    first: Sequence[E]
     response: WireResponse | None = None
-    decoder: EventDecoder | None = None
+    decoder: EventDecoder[E] | None = None
 
 
 async def run(flow: Flow[T], call: Call) -> T:
@@ -169,7 +169,7 @@ async def _send(request: HttpRequest, call: Call) -> HttpResponse:
             return HttpResponse(status, headers, body)
 
 
-async def open_stream(plan: StreamPlan, plan_again: Callable[[], object], call: Call) -> OpenStream:
+async def open_stream(plan: StreamPlan[E], plan_again: Callable[[], StreamPlan[E]], call: Call) -> OpenStream[E]:
     """Attempt to open a stream, and again while that is worth it: until its first events nobody has seen any.
 
     Every attempt after the first one asks for a plan of its own, because a decoder is never used twice.
@@ -203,20 +203,13 @@ async def open_stream(plan: StreamPlan, plan_again: Callable[[], object], call: 
             if response is not None and isinstance(exc, ServiceError) and exc.request_id is None:
                 exc.request_id = response.headers.get("x-amzn-requestid")
             await _wait_or_raise(exc, started, call)
-            plan = _same_kind(plan_again(), exc)
+            plan = plan_again()
         else:
             call.succeeded(started, response.status, response.headers)
             return OpenStream(first, response, plan.decoder)
 
 
-def _same_kind(plan: object, failure: BedrockError) -> StreamPlan:
-    """Return a further plan of a provider; one that plans otherwise than before cannot repeat ``failure``."""
-    if isinstance(plan, StreamPlan):
-        return plan
-    raise failure
-
-
-async def _first_events(response: WireResponse, decoder: EventDecoder) -> Sequence[Event]:
+async def _first_events(response: WireResponse, decoder: EventDecoder[E]) -> Sequence[E]:
     decoder.start(response.status, response.headers)
     while True:
         data = await response.receive()

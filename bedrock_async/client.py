@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, Self, Unpack, overload
 from ._version import __version__
 from .auth import resolve_authenticator, resolve_region
 from .calls import Call, Line, OpenStream, open_stream, run
-from .errors import ClientClosedError, InvalidModelIdError, InvalidRequestError, WrongEventLoopError
+from .errors import ClientClosedError, InvalidModelIdError, InvalidRequestError, PluginError, WrongEventLoopError
+from .events import Event
 from .features.settings import CallSettings, Messages, build_request, check_names, merged_settings
 from .folding import unfold
 from .model_id import parse_model_id
@@ -20,14 +21,12 @@ from .providers import CallContext, Provider, StreamPlan
 from .providers.registry import ProviderRegistry
 from .resilience import Limits, RetryPolicy, StandardRetry, Timeouts
 from .stream import ResponseStream
-from .transport import Endpoint, Transport, default_transport, resolve_endpoint
+from .transport import Endpoint, Transport, as_transport, resolve_endpoint
 from .types import ConverseRequest, ConverseResponse, ResponseMeta
 
 if TYPE_CHECKING:
-    import httpx
-    import httpx2
-
     from .auth import ApiKey, ApiKeyProvider, AwsSession, Credentials, CredentialsProvider
+    from .transport import HttpClient
 
 _USER_AGENT: Final = f"bedrock-async/{__version__} python/{platform.python_version()}"
 _NO_SETTINGS: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -71,7 +70,7 @@ class BedrockClient:
         provider: str = _DEFAULT_PROVIDER,
         settings: CallSettings | None = None,
         providers: Mapping[str, Provider] | None = None,
-        transport: Transport | httpx.AsyncClient | httpx2.AsyncClient | str | None = None,
+        transport: Transport | HttpClient | str | None = None,
         limits: Limits | None = None,
         timeouts: Timeouts | None = None,
         retry: RetryPolicy | None = None,
@@ -98,7 +97,7 @@ class BedrockClient:
         self._provider = provider
         self._registry = ProviderRegistry(providers)
         self._registry.get(provider)
-        self._transport, self._owns_transport = _as_transport(transport, limits.max_connections)
+        self._transport, self._owns_transport = as_transport(transport, max_connections=limits.max_connections)
         self._line = Line(
             transport=self._transport,
             authenticator=self._authenticator,
@@ -192,7 +191,7 @@ class BedrockClient:
         provider = self._registry.get(effective.get("provider") or self._provider)
         call = self._call(effective, check_loop=False)
 
-        async def opener() -> tuple[OpenStream, ResponseMeta]:
+        async def opener() -> tuple[OpenStream[Event], ResponseMeta]:
             self._check_usable()
             stream = await _open(provider, request, context, call, streaming=effective.get("streaming") is not False)
             return stream, self._meta(context, provider, call)
@@ -293,27 +292,6 @@ class BedrockClient:
         )
 
 
-def _as_transport(
-    transport: Transport | httpx.AsyncClient | httpx2.AsyncClient | str | None, max_connections: int | None
-) -> tuple[Transport, bool]:
-    """Return the transport that is meant, and whether it is the client's own, to be closed with it."""
-    if transport is None or transport == "aiohttp":
-        return default_transport(max_connections=max_connections), True
-    if transport == "httpx":
-        from .transport import HttpxTransport
-
-        return HttpxTransport(max_connections=max_connections), True
-    if isinstance(transport, str):
-        raise InvalidRequestError(
-            f"there is no transport {transport!r}.", path="transport", hint='Pass "aiohttp", "httpx" or a Transport.'
-        )
-    if isinstance(transport, Transport):
-        return transport, False
-    from .transport import HttpxTransport
-
-    return HttpxTransport(transport), False
-
-
 def _closed() -> ClientClosedError:
     return ClientClosedError("the client is closed.", hint="Make a new BedrockClient, or call aclose() later.")
 
@@ -333,9 +311,19 @@ def _ready(request: ConverseRequest, model: str | None) -> ConverseRequest:
 
 async def _open(
     provider: Provider, request: ConverseRequest, context: CallContext, call: Call, *, streaming: bool
-) -> OpenStream:
+) -> OpenStream[Event]:
     """Open a stream, or run the call whole and replay its answer, for models and providers that cannot stream."""
     plan = provider.stream(request, context) if streaming else provider.converse(request, context)
     if not isinstance(plan, StreamPlan):
         return OpenStream(unfold(await run(plan, call)))
-    return await open_stream(plan, lambda: provider.stream(request, context), call)
+    return await open_stream(plan, lambda: _plan_again(provider, request, context), call)
+
+
+def _plan_again(provider: Provider, request: ConverseRequest, context: CallContext) -> StreamPlan[Event]:
+    plan = provider.stream(request, context)
+    if isinstance(plan, StreamPlan):
+        return plan
+    raise PluginError(
+        f"the provider {provider.name!r} planned a stream, and for the next attempt something else.",
+        hint="Let its stream() return the same kind for the same request.",
+    )

@@ -67,7 +67,7 @@ from .eventstream import EventStreamError
 from .model_id import InvalidModelIdError
 
 if TYPE_CHECKING:
-    from .types import ConverseResponse
+    from .types import ConverseResponse, JSONValue
 
 __all__ = [
     "AccessDeniedError",
@@ -464,7 +464,8 @@ _ADVICE: Final[tuple[_Advice, ...]] = (
         ValidationError,
         r"model identifier is invalid",
         "Check the id for typing errors and whether this region offers it: an inference profile id such as "
-        "us.anthropic... works only from regions of its geography, a plain id only where the model is offered on demand.",
+        "us.anthropic... works only from regions of its geography, a plain id only where the model is offered on "
+        "demand.",
         ModelIdRejectedError,
     ),
     _advice(
@@ -556,6 +557,9 @@ _ADVICE: Final[tuple[_Advice, ...]] = (
     _advice(QuotaExceededError, r"", "Ask for a higher quota; retrying does not help."),
     _advice(InternalServerError, r"", "Try again after a short wait."),
     _advice(ServiceUnavailableError, r"", "Try again after a short wait, or use another region or profile."),
+    _advice(ConflictError, r"", "Wait for the other request, or use another idempotency token."),
+    _advice(ValidationError, r"", "Change the request as the message says; client.prepare() shows what would be sent."),
+    _advice(ServiceError, r"", "Look the code up in the API reference of the Bedrock Runtime."),
 )
 
 
@@ -585,7 +589,7 @@ def service_error(
             break
     return kind(
         message,
-        code=code or f"HTTP {status}",
+        code=code or (f"HTTP {status}" if status else "UnknownException"),
         status=status if status is not None and not in_stream else row.status,
         request_id=request_id,
         retryable=row.retryable,
@@ -626,12 +630,12 @@ def _plain_code(code: str) -> str:
     return code[:1].upper() + code[1:]
 
 
-def _members(body: bytes) -> dict[str, object]:
+def _members(body: bytes) -> Mapping[str, object]:
     try:
-        value: object = json.loads(body)
+        value: JSONValue = json.loads(body)
     except (ValueError, RecursionError):
         return {}
-    return {str(name): member for name, member in value.items()} if isinstance(value, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _text(value: object) -> str | None:
@@ -642,10 +646,14 @@ def _integer(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
+# Enough for thirty years; int() refuses numbers of thousands of digits.
+_MAX_DIGITS: Final = 12
+
+
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Seconds from ``x-amz-retry-after`` (milliseconds) or ``retry-after`` (seconds); dates are not used by AWS."""
     for name, scale in (("x-amz-retry-after", 0.001), ("retry-after", 1.0)):
         value = headers.get(name, "").strip()
-        if value.isascii() and value.isdigit():
+        if value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS:
             return int(value) * scale
     return None

@@ -9,8 +9,8 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, Final, Literal, Self, TypeAlias, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Final, Literal, Self, TypeAlias, TypeVar, cast
 
 import msgspec
 from msgspec.structs import force_setattr
@@ -23,11 +23,10 @@ from .errors import (
     UnexpectedContentTypeError,
     service_error,
 )
-from .eventstream import EventStreamDecoder, HeaderValue, parse_headers
+from .eventstream import CONTENT_TYPE, EventStreamDecoder, HeaderValue, parse_headers
 from .types import (
     Citation,
     ConverseMetrics,
-    ConverseResponse,
     ConverseTrace,
     JSONValue,
     MediaError,
@@ -37,6 +36,7 @@ from .types import (
     TokenUsage,
     WireModel,
 )
+from .types._wire import is_member
 
 EventType = Literal[
     "message_start",
@@ -52,6 +52,9 @@ M = TypeVar("M", bound=WireModel)
 
 # Real streams pad every event with "p" (2-61 characters); it carries no meaning.  [corpus, 2025-11]
 PADDING: Final = "p"
+
+# What msgspec raises for payloads that it does not take; json may still read them.
+_REFUSALS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 # msgspec takes no ``Raw | None``: a raw member that is not there is empty.
 _ABSENT: Final = msgspec.Raw(b"")
@@ -95,7 +98,7 @@ class StreamEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename="c
         return event
 
     def _members(self) -> dict[str, JSONValue]:
-        members = load_object(self.payload or msgspec.json.encode(self))
+        members = read_object(self.wire_name, self.payload or msgspec.json.encode(self))
         members.pop(PADDING, None)
         return members
 
@@ -140,7 +143,7 @@ class ContentStart(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename="
 
 
 class ContentBlockStartEvent(StreamEvent, frozen=True, gc=False, kw_only=True, rename="camel"):
-    """A tool use, tool result or image begins. Text and reasoning begin with their first delta.  [corpus]"""
+    """A tool use, tool result or image begins. Text and reasoning begin with their first delta."""
 
     type: ClassVar[EventType] = "content_block_start"
     wire_name: ClassVar[str] = "contentBlockStart"
@@ -165,7 +168,7 @@ class ReasoningDelta(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename
     @property
     def redacted_content(self) -> bytes | None:
         """The redacted content, which only the service can read."""
-        return None if self.redacted_base64 is None else _debase64(self.redacted_base64)
+        return None if self.redacted_base64 is None else debase64(self.redacted_base64)
 
 
 class ImageDelta(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename="camel", omit_defaults=True):
@@ -198,10 +201,8 @@ class ContentDelta(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename="
     @property
     def tool_result(self) -> list[JSONValue] | None:
         """Pieces of the result of a tool that the service ran: ``{"text": ...}`` or ``{"json": ...}`` each."""
-        if not self.tool_result_json:
-            return None
-        pieces: list[JSONValue] | None = msgspec.json.decode(self.tool_result_json)
-        return pieces
+        pieces = _document(self.tool_result_json)
+        return pieces if isinstance(pieces, list) else None
 
     @property
     def citation(self) -> Citation | None:
@@ -232,12 +233,11 @@ class ContentBlockDeltaEvent(StreamEvent, frozen=True, gc=False, kw_only=True, r
 
     def to_dict(self) -> dict[str, Any]:
         """Return boto3's shape of the event: as `to_wire`, with blobs as bytes."""
-        members: dict[str, Any] = self._members()
-        delta = members.get("delta")
-        if isinstance(delta, dict):
+        members = self._members()
+        if isinstance(delta := members.get("delta"), dict):
             _blob(delta.get("reasoningContent"), "redactedContent")
-            image = delta.get("image")
-            _blob(image.get("source") if isinstance(image, dict) else None, "bytes")
+            if isinstance(image := delta.get("image"), dict):
+                _blob(image.get("source"), "bytes")
         return {self.wire_name: members}
 
 
@@ -262,10 +262,7 @@ class MessageStopEvent(StreamEvent, frozen=True, gc=False, kw_only=True, rename=
     @property
     def additional_model_response_fields(self) -> JSONValue:
         """What ``additional_response_field_paths`` asked for."""
-        if not self.additional_json:
-            return None
-        fields: JSONValue = msgspec.json.decode(self.additional_json)
-        return fields
+        return _document(self.additional_json)
 
 
 class MetadataEvent(StreamEvent, frozen=True, gc=False, kw_only=True, rename="camel"):
@@ -327,6 +324,10 @@ class UnknownEvent(StreamEvent, frozen=True, gc=False, kw_only=True, rename="cam
         except EventDecodeError:
             return {self.name: self.payload}
 
+    def _members(self) -> dict[str, JSONValue]:
+        # The name is no member of what travels, so an event made by hand has none.
+        return super()._members() if self.payload else {}
+
 
 Event: TypeAlias = (
     MessageStartEvent
@@ -353,23 +354,37 @@ _DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
 }
 
 
-def load_object(payload: bytes | str) -> dict[str, JSONValue]:
-    """Parse a JSON object, leniently: lone surrogates and NaN pass. Raises EventDecodeError for anything else."""
+def read_object(name: str, payload: bytes) -> dict[str, JSONValue]:
+    """Parse the payload of an event, leniently: lone surrogates and NaN pass. Raises EventDecodeError."""
     try:
-        value: object = msgspec.json.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        try:
-            value = json.loads(payload)
-        except (ValueError, RecursionError) as exc:
-            raise _unreadable("", payload, f"no JSON ({exc})") from exc
+        value: JSONValue = _loads(payload)
+    except (ValueError, RecursionError) as exc:
+        raise _unreadable(name, payload, f"no JSON ({exc})") from exc
     if not isinstance(value, dict):
-        raise _unreadable("", payload, f"JSON, but of type {type(value).__name__}")
+        raise _unreadable(name, payload, f"JSON, but of type {type(value).__name__}")
     return value
 
 
-def _unreadable(name: str, payload: bytes | str, what: str) -> EventDecodeError:
-    raw = payload.encode() if isinstance(payload, str) else payload
-    return EventDecodeError(f"the payload of {name or 'an'} event ({len(raw)} bytes) is {what}.", event_type=name, payload=raw)
+def _loads(payload: bytes) -> JSONValue:
+    try:
+        value: JSONValue = msgspec.json.decode(payload)
+    except _REFUSALS:
+        value = json.loads(payload)
+    return value
+
+
+def _document(raw: msgspec.Raw) -> JSONValue:
+    """Parse a raw member, null where it is absent. Raises EventDecodeError: the typed decoder only skips over it."""
+    try:
+        return _loads(bytes(raw)) if raw else None
+    except (ValueError, RecursionError) as exc:
+        raise _unreadable("", bytes(raw), f"no JSON ({exc})") from exc
+
+
+def _unreadable(name: str, payload: bytes, what: str) -> EventDecodeError:
+    which = f"the event {name}" if name else "an event"
+    message = f"the payload of {which} ({len(payload)} bytes) is {what}."
+    return EventDecodeError(message, event_type=name, payload=payload)
 
 
 def decode_event(name: str, payload: bytes) -> Event:
@@ -379,7 +394,7 @@ def decode_event(name: str, payload: bytes) -> Event:
         return UnknownEvent(name=name, payload=payload)
     try:
         event: Event = decoder.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _REFUSALS:
         event = _decode_leniently(name, payload)
     force_setattr(event, "payload", payload)
     return event
@@ -387,16 +402,13 @@ def decode_event(name: str, payload: bytes) -> Event:
 
 def _decode_leniently(name: str, payload: bytes) -> Event:
     """Read what the strict decoder refuses: ``"0"``, ``0.0`` or null in an integer, lone surrogates, wrong types."""
-    try:
-        members = load_object(payload)
-    except EventDecodeError as exc:
-        raise _unreadable(name, payload, exc.message.partition(" is ")[2].rstrip(".")) from exc
+    members = read_object(name, payload)
     kind = _BY_NAME[name]
     index = members.get("contentBlockIndex")
     if isinstance(index, float) and index.is_integer():
         members["contentBlockIndex"] = int(index)
     try:
-        event: Event = msgspec.convert(_raw_json(members, kind), kind, strict=False)
+        event = cast("Event", msgspec.convert(_raw_json(members, kind), kind, strict=False))
     except msgspec.ValidationError as exc:
         raise _unreadable(name, payload, f"not as the service documents it ({exc})") from exc
     return event
@@ -406,9 +418,9 @@ def _raw_json(members: Mapping[str, JSONValue], kind: type[msgspec.Struct]) -> d
     """Encode the members again that ``kind`` keeps as raw JSON; `msgspec.convert` wants them as such."""
     converted: dict[str, object] = dict(members)
     for field in msgspec.structs.fields(kind):
-        value = members.get(field.encode_name)
-        if value is None:
+        if field.encode_name not in members:
             continue
+        value = members[field.encode_name]
         if field.type is msgspec.Raw:
             converted[field.encode_name] = msgspec.Raw(json.dumps(value).encode("ascii"))
         elif isinstance(value, dict):
@@ -421,9 +433,14 @@ def _raw_json(members: Mapping[str, JSONValue], kind: type[msgspec.Struct]) -> d
 def event_from_wire(wire: Mapping[str, object]) -> Event:
     """Return the event of a one-key object of the wire. Raises EventDecodeError."""
     if len(wire) != 1:
-        raise _unreadable("", json.dumps(dict(wire), default=repr), f"no object with one key but with {len(wire)}")
+        payload = json.dumps(dict(wire), default=repr).encode("ascii")
+        raise _unreadable("", payload, f"no object of one key but of {len(wire)}")
     ((name, members),) = wire.items()
-    return decode_event(name, json.dumps(members, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    try:
+        payload = json.dumps(members, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise _unreadable(name, b"", f"no JSON ({exc})") from exc
+    return decode_event(name, payload)
 
 
 def _typed(kind: type[M], raw: msgspec.Raw) -> M | None:
@@ -440,8 +457,8 @@ def read_model(kind: type[M], body: bytes) -> M:
         return kind.from_wire(body)
     except ValueError as strict:
         try:
-            return kind.from_wire(without_nulls(mended(json.loads(body))))
-        except (ValueError, RecursionError, TypeError) as exc:
+            return _read_leniently(kind, mended(_loads(body)))
+        except (ValueError, RecursionError) as exc:
             raise ResponseDecodeError(
                 f"the {kind.__name__} of {len(body)} bytes is not as the service documents it: {_first_fault(strict)}.",
                 body=body,
@@ -449,48 +466,70 @@ def read_model(kind: type[M], body: bytes) -> M:
             ) from exc
 
 
+def _read_leniently(kind: type[M], wire: JSONValue) -> M:
+    try:
+        return kind.from_wire(json.dumps(wire))
+    except ValueError:
+        return kind.from_wire(json.dumps(without_nulls(wire)))
+
+
 def _first_fault(fault: ValueError) -> str:
     details: list[dict[str, Any]] = getattr(fault, "errors", list)()
     if not details:
         return str(fault)
-    return f"{'.'.join(str(step) for step in details[0]['loc'])}: {details[0]['msg']}".lstrip(": ")
+    path = ".".join(str(step) for step in filter(is_member, details[0]["loc"]))
+    return f"{path}: {details[0]['msg']}" if path else str(details[0]["msg"])
 
 
-def without_nulls(value: Any) -> Any:
-    """Return JSON without the members that are null."""
+# Members that hold a document of the user's or the model's: a null in there means something.
+_DOCUMENTS: Final = frozenset({"input", "json", "additionalModelResponseFields"})
+
+
+def without_nulls(value: JSONValue) -> JSONValue:
+    """Return JSON without the members that are null; documents (such as the input of a tool) are left alone."""
     if isinstance(value, dict):
-        return {name: without_nulls(member) for name, member in value.items() if member is not None}
+        return {
+            name: member if name in _DOCUMENTS else without_nulls(member)
+            for name, member in value.items()
+            if member is not None
+        }
     if isinstance(value, list):
         return [without_nulls(item) for item in value]
     return value
 
 
-def mended(value: Any) -> Any:
+def mended(value: JSONValue) -> JSONValue:
     """Return JSON whose surrogate pairs are characters and whose lone surrogates are U+FFFD."""
     if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return _mended_text(value)
     if isinstance(value, dict):
-        return {name: mended(member) for name, member in value.items()}
+        return {_mended_text(name): mended(member) for name, member in value.items()}
     if isinstance(value, list):
         return [mended(item) for item in value]
     return value
 
 
-def _debase64(text: str) -> bytes:
+def _mended_text(text: str) -> str:
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def debase64(text: str) -> bytes:
+    """Return the bytes of a blob. Raises EventDecodeError."""
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as exc:
         raise EventDecodeError(
-            f"a blob of {len(text)} characters is not base64 ({exc}).", event_type="contentBlockDelta", payload=text.encode()
+            f"a blob of {len(text)} characters is not base64 ({exc}).",
+            event_type="contentBlockDelta",
+            payload=text.encode("utf-8", "surrogatepass"),
         ) from exc
 
 
-def _blob(members: object, name: str) -> None:
-    if isinstance(members, dict) and isinstance(members.get(name), str):
-        members[name] = _debase64(members[name])
+def _blob(members: JSONValue, name: str) -> None:
+    """Replace the base64 text of a member by its bytes, in place."""
+    if isinstance(members, dict) and isinstance(text := members.get(name), str):
+        cast("dict[str, object]", members)[name] = debase64(text)
 
-
-EVENT_STREAM: Final = "application/vnd.amazon.eventstream"
 
 # Raw header block -> decoder of the event that it announces. Bedrock repeats the same few blocks; the bound only
 # matters against a peer that varies them.
@@ -505,6 +544,13 @@ def unexpected_content_type(status: int, received: str, expected: str) -> Unexpe
         hint="Check endpoint_url: something that is not the Bedrock Runtime answered.",
         sent=True,
     )
+
+
+def require_event_stream(status: int, headers: Mapping[str, str]) -> None:
+    """Check that an answer is an event stream. Raises UnexpectedContentTypeError."""
+    kind = headers.get("content-type", "")
+    if kind.partition(";")[0].strip().lower() != CONTENT_TYPE:
+        raise unexpected_content_type(status, kind, CONTENT_TYPE)
 
 
 class ConverseEventDecoder:
@@ -525,9 +571,7 @@ class ConverseEventDecoder:
 
     def start(self, status: int, headers: Mapping[str, str]) -> None:
         """Check the head of the response. Raises UnexpectedContentTypeError."""
-        kind = headers.get("content-type", "")
-        if kind.partition(";")[0].strip().lower() != EVENT_STREAM:
-            raise unexpected_content_type(status, kind, EVENT_STREAM)
+        require_event_stream(status, headers)
 
     def receive(self, data: bytes) -> list[Event]:
         """Return all events that are complete with ``data``; ``b""`` only raises what is pending."""
@@ -545,7 +589,7 @@ class ConverseEventDecoder:
                         continue
                     try:
                         event = decode(payload)
-                    except (msgspec.DecodeError, UnicodeDecodeError):
+                    except _REFUSALS:
                         events.append(self._decode(block, payload))
                     else:
                         force_setattr(event, "payload", payload)
@@ -561,9 +605,11 @@ class ConverseEventDecoder:
         self._raise_pending()
         self._frames.receive_eof()
         if not self.complete:
-            missing = "metadata" if self._stopped else "messageStop and metadata"
+            missing = [
+                name for name, came in (("messageStop", self._stopped), ("metadata", self._metadata)) if not came
+            ]
             raise StreamTruncatedError(
-                f"the stream ended without {missing}.",
+                f"the stream ended without {' and '.join(missing)}.",
                 hint="The answer is not complete: partial_response has what arrived. Call again to get a whole one.",
             )
         return []
@@ -579,7 +625,7 @@ class ConverseEventDecoder:
         headers = parse_headers(block)
         kind = headers.get(":message-type", "event")
         if kind != "event":
-            raise _exception(headers, payload)
+            raise exception_of_frame(headers, payload)
         name = str(headers.get(":event-type", ""))
         event = decode_event(name, payload)
         if name == "messageStop":
@@ -592,10 +638,10 @@ class ConverseEventDecoder:
         return event
 
 
-def _exception(headers: Mapping[str, HeaderValue], payload: bytes) -> BedrockError:
+def exception_of_frame(headers: Mapping[str, HeaderValue], payload: bytes) -> BedrockError:
     """Return the error of an exception frame (modelled, JSON payload) or an error frame (code and text in headers)."""
     try:
-        members = load_object(payload)
+        members = read_object("", payload)
     except EventDecodeError:
         members = {}
     code = headers.get(":exception-type") or headers.get(":error-code") or ""
@@ -606,6 +652,6 @@ def _exception(headers: Mapping[str, HeaderValue], payload: bytes) -> BedrockErr
         str(code),
         message if isinstance(message, str) else f"the exception frame of {len(payload)} bytes holds no message",
         in_stream=True,
-        original_status_code=status if isinstance(status, int) else None,
+        original_status_code=status if isinstance(status, int) and not isinstance(status, bool) else None,
         original_message=original if isinstance(original, str) else None,
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Sequence
+from itertools import groupby, takewhile
+from typing import Final, TypeAlias
 
 from .events import (
     PADDING,
@@ -15,49 +16,56 @@ from .events import (
     MessageStartEvent,
     MessageStopEvent,
     MetadataEvent,
+    debase64,
     event_from_wire,
     mended,
     read_model,
 )
-from .types import ConverseResponse
+from .types import ConverseResponse, JSONValue
 
-_INDEX = "contentBlockIndex"
+_INDEX: Final = "contentBlockIndex"
+
+_Members: TypeAlias = dict[str, JSONValue]
 
 
 class ResponseAccumulator:
     """Takes events in order and gives the response so far at any time. Pure, linear in the events."""
 
     def __init__(self) -> None:
-        self._message: dict[str, Any] = {"role": "assistant"}
+        self._message: _Members = {}
         self._blocks: dict[int, _Block] = {}
-        self._response: dict[str, Any] = {}
+        self._last_index = 0
+        self._response: _Members = {}
 
     def add(self, event: Event) -> None:
         """Add one event; one that arrives without a block index belongs to the block before it."""
-        if event.type == "unknown":
-            return
-        members: dict[str, Any] = event.to_wire()[event.wire_name]  # type: ignore[assignment]
-        if isinstance(event, MessageStartEvent):
-            self._message.update(members)
-        elif isinstance(event, ContentBlockStartEvent):
-            self._block(members).start(members)
-        elif isinstance(event, ContentBlockDeltaEvent):
-            self._block(members).add(members)
-        elif isinstance(event, MessageStopEvent | MetadataEvent):
-            self._response.update(members)
+        match event:
+            case ContentBlockDeltaEvent():
+                self._block(event.content_block_index).add(_members(event))
+            case ContentBlockStartEvent():
+                self._block(event.content_block_index).start(_members(event))
+            case MessageStartEvent():
+                self._message.update(_members(event))
+            case MessageStopEvent() | MetadataEvent():
+                self._response.update(_members(event))
+            case _:  # the stop of a block says nothing that is kept, and no one knows what an unknown event says
+                pass
 
     def response(self) -> ConverseResponse:
         """Return everything so far as a response; members that have not arrived are absent."""
-        wire = dict(self._response)
-        content = [self._blocks[index].wire() for index in sorted(self._blocks)]
-        wire["output"] = {"message": {**self._message, "content": content}}
+        content: list[JSONValue] = [self._blocks[index].wire() for index in sorted(self._blocks)]
+        message: _Members = {**_filled(self._message, role="assistant"), "content": content}
+        wire: _Members = {**self._response, "output": {"message": message}}
         return read_model(ConverseResponse, json.dumps(mended(wire)).encode("ascii"))
 
-    def _block(self, members: Mapping[str, Any]) -> _Block:
-        index = members.get(_INDEX)
-        if not isinstance(index, int):
-            index = max(self._blocks, default=0)
-        return self._blocks.setdefault(index, _Block())
+    def _block(self, index: int | None) -> _Block:
+        if index is not None:
+            self._last_index = index
+        return self._blocks.setdefault(self._last_index, _Block())
+
+
+def _members(event: Event) -> _Members:
+    return _object(event.to_wire()[event.wire_name])
 
 
 def fold(events: Iterable[Event]) -> ConverseResponse:
@@ -70,19 +78,31 @@ def fold(events: Iterable[Event]) -> ConverseResponse:
 
 def unfold(response: ConverseResponse) -> list[Event]:
     """Return the events that a stream of this response would have had; folding them gives the response back."""
-    wire: dict[str, Any] = response.to_wire()
-    message: dict[str, Any] = dict((wire.pop("output", None) or {}).get("message") or {})
-    events = [event_from_wire({"messageStart": {k: v for k, v in message.items() if k != "content"}})]
-    for index, block in enumerate(message.get("content") or ()):
-        events += _unfold_block(index, block)
+    wire = response.to_wire()
+    message = _object(_object(wire.pop("output", None)).get("message"))
+    content = message.pop("content", None)
+    events = [event_from_wire({"messageStart": message})]
+    for index, block in enumerate(content if isinstance(content, list) else ()):
+        events += _unfold_block(index, _object(block))
     stop = {name: wire.pop(name) for name in ("stopReason", "additionalModelResponseFields") if name in wire}
     return [*events, event_from_wire({"messageStop": stop}), event_from_wire({"metadata": wire})]
 
 
-def _unfold_block(index: int, block: Mapping[str, Any]) -> Iterable[Event]:
-    deltas: list[dict[str, Any]] = []
-    start: dict[str, Any] = {}
+def _object(value: JSONValue) -> _Members:
+    return dict(value) if isinstance(value, dict) else {}
+
+
+def _items(value: JSONValue) -> list[JSONValue]:
+    return value if isinstance(value, list) else []
+
+
+def _unfold_block(index: int, block: _Members) -> Iterable[Event]:
+    deltas: list[_Members] = []
+    start: _Members = {}
     for name, value in block.items():
+        if not isinstance(value, dict):
+            deltas.append({name: value})
+            continue
         match name:
             case "toolUse":
                 start["toolUse"] = {key: member for key, member in value.items() if key != "input"}
@@ -93,12 +113,13 @@ def _unfold_block(index: int, block: Mapping[str, Any]) -> Iterable[Event]:
                 deltas.append({"toolResult": value.get("content") or []})
             case "image":
                 start["image"] = {key: member for key, member in value.items() if key not in {"source", "error"}}
-                deltas += [{"image": {key: value[key]}} for key in ("source", "error") if key in value]
+                deltas.extend({"image": {key: value[key]}} for key in ("source", "error") if key in value)
             case "reasoningContent":
-                deltas += _unfold_reasoning(value)
+                deltas.extend({"reasoningContent": piece} for piece in _unfold_reasoning(value))
             case "citationsContent":
-                deltas += [{"text": part["text"]} for part in value.get("content") or () if "text" in part]
-                deltas += [{"citation": citation} for citation in value.get("citations") or ()]
+                parts = [_object(part) for part in _items(value.get("content"))]
+                deltas.extend({"text": part["text"]} for part in parts if "text" in part)
+                deltas.extend({"citation": citation} for citation in _items(value.get("citations")))
             case _:
                 deltas.append({name: value})
     if start:
@@ -108,11 +129,14 @@ def _unfold_block(index: int, block: Mapping[str, Any]) -> Iterable[Event]:
     yield event_from_wire({"contentBlockStop": {_INDEX: index}})
 
 
-def _unfold_reasoning(value: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+def _unfold_reasoning(value: _Members) -> Iterable[_Members]:
     for name, member in value.items():
-        pieces = member.items() if name == "reasoningText" and isinstance(member, dict) else [(name, member)]
-        for key, piece in pieces:
-            yield {"reasoningContent": {key: piece}}
+        if name != "reasoningText" or not isinstance(member, dict):
+            yield {name: member}
+            continue
+        for key, piece in member.items():
+            # What no model knows goes out under its full path, so that it comes back to where it was.
+            yield {key: piece} if key in {"text", "signature"} else {name: {key: piece}}
 
 
 class _Block:
@@ -120,141 +144,177 @@ class _Block:
 
     def __init__(self) -> None:
         self._text: list[str] = []
-        self._citations: list[Any] = []
-        self._tool_use: dict[str, Any] | None = None
+        self._citations: list[JSONValue] = []
+        self._tool_use: _Members | None = None
         self._tool_input: list[str] = []
-        self._tool_result: dict[str, Any] | None = None
+        self._tool_result: _Members | None = None
+        self._tool_result_pieces: list[JSONValue] = []
         self._reasoning: list[str] = []
         self._signature: list[str] = []
         self._redacted: list[bytes] = []
-        self._image: dict[str, Any] | None = None
+        self._image: _Members | None = None
         self._image_bytes: list[bytes] = []
-        self._other: dict[str, Any] = {}
-        self._beside: dict[str, Any] = {}
+        self._other: list[_Members] = []
+        self._beside: _Members = {}
 
-    def start(self, members: Mapping[str, Any]) -> None:
-        start = members.get("start")
-        for name, value in (start if isinstance(start, dict) else {}).items():
-            if name == "toolUse":
-                self._tool_use = dict(value)
-            elif name == "toolResult":
-                self._tool_result = {**value, "content": []}
-            elif name == "image":
-                self._image = dict(value)
-            else:
-                self._other[name] = value
+    def start(self, members: _Members) -> None:
+        for name, value in _object(members.get("start")).items():
+            match name, value:
+                case "toolUse", dict():
+                    self._tool_use = dict(value)
+                case "toolResult", dict():
+                    self._tool_result = dict(value)
+                case "image", dict():
+                    self._image = dict(value)
+                case _:
+                    self._add_other(name, value)
         self._keep_beside(members, "start")
 
-    def add(self, members: Mapping[str, Any]) -> None:
-        delta = members.get("delta")
-        for name, value in (delta if isinstance(delta, dict) else {}).items():
-            if value is None:
-                continue
-            match name:
-                case "text":
-                    self._text.append(str(value))
-                case "citation":
+    def add(self, members: _Members) -> None:
+        for name, value in _object(members.get("delta")).items():
+            match name, value:
+                case "text", str():
+                    self._text.append(value)
+                case "citation", dict():
                     self._citations.append(value)
-                case "toolUse":
+                case "toolUse", dict():
                     self._add_tool_use(value)
-                case "toolResult":
-                    self._add_tool_result(value)
-                case "reasoningContent":
+                case "toolResult", list():
+                    self._tool_result = self._tool_result or {}
+                    self._tool_result_pieces += value
+                case "reasoningContent", dict():
                     self._add_reasoning(value)
-                case "image":
+                case "image", dict():
                     self._add_image(value)
                 case _:
-                    self._other[name] = _merged(self._other.get(name), value)
+                    self._add_other(name, value)
         self._keep_beside(members, "delta")
 
-    def wire(self) -> dict[str, Any]:
+    def wire(self) -> _Members:
         """Return the block as Converse would send it."""
-        wire: dict[str, Any] = {}
-        text = "".join(self._text)
+        wire: _Members = {}
         if self._tool_use is not None:
-            wire["toolUse"] = {**self._tool_use, "input": _tool_input("".join(self._tool_input))}
+            tool_input = _tool_input("".join(self._tool_input))
+            wire["toolUse"] = {**_filled(self._tool_use, toolUseId="", name=""), "input": tool_input}
         if self._tool_result is not None:
-            wire["toolResult"] = self._tool_result
-        if self._redacted:
-            wire["reasoningContent"] = {"redactedContent": base64.b64encode(b"".join(self._redacted)).decode("ascii")}
-        if self._reasoning or self._signature:
-            reasoning = {"text": "".join(self._reasoning)}
-            if self._signature:
-                reasoning["signature"] = "".join(self._signature)
-            wire.setdefault("reasoningContent", {})["reasoningText"] = reasoning
+            content = _joined_texts(self._tool_result_pieces)
+            wire["toolResult"] = {**_filled(self._tool_result, toolUseId=""), "content": content}
+        if reasoning := self._reasoning_wire():
+            wire["reasoningContent"] = reasoning
         if self._image is not None:
-            wire["image"] = self._image
-            if self._image_bytes:
-                joined = base64.b64encode(b"".join(self._image_bytes)).decode("ascii")
-                wire["image"] = {**self._image, "source": {"bytes": joined}}
+            source: _Members = {"bytes": _base64(self._image_bytes)} if self._image_bytes else {}
+            wire["image"] = _filled(self._image, format="", source=source)
+        text = "".join(self._text)
         if self._citations:
-            wire["citationsContent"] = {"content": [{"text": text}] if self._text else [], "citations": self._citations}
+            parts: list[JSONValue] = [{"text": text}] if self._text else []
+            wire["citationsContent"] = {"content": parts, "citations": self._citations}
         elif self._text or not (wire or self._other):
             wire["text"] = text
-        return {**wire, **self._other, **self._beside}
+        if self._other:
+            wire = _object(_merged([wire, *self._other]))
+        return {**wire, **self._beside}
 
-    def _keep_beside(self, members: Mapping[str, Any], known: str) -> None:
+    def _reasoning_wire(self) -> _Members:
+        wire: _Members = {}
+        if self._redacted:
+            wire["redactedContent"] = _base64(self._redacted)
+        if self._reasoning or self._signature:
+            text: _Members = {"text": "".join(self._reasoning)}
+            if self._signature:
+                text["signature"] = "".join(self._signature)
+            wire["reasoningText"] = text
+        return wire
+
+    def _keep_beside(self, members: _Members, known: str) -> None:
         for name, value in members.items():
             if name not in {known, _INDEX, PADDING}:
                 self._beside[name] = value
 
-    def _add_tool_use(self, value: Mapping[str, Any]) -> None:
-        if self._tool_use is None:
-            self._tool_use = {"toolUseId": "", "name": ""}
+    def _add_other(self, name: str, value: JSONValue) -> None:
+        if value is not None:
+            self._other.append({name: value})
+
+    def _add_tool_use(self, value: _Members) -> None:
+        self._tool_use = self._tool_use or {}
         for name, member in value.items():
-            if name == "input":
-                self._tool_input.append(str(member))
-            else:
+            if name == "input" and isinstance(member, str):
+                self._tool_input.append(member)
+            elif member is not None:
                 self._tool_use[name] = member
 
-    def _add_tool_result(self, pieces: list[Any]) -> None:
-        if self._tool_result is None:
-            self._tool_result = {"toolUseId": "", "content": []}
-        content: list[Any] = self._tool_result["content"]
-        for piece in pieces:
-            if content and set(piece) == {"text"} == set(content[-1]):
-                content[-1] = {"text": content[-1]["text"] + piece["text"]}
-            else:
-                content.append(piece)
-
-    def _add_reasoning(self, value: Mapping[str, Any]) -> None:
+    def _add_reasoning(self, value: _Members) -> None:
         for name, member in value.items():
-            if name == "text":
-                self._reasoning.append(str(member))
-            elif name == "signature":
-                self._signature.append(str(member))
-            elif name == "redactedContent":
-                self._redacted.append(base64.b64decode(member))
-            else:
-                self._other["reasoningContent"] = _merged(self._other.get("reasoningContent"), {name: member})
+            match name, member:
+                case "text", str():
+                    self._reasoning.append(member)
+                case "signature", str():
+                    self._signature.append(member)
+                case "redactedContent", str():
+                    self._redacted.append(debase64(member))
+                case _, None:
+                    pass
+                case _:
+                    self._add_other("reasoningContent", {name: member})
 
-    def _add_image(self, value: Mapping[str, Any]) -> None:
-        if self._image is None:
-            self._image = {"format": ""}
+    def _add_image(self, value: _Members) -> None:
+        self._image = self._image or {}
         for name, member in value.items():
-            if name == "source" and isinstance(member, dict) and set(member) == {"bytes"}:
-                self._image_bytes.append(base64.b64decode(member["bytes"]))
-            else:
-                self._image[name] = member
+            match name, member:
+                case "source", {"bytes": str(piece), **rest} if not rest:
+                    self._image_bytes.append(debase64(piece))
+                case _, None:
+                    pass
+                case _:
+                    self._image[name] = member
 
 
-def _tool_input(text: str) -> Any:
+def _filled(members: _Members, **required: JSONValue) -> _Members:
+    """Fill in what the service must send and left out: the rest of the answer is worth more than a refusal of it."""
+    return {**members, **{name: member for name, member in required.items() if members.get(name) is None}}
+
+
+def _base64(pieces: Iterable[bytes]) -> str:
+    return base64.b64encode(b"".join(pieces)).decode("ascii")
+
+
+def _joined_texts(pieces: Iterable[JSONValue]) -> list[JSONValue]:
+    """Return the content of a tool result: pieces of text that follow one another are one text."""
+    content: list[JSONValue] = []
+    for is_text, run in groupby(pieces, _is_text):
+        if is_text:
+            content.append({"text": "".join(str(_object(piece)["text"]) for piece in run)})
+        else:
+            content += run
+    return content
+
+
+def _is_text(piece: JSONValue) -> bool:
+    return isinstance(piece, dict) and len(piece) == 1 and isinstance(piece.get("text"), str)
+
+
+def _tool_input(text: str) -> JSONValue:
     """Return the parsed input. No delta at all means no arguments; text that is no JSON stays text: never ``{}``."""
     if not text.strip():
         return {}
     try:
-        value = json.loads(text)
+        value: JSONValue = json.loads(text)
     except (ValueError, RecursionError):
         return text
     return value if isinstance(value, dict) else text
 
 
-def _merged(old: Any, new: Any) -> Any:
-    """Merge a further piece of a member nobody knows: text and lists grow, objects merge, the rest is replaced."""
-    if isinstance(old, str) and isinstance(new, str):
-        return old + new
-    if isinstance(old, list) and isinstance(new, list):
-        return old + new
-    if isinstance(old, dict) and isinstance(new, dict):
-        return {**old, **{name: _merged(old.get(name), value) for name, value in new.items()}}
-    return new
+def _merged(pieces: Sequence[JSONValue]) -> JSONValue:
+    """Join the pieces of something nobody knows: text and lists grow, objects merge, the rest is replaced."""
+    last = pieces[-1]
+    alike = [*takewhile(lambda piece: type(piece) is type(last), reversed(pieces))][::-1]
+    if isinstance(last, str):
+        return "".join(str(piece) for piece in alike)
+    if isinstance(last, list):
+        return [item for piece in alike for item in _items(piece)]
+    if not isinstance(last, dict):
+        return last
+    members: dict[str, list[JSONValue]] = {}
+    for piece in alike:
+        for name, member in _object(piece).items():
+            members.setdefault(name, []).append(member)
+    return {name: _merged(values) for name, values in members.items()}

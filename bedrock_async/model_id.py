@@ -66,8 +66,8 @@ _ARN_KINDS: Final[dict[str, ModelKind]] = {
     "prompt": "prompt",
     "endpoint": "endpoint",
 }
-_VERSION: Final = re.compile(r"(?:[-.](v\d+(?::\d+)?(?::[0-9]+k|:mm)?)|:(\d+))$")
-_BAD_CHARACTER: Final = re.compile(r"[\s\x00-\x1f\x7f]")
+_VERSION: Final = re.compile(r"[-.](v\d+(?::\d+)?(?::\d+k|:mm)?|\d+:\d+)$")
+_BAD_CHARACTER: Final = re.compile(r"[^!-~]")
 
 
 class InvalidModelIdError(BedrockError, ValueError):
@@ -110,7 +110,7 @@ def parse_model_id(model: object) -> ModelId:
     if not isinstance(model, str):
         raise InvalidModelIdError(
             f"the model id is {'None' if model is None else 'of type ' + type(model).__name__}, not text.",
-            hint='Pass an id such as "us.anthropic.claude-sonnet-4-20250514-v1:0", or use client.model(id) to bind one.',
+            hint='Pass an id such as "us.amazon.nova-lite-v1:0", or use client.model(id) to bind one.',
         )
     return _parse(model)
 
@@ -123,7 +123,7 @@ def _parse(model: str) -> ModelId:
         raise InvalidModelIdError(f"the model id has {len(model)} characters; {_MAX_LENGTH} are allowed.")
     if found := _BAD_CHARACTER.search(model):
         raise InvalidModelIdError(
-            f"the model id {model!r} has a blank or control character at position {found.start()}.",
+            f"the model id {model!r} has a blank or another character that no id has at position {found.start()}.",
             hint="Remove it; ids have letters, digits and - . _ : / only.",
         )
     if model.startswith("arn:"):
@@ -153,13 +153,13 @@ def _split(model: str) -> tuple[str | None, str | None, str | None]:
 
 def _version(base_model: str | None) -> str | None:
     found = _VERSION.search(base_model or "")
-    return (found[1] or found[2]) if found else None
+    return found[1] if found else None
 
 
 def _parse_arn(arn: str) -> ModelId:
     parts = arn.split(":", 5)
     hint = "An ARN reads arn:aws:bedrock:<region>:<account>:<kind>/<id>."
-    if len(parts) != 6:  # noqa: PLR2004
+    if len(parts) != 6:
         raise InvalidModelIdError(f"the ARN {arn!r} has {len(parts)} of 6 parts.", hint=hint)
     _, partition, service, region, account, resource = parts
     name, slash, resource_id = resource.partition("/")
@@ -170,7 +170,8 @@ def _parse_arn(arn: str) -> ModelId:
         raise InvalidModelIdError(f"the ARN {arn!r} is one of the service {service!r}, not of bedrock.", hint=hint)
     if kind is None:
         raise InvalidModelIdError(
-            f"the ARN {arn!r} names a {name!r}, which is no model.", hint=f"Models are: {', '.join(sorted(_ARN_KINDS))}."
+            f"the ARN {arn!r} names a {name!r}, which is no model.",
+            hint=f"Models are: {', '.join(sorted(_ARN_KINDS))}.",
         )
     geography = vendor = base_model = None
     if kind in {"foundation-model", "inference-profile", "custom-model"}:

@@ -1,12 +1,12 @@
-"""ResponseStream: the events of one call, in the caller's hands."""
+"""What streams of a call have in common, and ResponseStream: its events, in the caller's hands."""
 
 from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Generic, Self, TypeAlias, TypeVar
 
 from .calls import OpenStream
 from .errors import BedrockError, CallTimeoutError, IdleTimeoutError, ServiceError, StreamError, TransportError
@@ -16,27 +16,27 @@ from .providers import EventDecoder
 from .transport import WireResponse
 from .types import ConverseResponse, ResponseMeta
 
-Opener: TypeAlias = Callable[[], Awaitable[tuple[OpenStream, ResponseMeta]]]
+E = TypeVar("E")
+Opener: TypeAlias = Callable[[], Awaitable[tuple[OpenStream[E], ResponseMeta]]]
 
 
-class ResponseStream:
-    """An async iterator of events. Nothing is sent before the first ``__anext__`` or ``__aenter__``.
+class ServiceStream(Generic[E]):
+    """An async iterator over what one call streams. Nothing is sent before the first ``__anext__`` or ``__aenter__``.
 
     The connection closes at once on leaving ``async with``, on `aclose`, on cancellation, on an error, and when the
     last reference dies; a stream that was read to its end gives its connection back. It can be iterated once.
 
     Errors while iterating are `BedrockError`: ServiceError (also for exceptions inside the stream), TransportError,
-    CallTimeoutError, EventStreamError, EventDecodeError or StreamTruncatedError; ``partial_response`` on them is
-    what had arrived. Cancelling a pending ``__anext__`` closes the stream; it cannot be resumed.
+    CallTimeoutError, EventStreamError, EventDecodeError or StreamTruncatedError. Cancelling a pending ``__anext__``
+    closes the stream; it cannot be resumed.
     """
 
-    def __init__(self, opener: Opener, *, idle_s: float | None) -> None:
-        self._opener: Opener | None = opener
+    def __init__(self, opener: Opener[E], *, idle_s: float | None) -> None:
+        self._opener: Opener[E] | None = opener
         self._idle_s = idle_s
-        self._ready: list[Event] = []  # in reverse, so that the next one is popped from the end
-        self._seen: list[Event] = []
+        self._ready: list[E] = []  # in reverse, so that the next one is popped from the end
         self._body: WireResponse | None = None
-        self._decoder: EventDecoder | None = None
+        self._decoder: EventDecoder[E] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._waiting_since: float | None = None
@@ -49,43 +49,25 @@ class ResponseStream:
         """Return the stream itself."""
         return self
 
-    async def __anext__(self) -> Event:
-        """Return the next event; events that have arrived already are returned without waiting."""
+    async def __anext__(self) -> E:
+        """Return the next one; what has arrived already is returned without waiting."""
         ready = self._ready
         if not ready:
             await self._fill()
         return ready.pop()
 
     @property
-    def batches(self) -> BatchStream:
-        """The rest of the events in lists, as they arrive: less work per event for those who forward them."""
+    def batches(self) -> BatchStream[E]:
+        """The rest in lists, as it arrives: less work for each event for those who forward them."""
         return BatchStream(self)
 
-    @property
-    def text_stream(self) -> TextStream:
-        """The text deltas of the rest of the stream, as an async iterator of str."""
-        return TextStream(self)
-
-    async def next_batch(self) -> list[Event]:
-        """Return all events that have arrived and were not handed out yet, waiting for one. Raises as iterating."""
+    async def next_batch(self) -> list[E]:
+        """Return all that has arrived and was not handed out yet, waiting for one. Raises as iterating."""
         if not self._ready:
             await self._fill()
         batch = self._ready[::-1]
         self._ready.clear()
         return batch
-
-    async def get_final_response(self) -> ConverseResponse:
-        """Read the rest of the stream and return everything as one response. Raises as iterating does."""
-        try:
-            while True:
-                await self.next_batch()
-        except StopAsyncIteration:
-            return fold(self._seen).with_meta(self.meta)
-
-    @property
-    def response_so_far(self) -> ConverseResponse:
-        """What has arrived until now, as a response; events that were not yet handed out are part of it."""
-        return fold(self._seen)
 
     @property
     def meta(self) -> ResponseMeta:
@@ -135,7 +117,7 @@ class ResponseStream:
     # -- inside
 
     async def _fill(self) -> None:
-        """Put at least one event into ``_ready``. Raises StopAsyncIteration at the end of the stream."""
+        """Put at least one into ``_ready``. Raises StopAsyncIteration at the end of the stream."""
         if self._opener is not None:
             await self._open(self._opener)
             if self._ready:
@@ -158,8 +140,7 @@ class ResponseStream:
                 self._waiting_since = None
                 events = decoder.receive(data) if data else decoder.eof()
                 if events:
-                    self._seen += events
-                    self._ready += reversed(events)
+                    self._take(events)
                     if not data:
                         self._release(None)
                     return
@@ -177,14 +158,13 @@ class ResponseStream:
                 self._explained(exc)
             raise
 
-    async def _open(self, opener: Opener) -> None:
+    async def _open(self, opener: Opener[E]) -> None:
         self._opener = None
         loop = asyncio.get_running_loop()
         stream, self._meta = await opener()
         self._loop = loop
         self._body, self._decoder = stream.response, stream.decoder
-        self._seen += stream.first
-        self._ready += reversed(stream.first)
+        self._take(stream.first)
         if self._body is not None and self._idle_s is not None:
             self._watch_idle(self._idle_s)
 
@@ -197,6 +177,10 @@ class ResponseStream:
         if body is not None:
             body.abort()
 
+    def _take(self, events: Sequence[E]) -> None:
+        """Keep events for those who ask for the next ones."""
+        self._ready += reversed(events)
+
     def _idle_timeout(self) -> IdleTimeoutError:
         idle_s = self._idle_s or 0.0
         return IdleTimeoutError(
@@ -204,15 +188,10 @@ class ResponseStream:
         )
 
     def _explained(self, error: BedrockError) -> BedrockError:
-        """Put on an error what the stream knows: attempts, request id, and the response so far."""
+        """Put on an error what the stream knows: attempts and request id."""
         error.attempts = self.meta.attempts
         if isinstance(error, ServiceError) and error.request_id is None:
             error.request_id = self.meta.request_id
-        if isinstance(error, ServiceError | StreamError | TransportError | CallTimeoutError):
-            try:
-                error.partial_response = fold(self._seen)
-            except BedrockError:
-                error.partial_response = None
         return error
 
     def _watch_idle(self, after_s: float) -> None:
@@ -240,18 +219,61 @@ class ResponseStream:
             body.abort()
 
 
-class BatchStream:
-    """The events of a stream in lists; holds the stream, so that it lives as long as it is read."""
+class ResponseStream(ServiceStream[Event]):
+    """The events of one answer; see `ServiceStream` for its life.
 
-    def __init__(self, stream: ResponseStream) -> None:
+    Errors while iterating carry ``partial_response``: what had arrived.
+    """
+
+    def __init__(self, opener: Opener[Event], *, idle_s: float | None) -> None:
+        super().__init__(opener, idle_s=idle_s)
+        self._seen: list[Event] = []
+
+    @property
+    def text_stream(self) -> TextStream:
+        """The text deltas of the rest of the stream, as an async iterator of str."""
+        return TextStream(self)
+
+    async def get_final_response(self) -> ConverseResponse:
+        """Read the rest of the stream and return everything as one response. Raises as iterating does."""
+        try:
+            while True:
+                await self.next_batch()
+        except StopAsyncIteration:
+            return fold(self._seen).with_meta(self.meta)
+
+    @property
+    def response_so_far(self) -> ConverseResponse:
+        """What has arrived until now, as a response; events that were not yet handed out are part of it."""
+        return fold(self._seen)
+
+    def _take(self, events: Sequence[Event]) -> None:
+        self._seen += events
+        self._ready += reversed(events)
+
+    def _explained(self, error: BedrockError) -> BedrockError:
+        """Put on an error what the stream knows, the response so far included."""
+        super()._explained(error)
+        if isinstance(error, ServiceError | StreamError | TransportError | CallTimeoutError):
+            try:
+                error.partial_response = fold(self._seen)
+            except BedrockError:
+                error.partial_response = None
+        return error
+
+
+class BatchStream(Generic[E]):
+    """What a stream brings, in lists; holds the stream, so that it lives as long as it is read."""
+
+    def __init__(self, stream: ServiceStream[E]) -> None:
         self._stream = stream
 
     def __aiter__(self) -> Self:
         """Return the iterator itself."""
         return self
 
-    async def __anext__(self) -> list[Event]:
-        """Return all events that have arrived, at least one. Raises as the stream does."""
+    async def __anext__(self) -> list[E]:
+        """Return all that has arrived, at least one. Raises as the stream does."""
         return await self._stream.next_batch()
 
 

@@ -21,7 +21,7 @@ import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Self, TypeAlias, cast
 
 from typing_extensions import override
 
@@ -59,11 +59,11 @@ class RawConnection(asyncio.Protocol):
         self._server = server
         self._arrived = asyncio.Event()
         self._read_bytes = 0
+        self._seen_bytes = 0
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)
         self._server.connected(self, self._script(self))
 
     @override
@@ -124,11 +124,13 @@ class RawConnection(asyncio.Protocol):
         return piece
 
     async def more(self) -> None:
-        """Wait until more bytes have been received. Raises EOFError when the peer has closed."""
-        if self.closed.is_set():
-            raise EOFError
-        self._arrived.clear()
-        await self._arrived.wait()
+        """Return when more has been received than at the last call. Raises EOFError when the peer has closed."""
+        while len(self.received) == self._seen_bytes:
+            if self.closed.is_set():
+                raise EOFError
+            self._arrived.clear()
+            await self._arrived.wait()
+        self._seen_bytes = len(self.received)
 
 
 Script: TypeAlias = Callable[[RawConnection], Awaitable[None]]

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
-from typing_extensions import override
-
 from ..errors import CredentialsError
 from ._protocol import Authenticator
 from .credentials import ApiKey, ApiKeyProvider
@@ -42,12 +40,10 @@ class BearerAuthenticator(Authenticator):
 
             self._keys = Refresher(fetch, source=source, lifetime=API_KEY_LIFETIME)
 
-    @override
     def ready(self, now: datetime) -> bool:
         """Return whether there is a key that need not be renewed yet."""
         return self._keys.ready(now)
 
-    @override
     async def prepare(self, now: datetime) -> None:
         """Fetch the key if it has to be fetched, once for all waiters.
 
@@ -55,7 +51,6 @@ class BearerAuthenticator(Authenticator):
         """
         await self._keys.refresh(now)
 
-    @override
     def authorize(
         self,
         method: str,
@@ -76,7 +71,6 @@ class BearerAuthenticator(Authenticator):
             header = self._header = (key, f"Bearer {key.value}")
         headers["authorization"] = header[1]
 
-    @override
     def invalidate(self, headers: Mapping[str, str] | None = None) -> bool:
         """Forget the key that the service called expired; return whether `prepare` can bring another.
 
@@ -88,7 +82,6 @@ class BearerAuthenticator(Authenticator):
             return True
         return self._keys.forget()
 
-    @override
     def __repr__(self) -> str:
         """Return where the key comes from."""
         return f"BearerAuthenticator(source={self.source!r})"

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, TypeAlias, TypeVar
 
-from typing_extensions import override
-
 from ..errors import InvalidRequestError
 
 __all__ = ["ApiKey", "ApiKeyProvider", "Credentials", "CredentialsProvider"]
@@ -42,7 +40,6 @@ class Credentials:
             _check_secret("session_token", self.session_token)
         _check_expiry(self.expires_at)
 
-    @override
     def __repr__(self) -> str:
         """Return the members but for the secrets, of which only the presence shows."""
         token = "" if self.session_token is None else ", session_token=<hidden>"
@@ -65,7 +62,6 @@ class ApiKey:
         _check_secret("api_key", self.value)
         _check_expiry(self.expires_at)
 
-    @override
     def __repr__(self) -> str:
         """Return the expiry; of the key only that it is there."""
         expiry = "" if self.expires_at is None else f", expires_at={self.expires_at.isoformat()}"

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from typing_extensions import override
-
 from ..errors import CredentialsError
 from ._protocol import Authenticator
 from .credentials import Credentials, CredentialsProvider
@@ -61,17 +59,14 @@ class StaticAuthenticator(Authenticator):
         self._fixed = Fixed(credentials, source=source)
         self._signer = SigV4Signer(credentials)
 
-    @override
     def ready(self, now: datetime) -> bool:
         """Return whether the credentials have not expired."""
         return self._fixed.ready(now)
 
-    @override
     async def prepare(self, now: datetime) -> None:
         """Do nothing while the credentials are valid; raise ExpiredCredentialsError after that."""
         await self._fixed.refresh(now)
 
-    @override
     def authorize(
         self,
         method: str,
@@ -86,12 +81,10 @@ class StaticAuthenticator(Authenticator):
         """Sign the request into ``headers``; see `SigV4Signer.sign`."""
         self._signer.sign(method, url, headers, body, service=service, region=region, now=now)
 
-    @override
     def invalidate(self, headers: Mapping[str, str] | None = None) -> bool:
         """Return False: there are no others."""
         return self._fixed.forget()
 
-    @override
     def __repr__(self) -> str:
         """Return where the credentials come from."""
         return f"StaticAuthenticator(source={self.source!r})"
@@ -109,12 +102,10 @@ class RefreshingAuthenticator(Authenticator):
         self._signer: SigV4Signer | None = None
         self._refresher = Refresher(origin.fetch, source=origin.name, lifetime=origin.lifetime)
 
-    @override
     def ready(self, now: datetime) -> bool:
         """Return whether there are credentials that need not be renewed yet."""
         return self._refresher.ready(now)
 
-    @override
     async def prepare(self, now: datetime) -> None:
         """Fetch or renew the credentials, once for all waiters; nothing in it blocks the event loop.
 
@@ -123,7 +114,6 @@ class RefreshingAuthenticator(Authenticator):
         await self._refresher.refresh(now)
         self.source = self._refresher.source = self._origin.name
 
-    @override
     def authorize(
         self,
         method: str,
@@ -144,7 +134,6 @@ class RefreshingAuthenticator(Authenticator):
             signer = self._signer = SigV4Signer(credentials)
         signer.sign(method, url, headers, body, service=service, region=region, now=now)
 
-    @override
     def invalidate(self, headers: Mapping[str, str] | None = None) -> bool:
         """Forget the credentials that the service called expired; return whether `prepare` can bring others.
 
@@ -159,7 +148,6 @@ class RefreshingAuthenticator(Authenticator):
             return True
         return self._origin.forget() and self._refresher.forget()
 
-    @override
     def __repr__(self) -> str:
         """Return where the credentials come from."""
         return f"RefreshingAuthenticator(source={self.source!r})"

@@ -15,8 +15,6 @@ from hashlib import sha256
 from typing import Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import quote, urlsplit
 
-from typing_extensions import override
-
 from .credentials import Credentials
 
 _K = TypeVar("_K")
@@ -175,7 +173,6 @@ class SigV4Signer:
         headers["authorization"] = f"{key.prefix}{shape.joined}, Signature={signature}"
         return signature
 
-    @override
     def __repr__(self) -> str:
         """Return the credentials' repr, which hides the secrets."""
         return f"SigV4Signer({self.credentials!r})"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, TypeAlias, TypedDict
+from typing import Any, Final, Literal, TypeAlias, TypedDict, cast
 
 from pydantic import ValidationError
 
@@ -19,6 +20,7 @@ from ..types import (
     ToolConfig,
     ToolDefinition,
 )
+from ..types._wire import is_member
 
 Messages: TypeAlias = "str | Sequence[Mapping[str, object] | Message]"
 """A question as text, or the turns of a conversation: boto3-shaped dicts and `Message` objects mix freely."""
@@ -64,19 +66,23 @@ _INFERENCE: Final = {
     "top_p": "topP",
     "stop_sequences": "stopSequences",
 }
-_OF_THE_CALL: Final = frozenset({"provider", "provider_options", "timeouts", "retry", "streaming"})
+
+
+_NO_NAME_NEAR: Final = (
+    "Pass members of the model's own through additional_request_fields, members of the request through extra_body."
+)
 
 
 def check_names(settings: Mapping[str, object], *, verb: str) -> None:
     """Refuse keywords that no verb takes. Raises InvalidRequestError with the nearest valid name."""
     if unknown := settings.keys() - CallSettings.__annotations__.keys():
         name = min(unknown)
-        near = difflib.get_close_matches(name, CallSettings.__annotations__, n=1)
+        names = CallSettings.__annotations__
+        near = [full for full in names if full.startswith(name)] or difflib.get_close_matches(name, names, n=1)
         raise InvalidRequestError(
             f"{verb}() has no keyword {name!r}.",
             path=name,
-            hint=f"Did you mean {near[0]!r}?" if near else "Pass members of the model's own through "
-            "additional_request_fields, members of the request itself through extra_body.",
+            hint=f"Did you mean {near[0]!r}?" if near else _NO_NAME_NEAR,
         )
 
 
@@ -108,35 +114,55 @@ def build_request(model_id: str, messages: Messages, settings: Mapping[str, Any]
     if (tier := settings.get("service_tier")) is not None:
         members["serviceTier"] = {"type": tier}
     if (metadata := settings.get("request_metadata")) is not None:
-        members["requestMetadata"] = dict(metadata)
+        members["requestMetadata"] = metadata
     if (variables := settings.get("prompt_variables")) is not None:
-        members["promptVariables"] = {name: {"text": value} for name, value in variables.items()}
+        values = _mapping("prompt_variables", variables)
+        members["promptVariables"] = {name: {"text": value} for name, value in values.items()}
     if (fields := settings.get("additional_request_fields")) is not None:
-        members["additionalModelRequestFields"] = dict(fields)
+        members["additionalModelRequestFields"] = dict(_mapping("additional_request_fields", fields))
     if (paths := settings.get("additional_response_field_paths")) is not None:
-        members["additionalModelResponseFieldPaths"] = list(paths)
+        members["additionalModelResponseFieldPaths"] = paths
     try:
         request = ConverseRequest.model_validate(members)
-        if extra := settings.get("extra_body"):
-            request = ConverseRequest.from_wire(_deep_merge(request.to_wire(), extra), model_id=model_id)
+        if (extra := settings.get("extra_body")) is not None:
+            request = _extended(request, _mapping("extra_body", extra))
     except ValidationError as exc:
         raise invalid_request(exc) from exc
     return request
 
 
-def _messages(messages: Messages) -> list[Any]:
+def _mapping(keyword: str, value: object) -> Mapping[str, object]:
+    if not isinstance(value, Mapping):
+        raise InvalidRequestError(
+            f"{keyword} is a {type(value).__name__}, not a mapping.",
+            path=keyword,
+            hint=f'Pass {keyword}={{"name": ...}}.',
+        )
+    return cast("Mapping[str, object]", value)
+
+
+def _extended(request: ConverseRequest, extra: Mapping[str, object]) -> ConverseRequest:
+    try:
+        body = json.dumps(_deep_merge(request.to_wire(), extra))
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise InvalidRequestError(f"extra_body holds what JSON cannot: {exc}.", path="extra_body") from exc
+    return ConverseRequest.from_wire(body, model_id=request.model_id)
+
+
+def _messages(messages: object) -> Sequence[object]:
     if isinstance(messages, str):
         return [{"role": "user", "content": [{"text": messages}]}]
-    if isinstance(messages, Mapping | Message) or not isinstance(messages, Sequence):
+    if isinstance(messages, bytes | bytearray) or not isinstance(messages, Sequence):
         raise InvalidRequestError(
             f"messages is a {type(messages).__name__}, not text or a list of messages.",
             path="messages",
             hint='Pass "a question" or [{"role": "user", "content": [{"text": "a question"}]}].',
         )
-    for index, message in enumerate(messages):
+    turns = list(cast("Sequence[object]", messages))
+    for index, message in enumerate(turns):
         role: object = message.role if isinstance(message, Message) else None
         if isinstance(message, Mapping):
-            role = message.get("role")
+            role = cast("Mapping[str, object]", message).get("role")
         if role not in ROLES:
             near = difflib.get_close_matches(str(role), ROLES, n=1)
             raise InvalidRequestError(
@@ -144,14 +170,15 @@ def _messages(messages: Messages) -> list[Any]:
                 path=f"messages[{index}].role",
                 hint=f"Did you mean {near[0]!r}?" if near else "Tool results are content of a user message.",
             )
-    return list(messages)
+    return turns
 
 
 def _system(system: object) -> object:
     if isinstance(system, str):
         return [{"text": system}]
     if isinstance(system, Sequence):
-        return [{"text": block} if isinstance(block, str) else block for block in system]
+        blocks = cast("Sequence[object]", system)
+        return [{"text": block} if isinstance(block, str) else block for block in blocks]
     return system
 
 
@@ -160,7 +187,7 @@ def _tool_config(tools: object, choice: object) -> object:
         if choice is None:
             return tools
         return {"tools": tools.tools, "toolChoice": _tool_choice(choice)}
-    config: dict[str, object] = {"tools": list(tools) if isinstance(tools, Sequence) else tools}
+    config: dict[str, object] = {"tools": tools}
     if choice is not None:
         config["toolChoice"] = _tool_choice(choice)
     return config
@@ -172,16 +199,13 @@ def _tool_choice(choice: object) -> object:
     return choice
 
 
-def _deep_merge(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for name, value in extra.items():
-        old = merged.get(name)
-        merged[name] = _deep_merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+def _deep_merge(base: object, extra: object) -> object:
+    if not (isinstance(base, Mapping) and isinstance(extra, Mapping)):
+        return extra
+    merged = dict(cast("Mapping[str, object]", base))
+    for name, value in cast("Mapping[str, object]", extra).items():
+        merged[name] = _deep_merge(merged.get(name), value)
     return merged
-
-
-# Steps of pydantic's locations that stand for a choice among classes, not for a member.
-_NOT_MEMBERS: Final = frozenset({"both", "unknown"})
 
 
 def invalid_request(fault: ValidationError) -> InvalidRequestError:
@@ -189,13 +213,15 @@ def invalid_request(fault: ValidationError) -> InvalidRequestError:
     details = fault.errors(include_url=False, include_input=False, include_context=False)
     first = details[0]
     path = ""
-    for step in first["loc"]:
+    for step in filter(is_member, first["loc"]):
         if isinstance(step, int):
             path += f"[{step}]"
-        elif step not in _NOT_MEMBERS:
+        else:
             path += f".{step}" if path else step
     more = f" ({len(details) - 1} more faults behind it)" if len(details) > 1 else ""
-    return InvalidRequestError(f"{path}: {first['msg']}{more}.", path=path, hint=_hint(path, first["type"]))
+    return InvalidRequestError(
+        f"{path or 'the request'}: {first['msg']}{more}.", path=path or None, hint=_hint(path, first["type"])
+    )
 
 
 def _hint(path: str, kind: str) -> str | None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from ..errors import BedrockError
 from ..events import Event
@@ -26,6 +26,8 @@ INTERFACE_VERSION = 1
 """The version of this protocol; a provider that was written for another one is refused."""
 
 T = TypeVar("T")
+E = TypeVar("E")
+E_co = TypeVar("E_co", covariant=True)
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -106,7 +108,7 @@ def read_object(s3_uri: str) -> Flow[bytes]:
     return data
 
 
-class EventDecoder(Protocol):
+class EventDecoder(Protocol[E_co]):
     """Makes events from the bytes of a response body; sans-IO.
 
     All events that are complete come at once. Where a fault stands behind good events of the same piece, these are
@@ -119,21 +121,21 @@ class EventDecoder(Protocol):
         """Take the head of a 2xx response. Raises UnexpectedContentTypeError."""
         ...
 
-    def receive(self, data: bytes) -> Sequence[Event]:
+    def receive(self, data: bytes) -> Sequence[E_co]:
         """Take a piece of the body, which may be empty."""
         ...
 
-    def eof(self) -> Sequence[Event]:
+    def eof(self) -> Sequence[E_co]:
         """Take the end of the body. Raises StreamTruncatedError where the response is not complete."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class StreamPlan:
+class StreamPlan(Generic[E]):
     """How a stream is read: the request that opens it, and the decoder of its body (fresh for every plan)."""
 
     request: HttpRequest
-    decoder: EventDecoder
+    decoder: EventDecoder[E]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,7 @@ class Provider(Protocol):
         """Return the flow of one call."""
         ...
 
-    def stream(self, request: ConverseRequest, ctx: CallContext) -> StreamPlan | Flow[ConverseResponse]:
+    def stream(self, request: ConverseRequest, ctx: CallContext) -> StreamPlan[Event] | Flow[ConverseResponse]:
         """Return how to stream one call; a flow is run and its response replayed as events.
 
         Called once for every attempt, so that each has a fresh decoder.

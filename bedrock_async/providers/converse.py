@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Final
 
-from ..errors import ResponseDecodeError
-from ..events import ConverseEventDecoder, read_model, unexpected_content_type
+from ..errors import InvalidRequestError, ResponseDecodeError
+from ..events import ConverseEventDecoder, Event, read_model, unexpected_content_type
 from ..types import ConverseRequest, ConverseResponse
 from ._protocol import INTERFACE_VERSION, CallContext, Flow, HttpRequest, HttpResponse, StreamPlan, send
 
@@ -25,13 +25,20 @@ class ConverseProvider:
         response = yield from send(_request(request, ctx, "converse"))
         return read_json(ConverseResponse, response)
 
-    def stream(self, request: ConverseRequest, ctx: CallContext) -> StreamPlan:
+    def stream(self, request: ConverseRequest, ctx: CallContext) -> StreamPlan[Event]:
         """One request, an event stream."""
         return StreamPlan(_request(request, ctx, "converse-stream"), ConverseEventDecoder())
 
 
 def _request(request: ConverseRequest, ctx: CallContext, operation: str) -> HttpRequest:
-    return HttpRequest("POST", f"/model/{ctx.model.quoted}/{operation}", headers=_HEADERS, body=request.to_wire_bytes())
+    try:
+        body = request.to_wire_bytes()
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise InvalidRequestError(
+            f"the request holds what JSON cannot: {exc}.",
+            hint="Tool input, schemas and additional_request_fields are made of dicts, lists, text and numbers.",
+        ) from exc
+    return HttpRequest("POST", f"/model/{ctx.model.quoted}/{operation}", headers=_HEADERS, body=body)
 
 
 def read_json(kind: type[ConverseResponse], response: HttpResponse) -> ConverseResponse:

@@ -41,7 +41,7 @@ class ProviderRegistry:
 
 def installed() -> tuple[EntryPoint, ...]:
     """Return the entry points of all providers, built in and installed; nothing is imported."""
-    return _BUILT_IN + tuple(entry_points(group=GROUP))
+    return _BUILT_IN + tuple(point for point in entry_points(group=GROUP) if point not in _BUILT_IN)
 
 
 def _load(name: str) -> Provider:
@@ -84,14 +84,20 @@ def load_entry_point(point: EntryPoint) -> object:
 
 def check_provider(provider: object, name: str, source: str) -> Provider:
     """Return ``provider`` when it keeps the protocol. Raises PluginError, which says what is missing."""
-    missing = [part for part in _missing(provider)]
-    if missing:
+    try:
+        missing = list(_missing(provider))
+    except Exception as exc:
+        raise PluginError(
+            f"the provider {name!r} of {source} ({type(provider).__name__}) cannot be looked at: {exc!r}.",
+            distribution=source,
+            hint="Reinstall or remove that distribution; everything else goes on working.",
+        ) from exc
+    if missing or not isinstance(provider, Provider):
         raise PluginError(
             f"the provider {name!r} of {source} ({type(provider).__name__}) lacks {', '.join(missing)}.",
             distribution=source,
             hint="See the Provider protocol in bedrock_async.providers.",
         )
-    assert isinstance(provider, Provider)
     if provider.interface_version != INTERFACE_VERSION:
         raise PluginError(
             f"the provider {name!r} of {source} speaks interface version {provider.interface_version}; "

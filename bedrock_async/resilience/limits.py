@@ -27,8 +27,8 @@ class Timeouts:
     def __post_init__(self) -> None:
         """Refuse what can never be met."""
         for name in ("connect_s", "first_event_s", "idle_s", "total_s"):
-            seconds = getattr(self, name)
-            if seconds is not None and not seconds > 0:
+            seconds: object = getattr(self, name)
+            if seconds is not None and not (isinstance(seconds, int | float) and seconds > 0):
                 raise InvalidRequestError(
                     f"timeouts.{name} is {seconds!r}; more than 0 seconds are allowed.",
                     path=f"timeouts.{name}",

@@ -11,6 +11,9 @@ from ..errors import BedrockError, ModelNotReadyError, ServiceError
 MAX_DELAY_S: Final = 20.0
 """The longest wait between two attempts, as the AWS SDKs' standard mode has it."""
 
+# Centuries, from any base; more would overflow a float.
+_MAX_DOUBLINGS: Final = 64
+
 
 @runtime_checkable
 class RetryPolicy(Protocol):
@@ -30,7 +33,7 @@ class StandardRetry:
     """Full jitter over exponential backoff; retries what `BedrockError.retryable` says may succeed.
 
     ``max_attempts`` counts the first attempt. A model that is being loaded gets ``model_not_ready_attempts``,
-    5 to 30 seconds apart. A wait that the service asks for is kept up to 20 seconds beyond the policy's own.
+    5 to 30 seconds apart. A wait that the service asks for is kept, up to ``max_delay_s``.
     """
 
     max_attempts: int = 3
@@ -49,7 +52,7 @@ class StandardRetry:
             return random.uniform(*self.model_not_ready_delay_s)
         if attempt >= self.max_attempts:
             return None
-        delay_s = random.random() * min(self.base_delay_s * 2.0 ** (attempt - 1), self.max_delay_s)
+        delay_s = random.random() * min(self.base_delay_s * 2.0 ** min(attempt - 1, _MAX_DOUBLINGS), self.max_delay_s)
         if isinstance(failure, ServiceError) and failure.retry_after_s is not None:
             return max(delay_s, min(failure.retry_after_s, self.max_delay_s))
         return delay_s

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from ..errors import BedrockError, ConnectionLostError, ProtocolError
-from ..events import EVENT_STREAM
+from ..eventstream import CONTENT_TYPE
 from ..transport import WireRequest, WireResponse
 from ..types import JSONValue
 from .frames import stream_bytes
@@ -23,7 +23,11 @@ class CannedResponse:
         self, pieces: Iterable[Piece] = (), *, status: int = 200, headers: Mapping[str, str] | None = None
     ) -> None:
         self.status = status
-        self.headers: Mapping[str, str] = {"content-type": "application/json", "x-amzn-requestid": "canned", **(headers or {})}
+        self.headers: Mapping[str, str] = {
+            "content-type": "application/json",
+            "x-amzn-requestid": "canned",
+            **(headers or {}),
+        }
         self.aborted = False
         self.finished = False
         self.waiting = asyncio.Event()
@@ -34,7 +38,7 @@ class CannedResponse:
     @classmethod
     def stream(cls, events: Iterable[Mapping[str, JSONValue]], **options: Mapping[str, str]) -> CannedResponse:
         """Return a ConverseStream answer of these events, in one piece."""
-        return cls([stream_bytes(events)], headers={"content-type": EVENT_STREAM, **options.get("headers", {})})
+        return cls([stream_bytes(events)], headers={"content-type": CONTENT_TYPE, **options.get("headers", {})})
 
     async def receive(self) -> bytes:
         """Return the next piece, ``b""`` at the end. Raises what stands in its place."""

@@ -11,7 +11,7 @@ import binascii
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Self, TypeAlias, TypeVar, cast, get_args
 
 from pydantic import (
     BaseModel,
@@ -26,7 +26,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-JSONValue: TypeAlias = "None | bool | int | float | str | list[JSONValue] | dict[str, JSONValue]"
+JSONValue: TypeAlias = "bool | int | float | str | list[JSONValue] | dict[str, JSONValue] | None"
 """Any JSON value, as the standard library's parser returns it."""
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 else:  # pydantic would build a validator for the recursive type, and walk every document with it
     JSON = Annotated[object, GetPydanticSchema(lambda _source, _handler: core_schema.any_schema())]
 
-Enum: TypeAlias = GetPydanticSchema(lambda _source, _handler: core_schema.str_schema())
+Enum: Final = GetPydanticSchema(lambda _source, _handler: core_schema.str_schema())
 """Marks ``Literal[...] | str``: completion for the values known today, no refusal of tomorrow's."""
 
 T = TypeVar("T")
@@ -45,14 +45,15 @@ def _bytes_from_base64(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as exc:
-        raise PydanticCustomError("blob_base64", "a blob is base64 on the wire: {reason}", {"reason": str(exc)}) from exc
+        reason = {"reason": str(exc)}
+        raise PydanticCustomError("blob_base64", "a blob is base64 on the wire: {reason}", reason) from exc
 
 
 def _bytes_from_python(value: object) -> bytes:
     if isinstance(value, bytes):
         return value
     if isinstance(value, bytearray | memoryview):
-        return bytes(value)
+        return bytes(cast("bytearray | memoryview[int]", value))
     raise PydanticCustomError(
         "blob_type",
         "a blob is bytes here, not {kind}; pass the raw bytes (base64 belongs to from_wire only)",
@@ -74,7 +75,7 @@ Blob: TypeAlias = Annotated[bytes, GetPydanticSchema(lambda _source, _handler: _
 
 
 def _iso8601(value: datetime) -> str:
-    text = value.astimezone(UTC).isoformat(timespec="milliseconds" if value.microsecond else "seconds")
+    text = value.astimezone(UTC).isoformat(timespec="microseconds" if value.microsecond else "seconds")
     return text.replace("+00:00", "Z")
 
 
@@ -94,8 +95,8 @@ Timestamp: TypeAlias = Annotated[datetime, GetPydanticSchema(lambda _source, _ha
 class _ListSchema:
     """Validates as a list (fast, and boto3's shape) what is typed as a covariant Sequence."""
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        (item,) = source.__args__
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        (item,) = get_args(source)
         return core_schema.list_schema(handler.generate_schema(item))
 
 
@@ -116,7 +117,7 @@ class WireModel(BaseModel):
         ser_json_inf_nan="constants",
     )
 
-    not_in_body: ClassVar[frozenset[str]] = frozenset()
+    not_in_body: ClassVar[set[str]] = set()
     """Fields that travel in the path, the query or headers: part of `to_dict`, not of `to_wire`."""
 
     if not TYPE_CHECKING:
@@ -133,12 +134,12 @@ class WireModel(BaseModel):
         """Read the wire's JSON, as bytes, text or parsed. Raises pydantic's ValidationError with the path."""
         if isinstance(wire, Mapping):
             wire = json.dumps(wire)
-        return cls.model_validate_json(wire)
+        return cls.model_validate_json(wire, by_alias=True, by_name=False)
 
     @classmethod
     def from_dict(cls, members: Mapping[str, object]) -> Self:
         """Read boto3's shape: camelCase members, blobs as bytes. Raises pydantic's ValidationError with the path."""
-        return cls.model_validate(dict(members))
+        return cls.model_validate(dict(members), by_alias=True, by_name=False)
 
     def to_wire(self) -> dict[str, JSONValue]:
         """Return the JSON object that travels: camelCase members, blobs base64, nothing that was not set."""
@@ -170,12 +171,14 @@ class WireUnion(WireModel):
 
     @model_validator(mode="after")
     def _exactly_one(self, info: ValidationInfo) -> Self:
-        if info.mode != "json" and len(self.model_fields_set) != 1:
+        if info.mode == "json" or len(self.model_fields_set) == 1:
+            return self
+        # What came over the wire may have explicit nulls beside the member that is set, and comes back as a dict.
+        given = sorted(to_camel(name) for name in self.model_fields_set if getattr(self, name) is not None)
+        if len(given) != 1:
             names = ", ".join(str(field.alias) for field in type(self).model_fields.values())
-            given = ", ".join(sorted(self.model_fields_set)) or "none"
-            raise PydanticCustomError(
-                "union_members", "exactly one of {names} must be set, not: {given}", {"names": names, "given": given}
-            )
+            context = {"names": names, "given": ", ".join(given) or "none"}
+            raise PydanticCustomError("union_members", "exactly one of {names} must be set, not: {given}", context)
         return self
 
 
@@ -193,13 +196,16 @@ class Block(WireModel):
     @model_validator(mode="before")
     @classmethod
     def _unwrap(cls, data: object) -> object:
-        if not cls.flat and isinstance(data, Mapping):
-            inner = data.get(cls.tag)
-            if isinstance(inner, Mapping) and cls.tag not in cls.model_fields:
-                if len(data) == 1:
-                    return inner
-                return {**inner, _BESIDE: {name: value for name, value in data.items() if name != cls.tag}}
-        return data
+        if cls.flat or not isinstance(data, Mapping):
+            return data
+        members = cast("Mapping[str, object]", data)
+        inner = members.get(cls.tag)
+        if not isinstance(inner, Mapping):
+            return members
+        if len(members) == 1:
+            return cast("object", inner)
+        beside = {name: value for name, value in members.items() if name != cls.tag}
+        return {**cast("Mapping[str, object]", inner), _BESIDE: beside}
 
     @model_serializer(mode="wrap")
     def _wrap(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -216,17 +222,27 @@ class FlatBlock(Block):
     flat: ClassVar[bool] = True
 
 
+class _Built(dict[str, Any]):
+    """The members that a constructor got, as distinct from a block of the wire that is called "raw"."""
+
+
 class UnknownBlock(WireModel):
     """A block that this version does not know; ``raw`` is the whole object as it came and as it goes."""
 
     raw: Mapping[str, Any]
 
+    if not TYPE_CHECKING:
+
+        def __init__(self, raw: Mapping[str, Any]) -> None:
+            """Keep the whole object, ``UnknownBlock(raw={"newBlock": {...}})``."""
+            self.__pydantic_validator__.validate_python(_Built(raw=raw), self_instance=self)
+
+        __init__.__pydantic_base_init__ = True
+
     @model_validator(mode="before")
     @classmethod
     def _keep(cls, data: object) -> object:
-        if isinstance(data, Mapping) and set(data) != {"raw"}:
-            return {"raw": data}
-        return data
+        return data if isinstance(data, _Built | UnknownBlock) else {"raw": data}
 
     @model_serializer(mode="plain")
     def _emit(self) -> dict[str, Any]:
@@ -246,29 +262,53 @@ def _both_schema(tags: Sequence[str], unknown: CoreSchema) -> CoreSchema:
     )
 
 
+# Steps of pydantic's locations that stand for a choice and for no member begin so; `is_member` tells them apart.
+_CHOICE: Final = "("
+_UNKNOWN: Final = "(unknown)"
+_BOTH: Final = "(both)"
+
+
+def _step(block: Block | type[Block]) -> str:
+    """Return what stands for a kind of block in a location: its tag, unless the member below it is called the same."""
+    return f"({block.tag})" if block.flat else block.tag
+
+
+def is_member(step: int | str) -> bool:
+    """Tell whether a step of one of pydantic's locations is a member or index of what was validated."""
+    return isinstance(step, int) or not step.startswith(_CHOICE)
+
+
 class Tagged:
     """Marks a union of `Block` classes: ``Annotated[TextBlock | ImageBlock | UnknownBlock, Tagged()]``."""
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        blocks: list[type[Block]] = [block for block in source.__args__ if block is not UnknownBlock]
-        by_tag = {block.tag: block for block in blocks}
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        by_tag: dict[str, type[Block]] = {block.tag: block for block in get_args(source) if block is not UnknownBlock}
         unknown = handler.generate_schema(UnknownBlock)
-        choices: dict[Any, CoreSchema] = {tag: handler.generate_schema(block) for tag, block in by_tag.items()}
-        choices["unknown"] = unknown
-        choices["both"] = _both_schema(list(by_tag), unknown)
-        return core_schema.tagged_union_schema(choices, _discriminator(by_tag))
+        choices: dict[Any, CoreSchema] = {_step(block): handler.generate_schema(block) for block in by_tag.values()}
+        choices[_UNKNOWN] = unknown
+        choices[_BOTH] = _both_schema(list(by_tag), unknown)
+        return core_schema.tagged_union_schema(
+            choices,
+            _discriminator(by_tag),
+            custom_error_type="block_type",
+            custom_error_message="a block is an object such as {example}, or one of its classes",
+            custom_error_context={"example": f'{{"{next(iter(by_tag))}": ...}}'},
+        )
 
 
-def _discriminator(by_tag: Mapping[str, type[Block]]) -> Callable[[Any], str | None]:
-    def tag_of(value: Any) -> str | None:
+def _discriminator(by_tag: Mapping[str, type[Block]]) -> Callable[[object], str | None]:
+    def tag_of(value: object) -> str | None:
         if isinstance(value, Mapping):
-            tags = [name for name in value if name in by_tag]
+            members = cast("Mapping[str, object]", value)
+            tags = [name for name in members if name in by_tag]
+            if len(tags) > 1:  # explicit nulls set nothing
+                tags = [name for name in tags if members[name] is not None]
             if len(tags) == 1:
-                return str(tags[0])
-            return "both" if tags else "unknown"
+                return _step(by_tag[tags[0]])
+            return _BOTH if tags else _UNKNOWN
         if isinstance(value, Block):
-            return value.tag if value.tag in by_tag else None
-        return "unknown" if isinstance(value, UnknownBlock) else None
+            return _step(value) if value.tag in by_tag else None
+        return _UNKNOWN if isinstance(value, UnknownBlock) else None
 
     return tag_of
 
@@ -286,4 +326,5 @@ __all__ = [
     "UnknownBlock",
     "WireModel",
     "WireUnion",
+    "is_member",
 ]

@@ -159,6 +159,7 @@ class JsonBlock(FlatBlock):
 ToolResultContent: TypeAlias = Annotated[
     TextBlock | JsonBlock | ImageBlock | DocumentBlock | VideoBlock | SearchResultBlock | UnknownBlock, Tagged()
 ]
+"""Anything that can stand in the result of a tool."""
 
 
 class ToolResultBlock(Block):

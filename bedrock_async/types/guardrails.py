@@ -38,9 +38,9 @@ class GuardrailTopicPolicyAssessment(WireModel):
 class GuardrailContentFilter(WireModel):
     """A content filter that was triggered."""
 
-    type: Annotated[
-        Literal["INSULTS", "HATE", "SEXUAL", "VIOLENCE", "MISCONDUCT", "PROMPT_ATTACK"] | str, Enum
-    ] | None = None
+    type: (
+        Annotated[Literal["INSULTS", "HATE", "SEXUAL", "VIOLENCE", "MISCONDUCT", "PROMPT_ATTACK"] | str, Enum] | None
+    ) = None
     confidence: Confidence | None = None
     filter_strength: Confidence | None = None
     action: BlockAction | None = None
@@ -278,9 +278,9 @@ class AppliedGuardrailDetails(WireModel):
     guardrail_id: str | None = None
     guardrail_version: str | None = None
     guardrail_arn: str | None = None
-    guardrail_origin: List[
-        Annotated[Literal["REQUEST", "ACCOUNT_ENFORCED", "ORGANIZATION_ENFORCED"] | str, Enum]
-    ] | None = None
+    guardrail_origin: (
+        List[Annotated[Literal["REQUEST", "ACCOUNT_ENFORCED", "ORGANIZATION_ENFORCED"] | str, Enum]] | None
+    ) = None
     guardrail_ownership: Annotated[Literal["SELF", "CROSS_ACCOUNT"] | str, Enum] | None = None
 
 

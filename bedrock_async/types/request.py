@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, FiniteFloat
 
 from ._wire import JSON, Enum, List, WireModel, WireUnion
 from .content import Message, SystemBlock
@@ -17,8 +17,8 @@ class InferenceConfig(WireModel):
     """The sampling parameters that all models share."""
 
     max_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
+    temperature: FiniteFloat | None = None
+    top_p: FiniteFloat | None = None
     stop_sequences: List[str] | None = None
 
 
@@ -78,7 +78,7 @@ class ConverseRequest(WireModel):
     A request built by hand, by `from_wire`, `from_dict` or ``client.prepare`` is sent as it is.
     """
 
-    not_in_body: ClassVar[frozenset[str]] = frozenset({"model_id"})
+    not_in_body: ClassVar[set[str]] = {"model_id"}
 
     model_id: str | None = None
     messages: List[Message] | None = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from types import MappingProxyType
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import PrivateAttr
@@ -30,6 +29,7 @@ StopReason: TypeAlias = Annotated[
     | str,
     Enum,
 ]
+"""Why the model stopped; values that are not known yet pass too."""
 
 
 class CacheDetail(WireModel):
@@ -96,7 +96,7 @@ class ResponseMeta:
 
     request_id: str | None = None
     status: int = 200
-    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
     attempts: tuple[Attempt, ...] = ()
     adjustments: tuple[str, ...] = ()
     cost: Decimal | None = None
@@ -127,7 +127,7 @@ class ConverseResponse(WireModel):
     def with_meta(self, meta: ResponseMeta) -> ConverseResponse:
         """Return this response with ``meta``; the body is shared, not copied."""
         response = self.model_copy()
-        response._meta = meta
+        response._meta = meta  # noqa: SLF001 - of this class
         return response
 
     @property

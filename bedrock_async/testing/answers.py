@@ -1,0 +1,91 @@
+"""What a scripted or replayed model can make the emulator do, beyond sending events."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from .frames import WireEvent
+from .received import ReceivedRequest
+
+__all__ = ["Control", "HttpAnswer", "HttpModel", "Output", "StepModel"]
+
+
+class Control(enum.Enum):
+    """What to do with the connection at this point of the answer."""
+
+    HEAD = "head"
+    """Send the status line and headers now, before there is an event."""
+
+    SILENCE = "silence"
+    """Keep the connection open and send nothing more until the client goes away."""
+
+    CLOSE = "close"
+    """Close the connection in the middle of the answer: no end of the body follows."""
+
+    RESET = "reset"
+    """Reset the connection (TCP RST), dropping what was not yet sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """A whole HTTP response as it is to be sent; nothing is added but the server's own connection headers.
+
+    ``chunk_bytes`` are the sizes of the pieces in which the body is written, each one flushed; None writes it at once.
+    """
+
+    status: int = 200
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    chunk_bytes: Sequence[int] | None = None
+
+    @classmethod
+    def html(cls, status: int = 502, text: str = "Bad Gateway") -> HttpAnswer:
+        """Return the page of a gateway that stands between client and service."""
+        page = f"<html><head><title>{status} {text}</title></head><body><h1>{status} {text}</h1></body></html>"
+        return cls(status, page.encode(), {"content-type": "text/html"})
+
+    @classmethod
+    def redirect(cls, location: str, status: int = 307) -> HttpAnswer:
+        """Return a redirect to another address."""
+        return cls(status, b"", {"location": location})
+
+    @classmethod
+    def empty(cls, content_type: str = "application/vnd.amazon.eventstream") -> HttpAnswer:
+        """Return a successful response without any body."""
+        return cls(200, b"", {"content-type": content_type})
+
+
+Output: TypeAlias = WireEvent | bytes | HttpAnswer | Control
+"""What `StepModel.steps` yields.
+
+An event is framed and padded in a stream, and folded where the answer is not a stream. Bytes go into a stream as they
+are; where the answer is not a stream they replace its body. An HttpAnswer must come first and is the whole answer.
+"""
+
+
+@runtime_checkable
+class StepModel(Protocol):
+    """An emulator model that decides about bytes and connections too; the emulator prefers `steps` where it is."""
+
+    def steps(self, request: ReceivedRequest) -> AsyncIterator[Output]:
+        """Yield what to send. For InvokeModel the one mapping yielded is the native answer; for its stream, chunks.
+
+        The iterator is closed as soon as the client's connection goes away. ServiceError as in `EmulatorModel`.
+        """
+        ...
+
+
+@runtime_checkable
+class HttpModel(Protocol):
+    """A model that answers whole HTTP requests, before any validation or routing."""
+
+    def respond(self, request: ReceivedRequest) -> HttpAnswer | None:
+        """Return the answer, or None when the request is for another model of the emulator."""
+        ...
+
+    async def aclose(self) -> None:
+        """Free everything. Idempotent."""
+        ...

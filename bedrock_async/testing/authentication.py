@@ -1,0 +1,224 @@
+"""Checking the authentication of requests as the service's front end does.
+
+Signatures are recomputed by botocore's SigV4Auth: code that is not ours, so that a mistake in our signing cannot hide
+behind the same mistake here. Texts and codes as recorded or printed in public threads.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol, TypeAlias, runtime_checkable
+
+from ..errors import InvalidRequestError, service_error
+from .received import ReceivedRequest
+
+__all__ = ["Authentication", "CredentialsLike", "EmulatorCredentials", "SigningCredentials"]
+
+_SERVICE: Final = "bedrock"
+_SKEW: Final = timedelta(minutes=5)
+_TIMESTAMP: Final = "%Y%m%dT%H%M%SZ"
+_API_KEY_PREFIXES: Final = ("ABSK", "bedrock-api-key-")
+_ALGORITHM: Final = "AWS4-HMAC-SHA256"
+_INVALID_TOKEN: Final = "The security token included in the request is invalid."  # noqa: S105 - a message
+
+
+@runtime_checkable
+class SigningCredentials(Protocol):
+    """Anything with these three attributes, the client's own credentials included."""
+
+    @property
+    def access_key_id(self) -> str:
+        """The public half of the key."""
+        ...
+
+    @property
+    def secret_access_key(self) -> str:
+        """The secret half of the key."""
+        ...
+
+    @property
+    def session_token(self) -> str | None:
+        """The token of temporary credentials."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EmulatorCredentials:
+    """A key that the emulator accepts; after ``expires_at`` it answers ExpiredTokenException."""
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    session_token: str | None = field(default=None, repr=False)
+    expires_at: datetime | None = None
+
+
+CredentialsLike: TypeAlias = SigningCredentials | tuple[str, str] | tuple[str, str, str | None]
+"""Credentials as an object or as a tuple of key id, secret and, for temporary ones, session token."""
+
+
+class Authentication:
+    """The keys that are accepted. With neither credentials nor API keys every request is accepted unseen."""
+
+    def __init__(
+        self,
+        *,
+        region: str,
+        credentials: Iterable[CredentialsLike] | None = None,
+        api_keys: Iterable[str] | None = None,
+    ) -> None:
+        """Accept exactly these keys; None for both accepts everything."""
+        self._required = credentials is not None or api_keys is not None
+        self._credentials = {key.access_key_id: key for key in map(_as_credentials, credentials or ())}
+        self._api_keys = [key.encode() for key in api_keys or ()]
+        self._region = region
+
+    def check(self, request: ReceivedRequest, now: datetime) -> None:
+        """Return when the request is authentic at the time ``now``. Raises ServiceError as the service would."""
+        if not self._required:
+            return
+        authorization = request.headers.get("authorization", "")
+        scheme, _, rest = authorization.partition(" ")
+        if not authorization:
+            raise service_error("MissingAuthenticationTokenException", "Missing Authentication Token")
+        if scheme.lower() == "bearer":
+            self._check_bearer(rest.strip())
+        elif scheme == _ALGORITHM:
+            self._check_signature(request, _fields(rest), now)
+        else:
+            raise _incomplete(f"Unsupported AWS 'algorithm': '{scheme}'.")
+
+    def _check_bearer(self, token: str) -> None:
+        presented = token.encode()
+        # Every key is compared, so that timing tells nothing.
+        if not any([hmac.compare_digest(presented, key) for key in self._api_keys]):  # noqa: C419
+            known = token.startswith(_API_KEY_PREFIXES)
+            raise service_error(
+                "AccessDeniedException",
+                "Authentication failed: Please make sure your API Key is valid."
+                if known
+                else "Invalid API Key format: Must start with pre-defined prefix",
+            )
+
+    def _check_signature(self, request: ReceivedRequest, fields: Mapping[str, str], now: datetime) -> None:
+        scope = fields["Credential"].split("/")
+        if len(scope) != 5:
+            raise _incomplete("Credential must have exactly 5 slash-delimited elements.")
+        key_id, date, region, service, terminator = scope
+        if terminator != "aws4_request":
+            raise _invalid("Credential should be scoped with a valid terminator: 'aws4_request'.")
+        credentials = self._credentials.get(key_id)
+        if credentials is None or credentials.session_token != request.headers.get("x-amz-security-token"):
+            raise service_error("UnrecognizedClientException", _INVALID_TOKEN)
+        if region != self._region:
+            raise _invalid(f"Credential should be scoped to a valid region, not '{region}'.")
+        if service != _SERVICE:
+            raise _invalid(f"Credential should be scoped to correct service: '{_SERVICE}'.")
+        signed_headers = fields["SignedHeaders"].split(";")
+        if "host" not in signed_headers:
+            raise _invalid("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
+        timestamp = _check_time(request, date, now)
+        expected = _signature(request, credentials, (timestamp, region), signed_headers)
+        if not hmac.compare_digest(expected.encode(), fields["Signature"].encode()):
+            raise _invalid(
+                "The request signature we calculated does not match the signature you provided. Check your AWS Secret "
+                "Access Key and signing method. Consult the service documentation for details."
+            )
+        expires_at: datetime | None = getattr(credentials, "expires_at", None)
+        if expires_at is not None and expires_at <= now:
+            raise service_error("ExpiredTokenException", "The security token included in the request is expired")
+
+
+def _as_credentials(credentials: object) -> SigningCredentials:
+    if isinstance(credentials, SigningCredentials):
+        return credentials
+    match credentials:
+        case (str(key_id), str(secret)):
+            return EmulatorCredentials(key_id, secret)
+        case (str(key_id), str(secret), None | str() as token):
+            return EmulatorCredentials(key_id, secret, token)
+        case _:
+            pass
+    raise InvalidRequestError(
+        f"credentials of the emulator cannot be of type {type(credentials).__name__}.",
+        path="credentials",
+        hint="Pass (access_key_id, secret_access_key) or (access_key_id, secret_access_key, session_token).",
+    )
+
+
+def _fields(text: str) -> dict[str, str]:
+    pairs = (part.strip().partition("=") for part in text.split(","))
+    fields = {name: value for name, _, value in pairs}
+    for name in ("Credential", "Signature", "SignedHeaders"):
+        if not fields.get(name):
+            raise _incomplete(f"Authorization header requires '{name}' parameter.")
+    return fields
+
+
+def _check_time(request: ReceivedRequest, date: str, now: datetime) -> str:
+    timestamp = request.headers.get("x-amz-date", "")
+    if not re.fullmatch(r"\d{8}T\d{6}Z", timestamp):
+        raise _incomplete("Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.")
+    if date != timestamp[:8]:
+        raise _invalid(
+            f"Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: "
+            f"'{date}' != '{timestamp[:8]}', from '{timestamp}'."
+        )
+    try:
+        signed_at = datetime.strptime(timestamp, _TIMESTAMP).replace(tzinfo=UTC)
+    except ValueError as exc:
+        raise _incomplete(f"'{timestamp}' is not a date.") from exc
+    earliest, latest = now - _SKEW, now + _SKEW
+    current = now.strftime(_TIMESTAMP)
+    if signed_at < earliest:
+        raise _invalid(
+            f"Signature expired: {timestamp} is now earlier than {earliest.strftime(_TIMESTAMP)} ({current} - 5 min.)"
+        )
+    if signed_at > latest:
+        raise _invalid(
+            f"Signature not yet current: {timestamp} is still later than {latest.strftime(_TIMESTAMP)} "
+            f"({current} + 5 min.)"
+        )
+    return timestamp
+
+
+def _signature(
+    request: ReceivedRequest, credentials: SigningCredentials, scope: tuple[str, str], signed_headers: list[str]
+) -> str:
+    """Return the signature that the request should have; ``scope`` is its timestamp and region."""
+    from botocore.auth import SigV4Auth
+    from botocore.awsrequest import AWSRequest
+    from botocore.compat import HTTPHeaders
+    from botocore.credentials import Credentials
+
+    class Verifier(SigV4Auth):
+        """botocore's algorithm over exactly the headers that the client says it signed."""
+
+        def headers_to_sign(self, request: AWSRequest) -> HTTPHeaders:
+            return signed
+
+    timestamp, region = scope
+    signed = HTTPHeaders()
+    for name in signed_headers:
+        signed[name] = request.headers.get(name, "")
+    # No headers on the request itself: the body's hash is computed here, whatever x-amz-content-sha256 claims.
+    query = f"?{request.query}" if request.query else ""
+    url = f"http://{request.headers.get('host', '')}{request.path}{query}"
+    aws_request = AWSRequest(method=request.method, url=url, data=request.body)
+    aws_request.context["timestamp"] = timestamp
+    key = Credentials(credentials.access_key_id, credentials.secret_access_key, credentials.session_token)
+    verifier = Verifier(key, _SERVICE, region)
+    return verifier.signature(
+        verifier.string_to_sign(aws_request, verifier.canonical_request(aws_request)), aws_request
+    )
+
+
+def _invalid(message: str) -> Exception:
+    return service_error("InvalidSignatureException", message)
+
+
+def _incomplete(message: str) -> Exception:
+    return service_error("IncompleteSignatureException", message)

@@ -1,0 +1,321 @@
+"""A Bedrock Runtime endpoint on this machine: the service's HTTP protocol in front of a model of your choice.
+
+::
+
+    async with BedrockEmulator([ScriptedModel.text("hello world")]) as emulator:
+        client = boto3.client("bedrock-runtime", endpoint_url=emulator.url, ...)
+
+One request passes: authentication, recorded exchanges, routing by the reference model's HTTP bindings, validation
+against its shapes, the model. Everything that leaves has the service's form, refusals included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import ssl
+import uuid
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Final, Self, cast
+from weakref import WeakSet
+
+import anyio
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from ..errors import InvalidModelIdError, InvalidRequestError, ServiceError, service_error
+from ..model_id import parse_model_id
+from ..types import JSONValue
+from .answers import HttpModel
+from .authentication import Authentication, CredentialsLike
+from .models import EmulatorModel
+from .operations import OPERATIONS, Operation
+from .received import ReceivedRequest
+from .registry import ServedModel
+from .responses import Call, error_answer, front_end_error, send
+from .script import ANY_MODEL_ID, ScriptedModel
+from .validation import Route, read_request, routes
+
+__all__ = ["BedrockEmulator"]
+
+_CLOSING_S: Final = 5.0
+_INVALID_MODEL_ID: Final = "The provided model identifier is invalid."
+
+
+class _Server(web.Server):
+    """aiohttp's server, with word of connections that go away; it tells nobody by itself."""
+
+    def __init__(self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> None:
+        # Without cancellation a handler would learn of a lost client only at its next write.
+        super().__init__(handler, handler_cancellation=True, access_log=None, auto_decompress=False)
+        self._open: dict[RequestHandler, WeakSet[ReceivedRequest]] = {}
+        self._all_closed = asyncio.Event()
+
+    def note(self, connection: RequestHandler, received: ReceivedRequest) -> None:
+        """Let the request know when its connection goes away, which may have happened by now."""
+        if connection in self._open:
+            self._open[connection].add(received)
+        else:
+            received.mark_connection_closed()
+
+    async def break_connections(self) -> None:
+        """Close every connection and return when the last one is closed."""
+        for connection in list(self._open):
+            if connection.transport is not None:
+                connection.transport.abort()
+        if self._open:
+            self._all_closed.clear()
+            await self._all_closed.wait()
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        self._open[handler] = WeakSet()
+
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        super().connection_lost(handler, exc)
+        for received in list(self._open.pop(handler, ())):
+            received.mark_connection_closed()
+        if not self._open:
+            self._all_closed.set()
+
+
+class BedrockEmulator:
+    """A server that speaks Bedrock Runtime's wire protocol; use it with ``async with``, or start() and aclose().
+
+    ``models`` answer to their ``model_ids`` (``"*"`` to any that is no other's), with a geography prefix and as
+    foundation-model or inference-profile ARN too; of two with the same id the first one answers. None serves a
+    `ScriptedModel`. The emulator closes its models when it is closed.
+
+    With ``credentials`` (objects or tuples of key id, secret and session token) or ``api_keys`` only requests signed
+    with these are accepted, within five minutes of ``clock``; with neither, everything is. ``host`` must be a loopback
+    address unless ``allow_remote`` is true. ``port`` 0 takes a free one. With ``ssl_context`` it serves TLS.
+
+    ``padding_seed`` makes the padding of streams reproducible: every stream of an emulator is padded the same way;
+    None sends none, as for some models of the service. ``requests`` holds the last ``keep_requests`` requests.
+    """
+
+    def __init__(
+        self,
+        models: Iterable[ServedModel] | None = None,
+        *,
+        credentials: Sequence[CredentialsLike] | None = None,
+        api_keys: Sequence[str] | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        region: str = "us-east-1",
+        ssl_context: ssl.SSLContext | None = None,
+        allow_remote: bool = False,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        padding_seed: int | None = 0,
+        keep_requests: int = 1000,
+    ) -> None:
+        """Prepare the server; nothing listens yet. Raises InvalidRequestError for a remote host or what is no model."""
+        if not allow_remote and not _is_loopback(host):
+            raise InvalidRequestError(
+                f"the emulator listens on loopback only, and {host!r} is not a loopback address.",
+                path="host",
+                hint="Use 127.0.0.1, or pass allow_remote=True where the network around this machine is trusted.",
+            )
+        self.requests: deque[ReceivedRequest] = deque(maxlen=keep_requests)
+        self.region = region
+        self._models: list[ServedModel] = [ScriptedModel.text()] if models is None else _checked(models)
+        self._http_models = [model for model in self._models if isinstance(model, HttpModel)]
+        # Backwards, so that of two models with the same id the first one answers.
+        served = [model for model in reversed(self._models) if isinstance(model, EmulatorModel)]
+        self._by_id = {model_id: model for model in served for model_id in model.model_ids}
+        self._authentication = Authentication(region=region, credentials=credentials, api_keys=api_keys)
+        self._host, self._port, self._ssl_context = host, port, ssl_context
+        self._clock, self._padding_seed = clock, padding_seed
+        self._routes: tuple[Route, ...] = ()
+        self._server: _Server | None = None
+        self._runner: web.ServerRunner | None = None
+        self._handlers: set[asyncio.Task[Any]] = set()
+        self._arrived = asyncio.Condition()
+        self._arrivals = 0
+
+    @property
+    def url(self) -> str:
+        """The endpoint URL, without a path. Raises InvalidRequestError before start() and after aclose()."""
+        if self._runner is None:
+            raise InvalidRequestError(
+                "the emulator is not running.", hint="Use its url inside `async with`, or after start()."
+            )
+        host, port = self._runner.addresses[0][:2]
+        scheme = "http" if self._ssl_context is None else "https"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+    async def start(self) -> None:
+        """Listen. Raises InvalidRequestError when it already runs or the port is taken, MissingExtraError."""
+        if self._runner is not None:
+            raise InvalidRequestError(f"the emulator already runs at {self.url}.", hint="Start another one instead.")
+        self._routes = await anyio.to_thread.run_sync(routes)
+        self._server = _Server(self._handle)
+        self._runner = web.ServerRunner(self._server, shutdown_timeout=_CLOSING_S)
+        try:
+            await self._runner.setup()
+            await web.TCPSite(self._runner, self._host, self._port, ssl_context=self._ssl_context, backlog=1024).start()
+        except OSError as exc:
+            await self._stop()
+            raise InvalidRequestError(
+                f"the emulator cannot listen on {self._host}, port {self._port}: {exc.strerror or exc}.",
+                path="port",
+                hint="Choose another port, or 0 for a free one.",
+            ) from exc
+        except BaseException:
+            await self._stop()
+            raise
+
+    async def aclose(self) -> None:
+        """Stop listening, break the connections, end what is under way and close the models. Idempotent."""
+        async with AsyncExitStack() as stack:  # which closes every model, even when one fails
+            for model in self._models:
+                stack.push_async_callback(_close, model)
+            await self._stop()
+
+    async def _stop(self) -> None:
+        runner, self._runner = self._runner, None
+        if runner is None or self._server is None:
+            return
+        with anyio.CancelScope(shield=True):
+            for site in list(runner.sites):
+                await site.stop()
+            if handlers := list(self._handlers):
+                for task in handlers:
+                    task.cancel()
+                await asyncio.wait(handlers, timeout=_CLOSING_S)
+            with anyio.move_on_after(_CLOSING_S):
+                await self._server.break_connections()
+            await runner.cleanup()
+
+    async def __aenter__(self) -> Self:
+        """Start and return the emulator. When it cannot start, its models are closed."""
+        try:
+            await self.start()
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the emulator."""
+        await self.aclose()
+
+    async def wait_for_requests(self, count: int = 1) -> list[ReceivedRequest]:
+        """Return the requests so far as soon as ``count`` have arrived since the start. Cancelling has no effect."""
+        async with self._arrived:
+            await self._arrived.wait_for(lambda: self._arrivals >= count)
+        return list(self.requests)
+
+    # The way of one request.
+
+    async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._handlers.add(task)
+        try:
+            return await self._answer(http)
+        finally:
+            self._handlers.discard(task)
+
+    async def _answer(self, http: web.BaseRequest) -> web.StreamResponse:
+        started = asyncio.get_running_loop().time()
+        received = await self._receive(http)
+        try:
+            self._authentication.check(received, self._clock())
+        except ServiceError as exc:
+            return await send(http, received, front_end_error(received, exc))
+        for http_model in self._http_models:
+            if (answer := http_model.respond(received)) is not None:
+                return await send(http, received, answer)
+        try:
+            operation, document = self._route(received)
+            model = self._model(received.model_id or "")
+        except ServiceError as exc:
+            return await send(http, received, error_answer(received, exc))
+        call = Call(http, received, document, model, self._padding_seed, started)
+        try:
+            return await operation(call)
+        except Exception as exc:
+            if http.transport is None or http.transport.is_closing():
+                raise ConnectionResetError("the client went away") from exc  # which aiohttp takes for that
+            return await call.failed(exc)
+
+    async def _receive(self, http: web.BaseRequest) -> ReceivedRequest:
+        path, _, query = http.raw_path.partition("?")
+        headers: dict[str, str] = {}
+        for name, value in http.headers.items():
+            lower = name.lower()
+            headers[lower] = f"{headers[lower]},{value}" if lower in headers else value
+        received = ReceivedRequest(
+            method=http.method, path=path, query=query, headers=headers, request_id=str(uuid.uuid4())
+        )
+        if self._server is not None:
+            self._server.note(http.protocol, received)
+        received.body = await http.content.read()
+        self.requests.append(received)
+        async with self._arrived:
+            self._arrivals += 1
+            self._arrived.notify_all()
+        return received
+
+    def _route(self, received: ReceivedRequest) -> tuple[Operation, JSONValue]:
+        for route in self._routes:
+            labels = route.match(received.method, received.path)
+            if labels is None:
+                continue
+            received.operation, received.model_id = route.operation.name, labels.get("modelId")
+            operation = OPERATIONS.get(route.operation.name)
+            if operation is None:
+                raise _unknown_operation(f"The emulator does not serve {route.operation.name}.")
+            return operation, read_request(route.operation, received, labels)
+        raise _unknown_operation(
+            f"{received.method} {received.path} is no operation of the service; a '/' in a model id travels as %2F."
+        )
+
+    def _model(self, model_id: str) -> EmulatorModel:
+        try:
+            parsed = parse_model_id(model_id)
+        except InvalidModelIdError as exc:
+            raise service_error("ValidationException", _INVALID_MODEL_ID) from exc
+        names = [model_id]
+        if parsed.kind in {"foundation-model", "inference-profile"}:
+            names += [parsed.resource, parsed.base_model or ""]
+        if parsed.region in {None, self.region}:
+            for name in (*names, ANY_MODEL_ID):
+                if (model := self._by_id.get(name)) is not None:
+                    return model
+        raise service_error("ValidationException", _INVALID_MODEL_ID)
+
+
+def _checked(models: Iterable[ServedModel]) -> list[ServedModel]:
+    checked = list(models)
+    given: list[object] = [*checked]
+    for model in given:
+        if not isinstance(model, EmulatorModel | HttpModel):
+            raise InvalidRequestError(
+                f"an object of type {type(model).__name__} cannot be served: it lacks a method of EmulatorModel.",
+                path="models",
+                hint="See bedrock_async.testing.EmulatorModel for the methods a model needs.",
+            )
+    return checked
+
+
+async def _close(model: ServedModel) -> None:
+    with anyio.move_on_after(_CLOSING_S, shield=True):
+        await model.aclose()
+
+
+def _unknown_operation(message: str) -> ServiceError:
+    return service_error("UnknownOperationException", message, status=404)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"

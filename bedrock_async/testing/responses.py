@@ -1,0 +1,155 @@
+"""One request on its way through the emulator, and the forms in which answers leave it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import anyio
+from aiohttp import web
+
+from ..errors import InvalidRequestError, ServiceError, service_error
+from ..eventstream import CONTENT_TYPE as EVENT_STREAM
+from ..types import JSONValue
+from .answers import Control, HttpAnswer
+from .frames import exception_frame, wire_json
+from .models import EmulatorModel
+from .received import ReceivedRequest
+
+__all__ = ["Call", "error_answer", "front_end_error", "send"]
+
+logger = logging.getLogger("bedrock_async.testing.emulator")
+
+_JSON: Final = "application/json"
+_MODEL_ERRORS: Final = "http://internal.amazon.com/coral/com.amazon.bedrock/"
+_FRONT_END_ERRORS: Final = "http://internal.amazon.com/coral/com.amazon.coral.service/"
+_FRONT_END_CODES: Final = frozenset({"SerializationException", "UnknownOperationException"})
+_LINGER_ZERO: Final = struct.pack("ii", 1, 0)
+
+
+@dataclass(slots=True)
+class Call:
+    """A valid request for a model. ``response`` is there once the head of a stream went out."""
+
+    http: web.BaseRequest
+    received: ReceivedRequest
+    document: JSONValue
+    model: EmulatorModel
+    padding_seed: int | None
+    started: float
+    response: web.StreamResponse | None = None
+
+    def elapsed_ms(self) -> int:
+        """Return the time since the request's head arrived."""
+        return round((asyncio.get_running_loop().time() - self.started) * 1000)
+
+    async def answer(self, body: bytes, headers: Mapping[str, str] | None = None) -> web.StreamResponse:
+        """Answer with this JSON."""
+        head = {"content-type": _JSON, "x-amzn-requestid": self.received.request_id}
+        return await send(self.http, self.received, HttpAnswer(200, body, {**head, **(headers or {})}))
+
+    async def open_stream(self, headers: Mapping[str, str]) -> web.StreamResponse:
+        """Send the head of an event stream, unless that was done, and return the open response."""
+        if self.response is None:
+            head = {"content-type": EVENT_STREAM, "x-amzn-requestid": self.received.request_id}
+            response = web.StreamResponse(status=200, headers={**head, **headers})
+            response.enable_chunked_encoding()
+            await response.prepare(self.http)
+            self.response, self.received.status = response, 200
+        return self.response
+
+    async def instead(self, output: bytes | HttpAnswer | Control) -> web.StreamResponse:
+        """Perform what a script has in the place of an event."""
+        if isinstance(output, bytes):
+            return await self.answer(output)
+        if isinstance(output, HttpAnswer):
+            if self.response is not None:
+                raise InvalidRequestError("an HttpAnswer is the whole answer and cannot follow an event.")
+            return await send(self.http, self.received, output)
+        if output is Control.SILENCE:
+            await anyio.sleep_forever()
+        if (transport := self.http.transport) is not None:
+            if output is Control.RESET:
+                connection: socket.socket = transport.get_extra_info("socket")
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+                transport.abort()
+            else:
+                transport.close()
+        raise ConnectionResetError("the script closed the connection")  # which tells aiohttp to go no further
+
+    async def failed(self, exc: Exception) -> web.StreamResponse:
+        """Tell the client of a model's error: over HTTP, or inside the stream when that has begun."""
+        if isinstance(exc, ServiceError):
+            error = exc
+        else:
+            logger.error("the model failed to answer %s", self.received.operation, exc_info=exc)
+            error = service_error(
+                "InternalServerException",
+                f"The emulator's model raised {type(exc).__name__}; the traceback is in the log {logger.name}.",
+            )
+        if self.response is None:
+            return await send(self.http, self.received, error_answer(self.received, error))
+        await self.response.write(exception_frame(error.code, error.message, **_original(error)))
+        await self.response.write_eof()
+        return self.response
+
+
+async def send(http: web.BaseRequest, received: ReceivedRequest, answer: HttpAnswer) -> web.StreamResponse:
+    """Send a whole answer, in pieces where it says so."""
+    received.status = answer.status
+    if answer.chunk_bytes is None:
+        return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
+    response = web.StreamResponse(status=answer.status, headers=answer.headers)
+    response.enable_chunked_encoding()
+    await response.prepare(http)
+    start = 0
+    for size in (*answer.chunk_bytes, len(answer.body)):
+        if piece := answer.body[start : start + size]:
+            await response.write(piece)
+            await asyncio.sleep(0)
+        start += size
+    await response.write_eof()
+    return response
+
+
+def error_answer(received: ReceivedRequest, error: ServiceError) -> HttpAnswer:
+    """Return the refusal of the service behind the front end: of the model, or of the validation."""
+    origin = _FRONT_END_ERRORS if error.code in _FRONT_END_CODES else _MODEL_ERRORS
+    members: dict[str, JSONValue] = {"message": error.message, **_original(error)}
+    if error.code == "UnknownOperationException":
+        # The framework's envelope, as printed in public threads; the message is the emulator's.
+        members |= {"Output": {"__type": "com.amazon.coral.service#UnknownOperationException"}, "Version": "1.0"}
+    return _refusal(received, error, origin, members)
+
+
+def front_end_error(received: ReceivedRequest, error: ServiceError) -> HttpAnswer:
+    """Return the refusal of the front end, which checks signatures and keys."""
+    # Authorisation is refused with a capital M, everything else in small letters.
+    name = "Message" if error.code == "AccessDeniedException" else "message"
+    return _refusal(received, error, _FRONT_END_ERRORS, {name: error.message})
+
+
+def _refusal(
+    received: ReceivedRequest, error: ServiceError, origin: str, members: Mapping[str, JSONValue]
+) -> HttpAnswer:
+    headers = {
+        "content-type": _JSON,
+        "x-amzn-errortype": f"{error.code}:{origin}",
+        "x-amzn-requestid": received.request_id,
+    }
+    if error.retry_after_s is not None:
+        headers["x-amz-retry-after"] = str(round(error.retry_after_s * 1000))
+    return HttpAnswer(error.status, wire_json(members), headers)
+
+
+def _original(error: ServiceError) -> dict[str, JSONValue]:
+    members: dict[str, JSONValue] = {
+        "originalMessage": error.original_message,
+        "originalStatusCode": error.original_status_code,
+    }
+    return {name: value for name, value in members.items() if value is not None}

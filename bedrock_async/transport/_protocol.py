@@ -1,0 +1,67 @@
+"""What the rest of the library knows of HTTP: a request goes out, a head comes back, then pieces of the body."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+
+@dataclass(frozen=True, slots=True)
+class WireRequest:
+    """One HTTP request, ready to be sent.
+
+    ``url`` is absolute and quoted exactly as it was signed: a transport must not quote, unquote or normalise it.
+    ``headers`` are complete but for ``content-length`` and connection management; ``host`` is among them when it
+    was signed.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class WireResponse(Protocol):
+    """A response whose head has arrived."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Names in lower case; repeated headers joined with ``", "``."""
+
+    async def receive(self) -> bytes:
+        """Return the next piece of the body as soon as one is there, ``b""`` at its end.
+
+        All bytes that have already arrived come in one piece. Cancelling leaves the response usable or aborted,
+        never half read. Raises ConnectionLostError when the connection breaks before the body is complete.
+        """
+        ...
+
+    async def read(self, max_bytes: int) -> bytes:
+        """Return the whole body and give the connection back. Raises ProtocolError beyond ``max_bytes``."""
+        ...
+
+    def abort(self) -> None:
+        """Close the connection now, unless the body was read to its end. Synchronous, idempotent, never raises."""
+        ...
+
+
+@runtime_checkable
+class Transport(Protocol):
+    """Sends requests over pooled connections. All its failures are errors of our tree."""
+
+    name: str
+
+    async def send(self, request: WireRequest, *, connect_timeout_s: float) -> WireResponse:
+        """Send the request and return when the response's head has arrived; redirects are not followed.
+
+        ``connect_timeout_s`` bounds waiting for a free connection and connecting, not the answer.
+        Cancelling closes the connection that was in use. Raises ConnectTimeoutError, ConnectError
+        (NameResolutionError, TLSError), ConnectionLostError, TooManyOpenFilesError or ProtocolError;
+        ``sent`` on a TransportError says whether any byte of the request can have reached the peer.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close all connections. Idempotent."""
+        ...

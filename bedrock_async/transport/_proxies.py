@@ -1,0 +1,50 @@
+"""Which proxy the environment asks for, by the variables that curl, botocore and urllib read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from ..errors import InvalidRequestError
+from .endpoints import is_loopback
+
+
+class EnvironmentProxies:
+    """The proxies of one environment, read once: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, lower case first."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        def read(name: str) -> str:
+            return environ.get(f"{name}_proxy") or environ.get(f"{name.upper()}_PROXY") or ""
+
+        # In a CGI script HTTP_PROXY is whatever the client sent as a "Proxy:" header.  [CVE-2016-5385, httpoxy]
+        self._by_scheme = {"http": "" if "REQUEST_METHOD" in environ else read("http"), "https": read("https")}
+        self._default = read("all")
+        self._direct = tuple(entry for part in read("no").lower().split(",") if (entry := part.strip().lstrip(".")))
+        self._any = bool(self._default or any(self._by_scheme.values()))
+
+    def proxy_for(self, url: str) -> str | None:
+        """Return the proxy's URL for a request to ``url``, None for a direct connection.
+
+        Nothing on this machine goes through a proxy, which could not reach it. Raises InvalidRequestError when the
+        variable asks for another kind than an http or https proxy.
+        """
+        if not self._any:
+            return None
+        parts = urlsplit(url)
+        proxy = self._by_scheme.get(parts.scheme) or self._default
+        if not proxy or is_loopback(parts.hostname or "") or self._is_direct(parts.hostname or "", parts.port):
+            return None
+        if "://" not in proxy:
+            proxy = f"http://{proxy}"
+        scheme = urlsplit(proxy).scheme
+        if scheme not in ("http", "https"):
+            raise InvalidRequestError(
+                f"the environment asks for a {scheme} proxy; http and https proxies are supported.",
+                hint="Pass a ready client with that proxy: HttpxTransport(httpx.AsyncClient(proxy=...)).",
+            )
+        return proxy
+
+    def _is_direct(self, host: str, port: int | None) -> bool:
+        """Whether NO_PROXY names the host, a domain it belongs to, or everything; an entry may carry a port."""
+        names = (host, f"{host}:{port}")
+        return any(entry in ("*", name) or name.endswith(f".{entry}") for entry in self._direct for name in names)

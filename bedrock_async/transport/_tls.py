@@ -1,0 +1,56 @@
+"""One TLS context per CA bundle and process, built off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import ssl
+import threading
+from pathlib import Path
+from typing import Final
+
+from ..errors import TLSError
+from . import _failures
+
+_contexts: Final[dict[str | None, ssl.SSLContext]] = {}
+_building: Final = threading.Lock()
+
+
+async def shared_context(ca_bundle: str | None) -> ssl.SSLContext:
+    """Return the process's context that trusts ``ca_bundle`` (a file or directory), None for the system's store.
+
+    Reading a store takes 10 to 50 ms and a context holds a megabyte, so it is built once, in a worker thread.
+    Cancelling does not stop the thread; what it builds is kept. Raises TLSError when the bundle cannot be read,
+    TooManyOpenFilesError when nothing can be opened any more.
+    """
+    context = _contexts.get(ca_bundle)
+    if context is None:
+        # Not anyio.to_thread, which at its first use imports its backend on the loop.
+        context = await asyncio.get_running_loop().run_in_executor(None, _build, ca_bundle)
+    return context
+
+
+def _build(ca_bundle: str | None) -> ssl.SSLContext:
+    with _building:
+        if ca_bundle in _contexts:
+            return _contexts[ca_bundle]
+        directory = ca_bundle is not None and Path(ca_bundle).is_dir()
+        try:
+            # OpenSSL keeps quiet about files that it cannot open; a context without a CA would be kept for good.
+            Path(os.devnull).open("rb").close()
+            # A bundle replaces the system's store, as in botocore: whoever names one means it.
+            context = ssl.create_default_context(
+                cafile=None if directory else ca_bundle, capath=ca_bundle if directory else None
+            )
+        except OSError as exc:  # ssl.SSLError is one, with numbers of its own
+            if exc.errno in (errno.EMFILE, errno.ENFILE) and not isinstance(exc, ssl.SSLError):
+                raise _failures.too_many_open_files("the CA certificates", max_connections=None) from exc
+            raise TLSError(
+                f"the CA bundle {ca_bundle!r} cannot be read ({exc.strerror or exc}).",
+                hint="Point AWS_CA_BUNDLE (or ca_bundle) at a PEM file, or at a directory prepared by c_rehash.",
+            ) from exc
+        # A server that is told nothing may choose HTTP/2, which neither transport asks for.
+        context.set_alpn_protocols(["http/1.1"])
+        _contexts[ca_bundle] = context
+        return context

@@ -1,0 +1,413 @@
+"""The default transport: HTTP/1.1 over aiohttp's connection pool.
+
+Nothing of aiohttp is visible from here on: requests, responses and errors are ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import io
+import math
+import os
+import socket
+import ssl
+import weakref
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from contextvars import ContextVar
+from functools import partial
+from typing import Any, Final
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.tracing import Trace
+from yarl import URL
+
+from ..errors import BedrockError, ConnectError, InvalidRequestError, TransportError
+from . import _failures
+from ._protocol import WireRequest, WireResponse
+from ._proxies import EnvironmentProxies
+from ._sockets import default_max_connections, keepalive_options
+from ._tls import shared_context
+
+__all__ = ["AiohttpTransport"]
+
+_CLOSE_LIMIT_S: Final = 5.0
+
+_LARGE_BODY_BYTES: Final = 2**20
+"""From here on a body goes out in pieces, with other tasks in between; aiohttp warns of longer ones in one piece."""
+
+_READ_BUFFER_BYTES: Final = 2**16
+"""Twice this may wait unread per response before the peer is slowed down."""
+
+_DROPPED: Final = frozenset({errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, errno.ESHUTDOWN})
+
+
+class AiohttpTransport:
+    """Sends requests over a pool of at most ``max_connections`` connections.
+
+    ``max_connections`` is 1,000 or 64 less than the process's open files, whichever is less. ``ssl_context``
+    replaces the process-wide context, which trusts ``ca_bundle``, else AWS_CA_BUNDLE, else the system's store.
+    ``environ`` (default: ``os.environ``) gives that variable and the proxies; ``trust_env=False`` reads neither.
+    Connections are probed after ``keepalive_idle_s`` silent seconds and dropped after ``pool_idle_s`` unused ones
+    (60 s, as the AWS SDK for Java does). Making one needs no event loop; the first request binds it to the running
+    loop, after which it belongs to that loop.
+    """
+
+    name = "aiohttp"
+
+    def __init__(
+        self,
+        *,
+        max_connections: int | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        ca_bundle: str | None = None,
+        trust_env: bool = True,
+        environ: Mapping[str, str] | None = None,
+        keepalive_idle_s: int = 60,
+        pool_idle_s: float = 60.0,
+    ) -> None:
+        if max_connections is not None and max_connections < 1:
+            raise InvalidRequestError(
+                f"max_connections is {max_connections}; at least 1 is needed.", path="max_connections"
+            )
+        environ = (os.environ if environ is None else environ) if trust_env else {}
+        self._max_connections = default_max_connections() if max_connections is None else max_connections
+        self._tls = ssl_context
+        self._ca_bundle = ca_bundle or environ.get("AWS_CA_BUNDLE") or None
+        self._proxies = EnvironmentProxies(environ)
+        self._keepalive = keepalive_options(keepalive_idle_s)
+        self._pool_idle_s = pool_idle_s
+        self._session: aiohttp.ClientSession | None = None
+        self._timeout = aiohttp.ClientTimeout()
+        self._live: weakref.WeakSet[_Response] = weakref.WeakSet()
+        self._closed = False
+
+    async def send(self, request: WireRequest, *, connect_timeout_s: float) -> WireResponse:
+        """Send the request and return when the response's head has arrived; see `Transport.send`.
+
+        A connection from the pool that turns out to have been closed by the peer, before any byte of the response,
+        is replaced by another, once. A server may close an idle connection at any time, also while a request is on
+        its way, and RFC 9112 (section 9.3.1) lets a client repeat what it knows to be safe. These requests are:
+        inference changes nothing, and what starts a job carries a token against starting it twice. botocore repeats
+        every operation in this case; urllib3 sorts out dropped connections when it takes one from its pool, which
+        leaves a gap. On a new connection the same failure means something else, and is reported.
+        """
+        if self._closed:
+            raise _failures.transport_closed()
+        session = self._session or self._open()
+        secure = request.url.startswith("https:")
+        if secure and self._tls is None:
+            self._tls = await shared_context(self._ca_bundle)
+        if self._timeout.connect != connect_timeout_s:
+            # An infinite threshold: aiohttp would round longer limits up to the next full second of the loop's clock.
+            self._timeout = aiohttp.ClientTimeout(connect=connect_timeout_s, ceil_threshold=math.inf)
+        url = _url(request.url)
+        proxy = self._proxies.proxy_for(request.url)
+        replaced = False
+        while True:
+            attempt = _Attempt()
+            token = _attempt.set(attempt)
+            try:
+                response = await session.request(
+                    request.method,
+                    url,
+                    data=_payload(request.body),
+                    headers=request.headers,
+                    allow_redirects=False,
+                    timeout=self._timeout,
+                    ssl=self._tls if secure and self._tls is not None else True,
+                    proxy=proxy,
+                )
+            except asyncio.CancelledError as exc:
+                attempt.abort()
+                if self._cancelled_by_closing():
+                    raise _failures.transport_closed() from exc
+                raise
+            except BaseException as exc:
+                attempt.abort()
+                if attempt.reused and not replaced and self._dropped_while_idle(exc):
+                    replaced = True
+                    continue
+                failure = self._failure(exc, request.url, attempt, connect_timeout_s)
+                if failure is None:
+                    raise
+                raise failure from exc
+            finally:
+                _attempt.reset(token)
+            if attempt.link is not None:
+                attempt.link.content = response.content
+            found = _Response(response)
+            self._live.add(found)
+            return found
+
+    async def aclose(self) -> None:
+        """Abort the responses in flight and close all connections. Idempotent.
+
+        Cancelling does not leave connections open; closing takes 5 s at most.
+        """
+        self._closed = True
+        session, self._session = self._session, None
+        for response in list(self._live):
+            response.abort()
+        if session is not None:
+            if isinstance(session.connector, _Connector):
+                session.connector.abort()
+            # From here on nothing is open; what remains is to let the loop take notice.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSE_LIMIT_S):
+                    await session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        connector = _Connector(
+            limit=self._max_connections, keepalive_timeout=self._pool_idle_s, socket_factory=self._socket
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            read_bufsize=_READ_BUFFER_BYTES,
+            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+        )
+        return self._session
+
+    def _socket(self, address: tuple[Any, ...]) -> socket.socket:
+        family, kind, protocol = address[:3]
+        connection = socket.socket(family=family, type=kind, proto=protocol)
+        try:
+            for option in self._keepalive:
+                connection.setsockopt(*option)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _cancelled_by_closing(self) -> bool:
+        """Whether `aclose` cancelled a request that waited for a connection, and nobody the task around it."""
+        task = asyncio.current_task()
+        return self._closed and task is not None and not task.cancelling()
+
+    def _dropped_while_idle(self, exc: BaseException) -> bool:
+        """Whether the peer closed a reused connection before any byte of the response, as far as can be known."""
+        if self._closed:
+            return False
+        if isinstance(exc, aiohttp.ServerDisconnectedError):
+            # Anything but the default text is the part of a head that had arrived.
+            return isinstance(exc.message, str)
+        return (
+            isinstance(exc, aiohttp.ClientOSError)
+            and not isinstance(exc, aiohttp.ClientConnectorError)
+            and (exc.errno in _DROPPED or isinstance(exc.__cause__, aiohttp.ClientConnectionResetError))
+        )
+
+    def _failure(
+        self, exc: BaseException, url: str, attempt: _Attempt, connect_timeout_s: float
+    ) -> BedrockError | None:
+        """Return ``exc`` in our words, None for what is no failure of the connection."""
+        peer = _failures.peer_of(url)
+        match exc:
+            case BedrockError():
+                return None
+            case aiohttp.ConnectionTimeoutError():
+                return _failures.connect_timeout(
+                    peer=peer, limit_s=connect_timeout_s, max_connections=self._max_connections
+                )
+            case aiohttp.ClientConnectorError():
+                # aiohttp's own classes pretend to be those of ssl, without what those know.
+                return _failures.connect_failure(
+                    exc.__cause__ or exc, peer=f"{exc.host}:{exc.port}", max_connections=self._max_connections
+                )
+            case aiohttp.ClientHttpProxyError():
+                return ConnectError(
+                    f"the proxy refused to connect to {peer} (HTTP {exc.status}).",
+                    hint="Check the proxy's credentials and rules, or add the host to NO_PROXY.",
+                )
+            case aiohttp.ClientResponseError():
+                return _failures.not_http(exc.message, peer=peer)
+            case UnicodeError():
+                return _failures.connect_failure(exc, peer=peer, max_connections=self._max_connections)
+            case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError() | ValueError():
+                return InvalidRequestError(f"the request to {peer} cannot be sent ({exc}).")
+            case aiohttp.ClientError() | OSError():
+                if self._closed:
+                    return _failures.transport_closed()
+                if attempt.transport is None:
+                    return _failures.connect_failure(exc, peer=peer, max_connections=self._max_connections)
+                return _failures.connection_lost(exc, peer=peer, received_bytes=None)
+            case RuntimeError() if self._closed:
+                return _failures.transport_closed()
+            case _:
+                return None
+
+
+class _Response:
+    """A response over aiohttp."""
+
+    __slots__ = ("__weakref__", "_failure", "_readany", "_response", "headers", "status")
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self.status = response.status
+        self.headers: Mapping[str, str] = _headers(response)
+        self._response = response
+        self._readany = response.content.readany
+        self._failure: TransportError | None = None
+
+    async def receive(self) -> bytes:
+        """Return the next piece of the body; see `WireResponse.receive`. Cancelling leaves the response usable."""
+        if self._failure is not None:
+            raise self._failure
+        try:
+            return await self._readany()
+        except (aiohttp.ClientError, HttpProcessingError, OSError, RuntimeError) as exc:
+            connection = self._response.connection
+            if isinstance(exc, RuntimeError) and connection is not None and not connection.closed:
+                raise  # two readers at once, which is the caller's bug and no fault of the connection
+            failure = self._failure
+            if failure is None:
+                failure = self._broken(exc)
+                failure.__cause__ = exc
+                # What had arrived before the connection broke is still the caller's; the failure comes next.
+                rest = b"".join(getattr(self._response.content, "_buffer", ()))
+                self._close(failure)
+                if rest:
+                    return rest
+            raise failure from exc
+
+    async def read(self, max_bytes: int) -> bytes:
+        """Return the whole body; see `WireResponse.read`. Cancelling closes the connection."""
+        at_eof = self._response.content.at_eof
+        pieces: list[bytes] = []
+        size = 0
+        try:
+            while piece := await self.receive():
+                size += len(piece)
+                if size > max_bytes:
+                    raise _failures.body_too_large(peer=_failures.peer_of(str(self._response.url)), max_bytes=max_bytes)
+                pieces.append(piece)
+                if at_eof():
+                    break
+        except BaseException:
+            self.abort()
+            raise
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def abort(self) -> None:
+        """Close the connection now; see `WireResponse.abort`."""
+        if self._response.connection is not None:  # else the body was read to its end, or it was closed before
+            self._close(_failures.connection_aborted(peer=_failures.peer_of(str(self._response.url))))
+
+    def _close(self, failure: TransportError) -> None:
+        self._failure = failure
+        connection = self._response.connection
+        # aiohttp would let what is buffered, and a TLS goodbye that the peer must answer, go out first.
+        if connection is not None and connection.transport is not None:
+            connection.transport.abort()
+        self._response.close()
+
+    def _broken(self, exc: BaseException) -> TransportError:
+        peer = _failures.peer_of(str(self._response.url))
+        if isinstance(exc, HttpProcessingError):
+            return _failures.not_http(exc.message, peer=peer)
+        return _failures.connection_lost(exc, peer=peer, received_bytes=self._response.content.total_bytes)
+
+
+class _Link:
+    """What we know of one connection of the pool, for as long as it lives."""
+
+    __slots__ = ("content",)
+
+    def __init__(self) -> None:
+        self.content: aiohttp.StreamReader | None = None
+
+    def lost(self, protocol: ResponseHandler, closed: asyncio.Future[None]) -> None:
+        """Wake whoever reads a body that will not come.
+
+        aiohttp 3.14 forgets the reader when the peer breaks the chunked encoding, and lets it wait for ever.
+        """
+        if not closed.cancelled():
+            closed.exception()  # looked at, so that asyncio does not report it as overlooked
+        if self.content is not None and not self.content.is_eof() and self.content.exception() is None:
+            self.content.set_exception(protocol.exception() or aiohttp.ServerDisconnectedError())
+
+
+class _Attempt:
+    """The connection under one request: what must be closed, and known, when the request fails."""
+
+    __slots__ = ("link", "reused", "transport")
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self.link: _Link | None = None
+        self.reused = False
+
+    def abort(self) -> None:
+        """Close the connection now; aiohttp itself would let what is buffered go out first."""
+        if self.transport is not None:
+            self.transport.abort()
+
+
+_attempt: ContextVar[_Attempt] = ContextVar("bedrock_async_transport_attempt")
+
+
+class _Connector(aiohttp.TCPConnector):
+    """A pool that tells the request under way which connection it got, and whether another had it before."""
+
+    def __init__(
+        self, *, limit: int, keepalive_timeout: float, socket_factory: Callable[[tuple[Any, ...]], socket.socket]
+    ) -> None:
+        # aiohappyeyeballs, whose type socket_factory is, leaves the members of an address open.
+        super().__init__(  # pyright: ignore[reportUnknownMemberType]
+            limit=limit, keepalive_timeout=keepalive_timeout, socket_factory=socket_factory
+        )
+        self._links: weakref.WeakKeyDictionary[ResponseHandler, _Link] = weakref.WeakKeyDictionary()
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp calls it so
+    ) -> Connection:
+        connection = await super().connect(req, traces, timeout)
+        protocol = connection.protocol
+        if protocol is not None:
+            attempt = _attempt.get()
+            attempt.transport = protocol.transport
+            link = self._links.get(protocol)
+            attempt.reused = link is not None
+            if link is None:
+                link = self._links[protocol] = _Link()
+                closed: asyncio.Future[None] | None = getattr(protocol, "closed", None)  # since aiohttp 3.12.4
+                if closed is not None:
+                    closed.add_done_callback(partial(link.lost, protocol))
+            attempt.link = link
+        return connection
+
+    def abort(self) -> None:
+        """Close every connection now, whether it waits in the pool or carries a request."""
+        for protocol in list(self._links):
+            if protocol.transport is not None:
+                protocol.transport.abort()
+
+
+def _url(text: str) -> URL:
+    try:
+        return URL(text, encoded=True)
+    except ValueError as exc:
+        raise InvalidRequestError(f"the request's URL cannot be read ({exc}).", path="endpoint_url") from exc
+
+
+def _payload(body: bytes) -> bytes | io.BytesIO | None:
+    if len(body) < _LARGE_BODY_BYTES:
+        return body or None
+    return io.BytesIO(body)
+
+
+def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:
+    received = response.headers
+    headers = {name.lower(): value for name, value in received.items()}
+    if len(headers) < len(received):
+        return {name: ", ".join(received.getall(name)) for name in headers}
+    return headers
