@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import gc
 import json
 import sys
-import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from types import FrameType
@@ -407,20 +405,3 @@ def test_folding_calls_functions_in_proportion_to_the_events() -> None:
     for name, stream in once.items():
         fold(stream)  # builds the validators
         assert calls_of(partial(fold, twice[name])) < 2.1 * calls_of(partial(fold, stream)), name
-
-
-def test_folding_copies_in_proportion_to_the_events() -> None:
-    """A long block is joined once: eight times the pieces take nothing like the sixty-four times of copying each time.
-
-    Copies cannot be counted, so this measures processor time, with a wide margin.
-    """
-
-    def seconds(stream: list[Event]) -> float:
-        gc.collect()
-        began = time.process_time()
-        fold(stream)
-        return time.process_time() - began
-
-    short, long = long_streams(2_000, 400), long_streams(16_000, 400)
-    for name in ("text", "tool result", "unknown"):
-        assert seconds(long[name]) < 24 * min(seconds(short[name]) for _ in range(3)), name
