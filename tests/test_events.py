@@ -319,7 +319,7 @@ def test_an_unknown_event_without_payload_has_no_members(event: Event) -> None:
         (b'{"contentBlockIndex":"one"}', "not as the service documents it"),
         (b'{"contentBlockIndex":true}', "not as the service documents it"),
         (b"[" * 100_000, "no JSON"),
-        (b'{"x":' + b"[" * 5_000 + b"]" * 5_000 + b"}", "no JSON"),
+        (b'{"x":' + b"[" * 200_000 + b"]" * 200_000 + b"}", "no JSON"),
     ],
 )
 def test_a_known_event_that_cannot_be_read_is_an_error_with_its_payload(payload: bytes, fault: str) -> None:
