@@ -5,28 +5,63 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, Unpack, overload
 
 from ._version import __version__
 from .auth import resolve_authenticator, resolve_region
 from .calls import Call, Line, OpenStream, open_stream, run
-from .errors import ClientClosedError, InvalidModelIdError, InvalidRequestError, PluginError, WrongEventLoopError
+from .errors import (
+    ClientClosedError,
+    InvalidModelIdError,
+    InvalidRequestError,
+    PluginError,
+    ValidationError,
+    WrongEventLoopError,
+)
 from .events import Event
+from .features.operations import (
+    InvokeSettings,
+    NativeBody,
+    build_apply_guardrail,
+    build_count_tokens,
+    build_count_tokens_of_body,
+    build_guardrail_checks,
+    build_invoke,
+)
 from .features.settings import CallSettings, Messages, build_request, check_names, merged_settings
 from .folding import unfold
-from .model_id import parse_model_id
-from .providers import CallContext, Provider, StreamPlan
+from .model_id import ModelId, parse_model_id
+from .native import InvokeChunk, InvokeResponse
+from .providers import CallContext, Flow, Provider, StreamPlan, runtime
 from .providers.registry import ProviderRegistry
 from .resilience import Limits, RetryPolicy, StandardRetry, Timeouts
-from .stream import ResponseStream
+from .stream import InvokeStream, ResponseStream
 from .transport import Endpoint, Transport, as_transport, resolve_endpoint
-from .types import ConverseRequest, ConverseResponse, ResponseMeta
+from .types import (
+    ConverseRequest,
+    ConverseResponse,
+    CountTokensRequest,
+    GuardrailChecks,
+    GuardrailChecksReport,
+    GuardrailContent,
+    GuardrailVerdict,
+    Message,
+    ResponseMeta,
+    TokenCount,
+)
+from .types.response import ServiceResponse
 
 if TYPE_CHECKING:
     from .auth import ApiKey, ApiKeyProvider, AwsSession, Credentials, CredentialsProvider
     from .transport import HttpClient
+
+R = TypeVar("R", bound=ServiceResponse)
+
+_QUICK_S: Final = 60.0
+"""Calls that are no inference are answered within this, or something is wrong."""
 
 _USER_AGENT: Final = f"bedrock-async/{__version__} python/{platform.python_version()}"
 _NO_SETTINGS: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -93,6 +128,8 @@ class BedrockClient:
         self._defaults: Mapping[str, Any] = dict(settings or {})
         check_names(self._defaults, verb="BedrockClient(settings=...)")
         self._timeouts = timeouts or Timeouts()
+        total_s = self._timeouts.total_s
+        self._quick = replace(self._timeouts, total_s=_QUICK_S if total_s is None else min(total_s, _QUICK_S))
         self._retry = retry or StandardRetry()
         self._provider = provider
         self._registry = ProviderRegistry(providers)
@@ -108,6 +145,7 @@ class BedrockClient:
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
+        self._token_models: dict[str, tuple[ModelId, ...]] = {}
         # pydantic builds its validators now, not in the first call on the loop.
         ConverseRequest.model_rebuild()
         ConverseResponse.model_rebuild()
@@ -164,7 +202,7 @@ class BedrockClient:
         provider = self._registry.get(effective.get("provider") or self._provider)
         call = self._call(effective)
         response = await run(provider.converse(request, context), call)
-        return response.with_meta(self._meta(context, provider, call))
+        return response.with_meta(self._meta(context.model, provider.name, call))
 
     @overload
     def stream(self, model: ConverseRequest, /, **settings: Unpack[CallSettings]) -> ResponseStream: ...
@@ -194,7 +232,7 @@ class BedrockClient:
         async def opener() -> tuple[OpenStream[Event], ResponseMeta]:
             self._check_usable()
             stream = await _open(provider, request, context, call, streaming=effective.get("streaming") is not False)
-            return stream, self._meta(context, provider, call)
+            return stream, self._meta(context.model, provider.name, call)
 
         return ResponseStream(opener, idle_s=call.timeouts.idle_s)
 
@@ -205,6 +243,113 @@ class BedrockClient:
         """
         request, _ = self._request(model, messages, settings, verb="prepare")
         return request
+
+    # -- a model's native body
+
+    async def invoke(self, model: str, body: NativeBody, **settings: Unpack[InvokeSettings]) -> InvokeResponse:
+        """Send a model's native body and return its native answer, within ``timeouts.total_s`` over all attempts.
+
+        A mapping goes out as JSON, bytes and text as they are. Raises as `converse` does. Cancelling closes the
+        connection of the attempt under way. Source: InvokeModel of the Amazon Bedrock Runtime API, 2023-09-30.
+        """
+        effective = self._invoke_settings(settings, verb="invoke")
+        target = self._model(model)
+        request = build_invoke(target.raw, body, effective)
+        call = self._call(effective)
+        answer = await run(runtime.invoke(request, target), call)
+        return InvokeResponse(answer.body, answer.headers, self._meta(target, "invoke", call))
+
+    def invoke_stream(self, model: str, body: NativeBody, **settings: Unpack[InvokeSettings]) -> InvokeStream:
+        """Return the stream of a model's native events; the request goes out at the first ``__anext__``.
+
+        Arguments are those of `invoke`; life and errors those of `stream`. Source: InvokeModelWithResponseStream of the
+        Amazon Bedrock Runtime API, 2023-09-30.
+        """
+        effective = self._invoke_settings(settings, verb="invoke_stream")
+        target = self._model(model)
+        request = build_invoke(target.raw, body, effective)
+        call = self._call(effective, check_loop=False)
+
+        def plan() -> StreamPlan[InvokeChunk]:
+            return runtime.invoke_stream(request, target)
+
+        async def opener() -> tuple[OpenStream[InvokeChunk], ResponseMeta]:
+            self._check_usable()
+            stream = await open_stream(plan(), plan, call)
+            return stream, self._meta(target, "invoke", call)
+
+        return InvokeStream(opener, idle_s=call.timeouts.idle_s)
+
+    # -- tokens and guardrails
+
+    async def count_tokens(
+        self,
+        model: str | ConverseRequest | CountTokensRequest | None,
+        messages: Messages | ConverseRequest | None = None,
+        *,
+        body: NativeBody | None = None,
+        **settings: Unpack[CallSettings],
+    ) -> TokenCount:
+        """Return how many input tokens a call would have, without making it; it is free of charge.
+
+        Arguments are those of `converse`; messages, system, tools and additional_request_fields count. With ``body``
+        in place of messages a native body is counted. The service takes the profile id for some models and the base
+        id for others: what it refuses under one is asked for under the other, and remembered.
+
+        Raises as `converse` does, ValidationError for models that cannot count. Source: CountTokens of the Amazon
+        Bedrock Runtime API, 2023-09-30.
+        """
+        request, effective = self._count_tokens_request(model, messages, body, settings)
+        target = self._model(request.model_id)
+        candidates = self._token_models.get(target.raw) or _token_models(target)
+        refusal: ValidationError | None = None
+        for candidate in candidates:
+            try:
+                count = await self._run(runtime.count_tokens(request, candidate), candidate, effective)
+            except ValidationError as exc:
+                refusal = refusal or exc
+            else:
+                self._token_models[target.raw] = (candidate,)
+                return count
+        assert refusal is not None, "there is always one candidate"  # noqa: S101
+        raise refusal
+
+    async def apply_guardrail(
+        self,
+        guardrail_id: str,
+        version: str,
+        *,
+        source: Literal["INPUT", "OUTPUT"] | str,
+        content: str | Sequence[str | Mapping[str, object] | GuardrailContent],
+        output_scope: Literal["INTERVENTIONS", "FULL"] | str | None = None,
+        timeouts: Timeouts | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> GuardrailVerdict:
+        """Let a guardrail assess texts and images, without a model.
+
+        ``source`` says whether they are a user's input or a model's output; ``output_scope="FULL"`` returns also what
+        was looked for and not found. Raises as `converse` does. Source: ApplyGuardrail of the Amazon Bedrock Runtime
+        API, 2023-09-30.
+        """
+        request = build_apply_guardrail(
+            guardrail_id, version, source=source, content=content, output_scope=output_scope
+        )
+        return await self._run(runtime.apply_guardrail(request), None, {"timeouts": timeouts, "retry": retry})
+
+    async def invoke_guardrail_checks(
+        self,
+        messages: str | Sequence[Mapping[str, object] | Message],
+        checks: Mapping[str, object] | GuardrailChecks,
+        *,
+        timeouts: Timeouts | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> GuardrailChecksReport:
+        """Check a conversation for harmful content, attacks on the prompt and personal data, without a guardrail.
+
+        Raises as `converse` does. Source: InvokeGuardrailChecks of the Amazon Bedrock Runtime API, 2023-09-30.
+        """
+        request = build_guardrail_checks(messages, checks)
+        return await self._run(runtime.invoke_guardrail_checks(request), None, {"timeouts": timeouts, "retry": retry})
 
     # -- life
 
@@ -251,15 +396,51 @@ class BedrockClient:
             )
         return build_request(parse_model_id(model).raw, messages, effective), effective
 
+    def _invoke_settings(self, settings: Mapping[str, Any], *, verb: str) -> Mapping[str, Any]:
+        if settings:
+            check_names(settings, verb=verb, known=InvokeSettings)
+        defaults = {name: value for name, value in self._defaults.items() if name in InvokeSettings.__annotations__}
+        return merged_settings(defaults, settings)
+
+    def _count_tokens_request(
+        self,
+        model: str | ConverseRequest | CountTokensRequest | None,
+        messages: Messages | ConverseRequest | None,
+        body: NativeBody | None,
+        settings: Mapping[str, Any],
+    ) -> tuple[CountTokensRequest, Mapping[str, Any]]:
+        if isinstance(model, CountTokensRequest):
+            return model, settings
+        if body is None:
+            request, effective = self._request(model, messages, settings, verb="count_tokens")
+            return build_count_tokens(request), effective
+        if messages is not None or not isinstance(model, str):
+            raise InvalidRequestError(
+                "a native body is given with messages beside it.", path="body", hint="Pass messages, or body=..."
+            )
+        return build_count_tokens_of_body(model, body), settings
+
+    async def _run(self, flow: Flow[R], model: ModelId | None, settings: Mapping[str, Any]) -> R:
+        """Run the flow of an operation that is no inference."""
+        call = self._call({**settings, "timeouts": settings.get("timeouts") or self._quick})
+        answer = await run(flow, call)
+        return answer.with_meta(self._meta(model, "runtime", call))
+
     def _context(self, request: ConverseRequest, settings: Mapping[str, Any]) -> CallContext:
-        model = parse_model_id(request.model_id)
+        return CallContext(
+            self._model(request.model_id), self._region, settings.get("provider_options") or _NO_SETTINGS
+        )
+
+    def _model(self, model_id: str | None) -> ModelId:
+        """Return the parsed id. Raises InvalidModelIdError, also for an ARN of another region."""
+        model = parse_model_id(model_id)
         if model.region is not None and model.region != self._region:
             raise InvalidModelIdError(
                 f"the ARN {model.raw!r} is of the region {model.region}; the client's is {self._region} "
                 f"({self._region_source}).",
                 hint=f"Use BedrockClient(region={model.region!r}), or an ARN of {self._region}.",
             )
-        return CallContext(model, self._region, settings.get("provider_options") or _NO_SETTINGS)
+        return model
 
     def _call(self, settings: Mapping[str, Any], *, check_loop: bool = True) -> Call:
         if check_loop:
@@ -280,16 +461,23 @@ class BedrockClient:
                 hint="Make one client for each event loop (each asyncio.run, each thread).",
             )
 
-    def _meta(self, context: CallContext, provider: Provider, call: Call) -> ResponseMeta:
+    def _meta(self, model: ModelId | None, provider: str, call: Call) -> ResponseMeta:
         return ResponseMeta(
             request_id=call.request_id,
             status=call.status,
             headers=call.headers,
             attempts=tuple(call.attempts),
-            model=context.model.raw,
+            model=model.raw if model is not None else "",
             region=self._region,
-            provider=provider.name,
+            provider=provider,
         )
+
+
+def _token_models(model: ModelId) -> tuple[ModelId, ...]:
+    """Return the ids to ask for a count, the given one first."""
+    if model.geography is None or model.base_model is None:
+        return (model,)
+    return (model, parse_model_id(model.base_model))
 
 
 def _closed() -> ClientClosedError:

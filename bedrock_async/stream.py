@@ -12,6 +12,7 @@ from .calls import OpenStream
 from .errors import BedrockError, CallTimeoutError, IdleTimeoutError, ServiceError, StreamError, TransportError
 from .events import Event
 from .folding import fold
+from .native import InvokeChunk
 from .providers import EventDecoder
 from .transport import WireResponse
 from .types import ConverseResponse, ResponseMeta
@@ -260,6 +261,10 @@ class ResponseStream(ServiceStream[Event]):
             except BedrockError:
                 error.partial_response = None
         return error
+
+
+class InvokeStream(ServiceStream[InvokeChunk]):
+    """The native events of one InvokeModelWithResponseStream call; see `ServiceStream` for its life."""
 
 
 class BatchStream(Generic[E]):

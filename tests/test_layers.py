@@ -20,7 +20,7 @@ LAYERS: Final[tuple[frozenset[str], ...]] = (
     frozenset({"_error", "_version"}),
     frozenset({"model_id", "eventstream", "types"}),
     frozenset({"errors"}),
-    frozenset({"events", "folding"}),
+    frozenset({"events", "folding", "native"}),
     frozenset({"families", "providers", "features", "resilience"}),
     frozenset({"auth", "transport"}),
     frozenset({"calls"}),
@@ -35,6 +35,7 @@ PURE: Final = frozenset[str]().union(*LAYERS[: LAYER_OF["auth"]])
 # Within a layer only these units know each other, and why.
 WITHIN_LAYER: Final = {
     ("folding", "events"): "a response is folded from events, and unfolded into them",
+    ("native", "events"): "native chunks come in the same framing",
     ("features", "resilience"): "the keywords of a call hold its retry policy and timeouts",
     ("cli", "testing"): "`bedrock-async serve` runs the emulator",
 }

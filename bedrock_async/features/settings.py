@@ -73,11 +73,11 @@ _NO_NAME_NEAR: Final = (
 )
 
 
-def check_names(settings: Mapping[str, object], *, verb: str) -> None:
-    """Refuse keywords that no verb takes. Raises InvalidRequestError with the nearest valid name."""
-    if unknown := settings.keys() - CallSettings.__annotations__.keys():
+def check_names(settings: Mapping[str, object], *, verb: str, known: type = CallSettings) -> None:
+    """Refuse keywords that ``known`` has not. Raises InvalidRequestError with the nearest valid name."""
+    if unknown := settings.keys() - known.__annotations__.keys():
         name = min(unknown)
-        names = CallSettings.__annotations__
+        names = known.__annotations__
         near = [full for full in names if full.startswith(name)] or difflib.get_close_matches(name, names, n=1)
         raise InvalidRequestError(
             f"{verb}() has no keyword {name!r}.",

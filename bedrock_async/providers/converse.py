@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar
 
 from ..errors import InvalidRequestError, ResponseDecodeError
 from ..events import ConverseEventDecoder, Event, read_model, unexpected_content_type
-from ..types import ConverseRequest, ConverseResponse
+from ..types import ConverseRequest, ConverseResponse, WireModel
 from ._protocol import INTERFACE_VERSION, CallContext, Flow, HttpRequest, HttpResponse, StreamPlan, send
 
+M = TypeVar("M", bound=WireModel)
+
 JSON_TYPE: Final = "application/json"
-_HEADERS: Final = MappingProxyType({"content-type": JSON_TYPE})
+JSON_HEADERS: Final = MappingProxyType({"content-type": JSON_TYPE})
 
 
 class ConverseProvider:
@@ -31,17 +33,21 @@ class ConverseProvider:
 
 
 def _request(request: ConverseRequest, ctx: CallContext, operation: str) -> HttpRequest:
+    return HttpRequest("POST", f"/model/{ctx.model.quoted}/{operation}", headers=JSON_HEADERS, body=json_body(request))
+
+
+def json_body(request: WireModel) -> bytes:
+    """Return the JSON body of a request. Raises InvalidRequestError for what JSON cannot hold."""
     try:
-        body = request.to_wire_bytes()
+        return request.to_wire_bytes()
     except (TypeError, ValueError, RecursionError) as exc:
         raise InvalidRequestError(
             f"the request holds what JSON cannot: {exc}.",
             hint="Tool input, schemas and additional_request_fields are made of dicts, lists, text and numbers.",
         ) from exc
-    return HttpRequest("POST", f"/model/{ctx.model.quoted}/{operation}", headers=_HEADERS, body=body)
 
 
-def read_json(kind: type[ConverseResponse], response: HttpResponse) -> ConverseResponse:
+def read_json(kind: type[M], response: HttpResponse) -> M:
     """Read a JSON answer. Raises UnexpectedContentTypeError or ResponseDecodeError."""
     content_type = response.headers.get("content-type", "")
     if content_type.partition(";")[0].strip().lower() not in {JSON_TYPE, "application/x-amz-json-1.1"}:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import PrivateAttr
 
@@ -105,7 +105,24 @@ class ResponseMeta:
     provider: str = ""
 
 
-class ConverseResponse(WireModel):
+class ServiceResponse(WireModel):
+    """The answer of an operation, with what is known of the call."""
+
+    _meta: ResponseMeta = PrivateAttr(default_factory=ResponseMeta)
+
+    @property
+    def meta(self) -> ResponseMeta:
+        """Request id, status, headers, attempts: all that is not in the body."""
+        return self._meta
+
+    def with_meta(self, meta: ResponseMeta) -> Self:
+        """Return this response with ``meta``; the body is shared, not copied."""
+        response = self.model_copy()
+        response._meta = meta  # noqa: SLF001 - of this class
+        return response
+
+
+class ConverseResponse(ServiceResponse):
     """The answer of a model: from Converse, or folded from the events of a stream."""
 
     output: ConverseOutput | None = None
@@ -116,19 +133,6 @@ class ConverseResponse(WireModel):
     trace: ConverseTrace | None = None
     performance_config: PerformanceConfig | None = None
     service_tier: ServiceTier | None = None
-
-    _meta: ResponseMeta = PrivateAttr(default_factory=ResponseMeta)
-
-    @property
-    def meta(self) -> ResponseMeta:
-        """Request id, status, headers, attempts: all that is not in the body."""
-        return self._meta
-
-    def with_meta(self, meta: ResponseMeta) -> ConverseResponse:
-        """Return this response with ``meta``; the body is shared, not copied."""
-        response = self.model_copy()
-        response._meta = meta  # noqa: SLF001 - of this class
-        return response
 
     @property
     def message(self) -> Message:

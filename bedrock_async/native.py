@@ -1,0 +1,173 @@
+"""What InvokeModel and InvokeModelWithResponseStream return: a model's native answer and events, and their decoder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from .errors import BedrockError, EventDecodeError, ResponseDecodeError, StreamTruncatedError
+from .events import exception_of_frame, require_event_stream
+from .eventstream import EventStreamDecoder, parse_headers
+from .types import JSONValue, ResponseMeta
+
+METRICS: Final = "amazon-bedrock-invocationMetrics"
+"""The member of the last native chunk that has token counts and times."""
+
+
+@dataclass(frozen=True, slots=True)
+class InvokeResponse:
+    """The native answer of a model, byte for byte; ``headers`` have lower-case names."""
+
+    body: bytes
+    headers: Mapping[str, str]
+    meta: ResponseMeta = field(default_factory=ResponseMeta, compare=False)
+
+    @property
+    def content_type(self) -> str:
+        """The type of the body."""
+        return self.headers.get("content-type", "")
+
+    @property
+    def performance_config_latency(self) -> str | None:
+        """The latency class that was used."""
+        return self.headers.get("x-amzn-bedrock-performanceconfig-latency")
+
+    @property
+    def service_tier(self) -> str | None:
+        """The service tier that was used."""
+        return self.headers.get("x-amzn-bedrock-service-tier")
+
+    @property
+    def input_tokens(self) -> int | None:
+        """Input tokens, where the service reports them in a header."""
+        return _count(self.headers.get("x-amzn-bedrock-input-token-count"))
+
+    @property
+    def output_tokens(self) -> int | None:
+        """Output tokens, where the service reports them in a header."""
+        return _count(self.headers.get("x-amzn-bedrock-output-token-count"))
+
+    @property
+    def latency_ms(self) -> int | None:
+        """The service's own time in milliseconds, where it reports it in a header."""
+        return _count(self.headers.get("x-amzn-bedrock-invocation-latency"))
+
+    def json(self) -> JSONValue:
+        """Return the body as JSON. Raises ResponseDecodeError when it is none."""
+        try:
+            value: JSONValue = json.loads(self.body)
+        except (ValueError, RecursionError) as exc:
+            raise ResponseDecodeError(
+                f"the body ({len(self.body)} bytes of {self.content_type or 'no type'}) is no JSON: {exc}.",
+                hint="Read InvokeResponse.body; images and audio of some models come as bytes.",
+            ) from exc
+        return value
+
+    def to_dict(self) -> dict[str, object]:
+        """Return boto3's shape, with the body as bytes."""
+        members: dict[str, object] = {"body": self.body, "contentType": self.content_type}
+        if self.performance_config_latency is not None:
+            members["performanceConfigLatency"] = self.performance_config_latency
+        if self.service_tier is not None:
+            members["serviceTier"] = self.service_tier
+        return members
+
+
+def _count(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isascii() and text.isdigit() else None
+
+
+class InvokeChunk(msgspec.Struct, frozen=True, gc=False):
+    """One native event of a model, as its own JSON; ``name`` is ``"chunk"``, or the type of an event nobody knows."""
+
+    bytes: bytes
+    name: str = "chunk"
+
+    def json(self) -> JSONValue:
+        """Return the native event. Raises EventDecodeError when it is no JSON."""
+        try:
+            value: JSONValue = json.loads(self.bytes)
+        except (ValueError, RecursionError) as exc:
+            raise EventDecodeError(
+                f"a native chunk of {len(self.bytes)} bytes is no JSON ({exc}).",
+                event_type=self.name,
+                payload=self.bytes,
+            ) from exc
+        return value
+
+    def to_dict(self) -> dict[str, dict[str, object]]:
+        """Return boto3's shape, ``{"chunk": {"bytes": ...}}``."""
+        return {self.name: {"bytes": self.bytes}}
+
+
+class _Payload(msgspec.Struct):
+    # msgspec decodes the base64 itself, straight from the payload.
+    data: bytes = msgspec.field(default=b"", name="bytes")
+
+
+_decode_payload: Final = msgspec.json.Decoder(_Payload).decode
+
+
+class ChunkDecoder:
+    """Makes the chunks of an InvokeModelWithResponseStream response from its bytes; sans-IO.
+
+    Errors are those of `ConverseEventDecoder`. What ends a native stream is the model's own affair, so that the end of
+    the body counts as its end when it stands between two frames and at least one chunk has come.
+    """
+
+    def __init__(self) -> None:
+        self.pending_error: BedrockError | None = None
+        self._frames = EventStreamDecoder()
+        self._chunks = 0
+
+    def start(self, status: int, headers: Mapping[str, str]) -> None:
+        """Check the head of the response. Raises UnexpectedContentTypeError."""
+        require_event_stream(status, headers)
+
+    def receive(self, data: bytes) -> list[InvokeChunk]:
+        """Return all chunks that are complete with ``data``; ``b""`` only raises what is pending."""
+        error, self.pending_error = self.pending_error, None
+        if error is not None:
+            raise error
+        chunks: list[InvokeChunk] = []
+        try:
+            self._frames.receive_data(data)
+            while batch := self._frames.next_raw_frames():
+                chunks += [_chunk(block, payload) for block, payload in batch]
+        except BedrockError as exc:
+            self.pending_error = exc
+            if not chunks:
+                raise
+        self._chunks += len(chunks)
+        return chunks
+
+    def eof(self) -> list[InvokeChunk]:
+        """Tell that the body has ended. Raises StreamTruncatedError where nothing came."""
+        error, self.pending_error = self.pending_error, None
+        if error is not None:
+            raise error
+        self._frames.receive_eof()
+        if not self._chunks:
+            raise StreamTruncatedError("the stream ended without a chunk.", hint="Call again to get an answer.")
+        return []
+
+
+def _chunk(block: bytes, payload: bytes) -> InvokeChunk:
+    headers = parse_headers(block)
+    if headers.get(":message-type", "event") != "event":
+        raise exception_of_frame(headers, payload)
+    name = str(headers.get(":event-type", ""))
+    if name != "chunk":
+        return InvokeChunk(payload, name)
+    try:
+        return InvokeChunk(_decode_payload(payload).data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise EventDecodeError(
+            f"the payload of a chunk ({len(payload)} bytes) holds no base64 bytes ({exc}).",
+            event_type=name,
+            payload=payload,
+        ) from exc

@@ -1,0 +1,108 @@
+"""The operations of the Bedrock Runtime beside Converse, as pure flows: one request, one response each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, TypeVar
+from urllib.parse import quote
+
+from ..model_id import ModelId
+from ..native import ChunkDecoder, InvokeChunk
+from ..types import (
+    ApplyGuardrailRequest,
+    AsyncInvokePage,
+    AsyncInvokeSummary,
+    CountTokensRequest,
+    GuardrailChecksReport,
+    GuardrailChecksRequest,
+    GuardrailVerdict,
+    InvokeRequest,
+    ListAsyncInvokesRequest,
+    StartAsyncInvokeRequest,
+    StartedAsyncInvoke,
+    TokenCount,
+    WireModel,
+)
+from ._protocol import Flow, HttpRequest, HttpResponse, StreamPlan, send
+from .converse import JSON_HEADERS, json_body, read_json
+
+M = TypeVar("M", bound=WireModel)
+
+# Members of InvokeModel that travel in headers; the names are those of the service model.
+_INVOKE_HEADERS: Final[Mapping[str, str]] = {
+    "content_type": "content-type",
+    "accept": "accept",
+    "trace": "x-amzn-bedrock-trace",
+    "guardrail_identifier": "x-amzn-bedrock-guardrailidentifier",
+    "guardrail_version": "x-amzn-bedrock-guardrailversion",
+    "performance_config_latency": "x-amzn-bedrock-performanceconfig-latency",
+    "service_tier": "x-amzn-bedrock-service-tier",
+    "request_metadata": "x-amzn-bedrock-request-metadata",
+}
+# The type of the chunks has a header of its own; "accept" is that of the stream around them.
+_STREAM_HEADERS: Final = {**_INVOKE_HEADERS, "accept": "x-amzn-bedrock-accept"}
+
+
+def count_tokens(request: CountTokensRequest, model: ModelId) -> Flow[TokenCount]:
+    """CountTokens."""
+    return _post(TokenCount, f"/model/{model.quoted}/count-tokens", request)
+
+
+def apply_guardrail(request: ApplyGuardrailRequest) -> Flow[GuardrailVerdict]:
+    """ApplyGuardrail."""
+    guardrail, version = _quoted(request.guardrail_identifier), _quoted(request.guardrail_version)
+    return _post(GuardrailVerdict, f"/guardrail/{guardrail}/version/{version}/apply", request)
+
+
+def invoke_guardrail_checks(request: GuardrailChecksRequest) -> Flow[GuardrailChecksReport]:
+    """InvokeGuardrailChecks."""
+    return _post(GuardrailChecksReport, "/guardrail-checks/invoke", request)
+
+
+def start_async_invoke(request: StartAsyncInvokeRequest) -> Flow[StartedAsyncInvoke]:
+    """StartAsyncInvoke. With a request token the service starts one job however often this arrives."""
+    idempotent = request.client_request_token is not None
+    return _post(StartedAsyncInvoke, "/async-invoke", request, idempotent=idempotent)
+
+
+def get_async_invoke(invocation_arn: str) -> Flow[AsyncInvokeSummary]:
+    """GetAsyncInvoke."""
+    response = yield from send(HttpRequest("GET", f"/async-invoke/{_quoted(invocation_arn)}", idempotent=True))
+    return read_json(AsyncInvokeSummary, response)
+
+
+def list_async_invokes(request: ListAsyncInvokesRequest) -> Flow[AsyncInvokePage]:
+    """ListAsyncInvokes: one page."""
+    query = {
+        name: str(value) for name, value in request.model_dump(mode="json", by_alias=True, exclude_unset=True).items()
+    }
+    response = yield from send(HttpRequest("GET", "/async-invoke", query=query, idempotent=True))
+    return read_json(AsyncInvokePage, response)
+
+
+def invoke(request: InvokeRequest, model: ModelId) -> Flow[HttpResponse]:
+    """InvokeModel; the answer is the model's own."""
+    headers = _headers(request, _INVOKE_HEADERS)
+    return send(HttpRequest("POST", f"/model/{model.quoted}/invoke", headers=headers, body=request.body))
+
+
+def invoke_stream(request: InvokeRequest, model: ModelId) -> StreamPlan[InvokeChunk]:
+    """InvokeModelWithResponseStream; the chunks are the model's own."""
+    path = f"/model/{model.quoted}/invoke-with-response-stream"
+    headers = _headers(request, _STREAM_HEADERS)
+    return StreamPlan(HttpRequest("POST", path, headers=headers, body=request.body), ChunkDecoder())
+
+
+def _post(kind: type[M], path: str, request: WireModel, *, idempotent: bool = False) -> Flow[M]:
+    response = yield from send(
+        HttpRequest("POST", path, headers=JSON_HEADERS, body=json_body(request), idempotent=idempotent)
+    )
+    return read_json(kind, response)
+
+
+def _headers(request: InvokeRequest, names: Mapping[str, str]) -> dict[str, str]:
+    return {header: value for member, header in names.items() if (value := getattr(request, member)) is not None}
+
+
+def _quoted(value: str | None) -> str:
+    return quote(value or "", safe="-._~")

@@ -1,0 +1,199 @@
+"""ApplyGuardrail and InvokeGuardrailChecks: guardrails and checks without a model."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, TypeAlias
+
+from ._wire import Enum, List, WireModel, WireUnion
+from .content import GuardImage, GuardText
+from .guardrails import GuardrailAssessment, GuardrailCoverage, GuardrailUsage
+from .response import ServiceResponse
+
+ContentCategory: TypeAlias = Annotated[Literal["VIOLENCE", "HATE", "SEXUAL", "MISCONDUCT", "INSULTS"] | str, Enum]
+AttackCategory: TypeAlias = Annotated[Literal["JAILBREAK", "PROMPT_INJECTION", "PROMPT_LEAKAGE"] | str, Enum]
+
+
+class GuardrailContent(WireUnion):
+    """A text or image for a guardrail to assess."""
+
+    text: GuardText | None = None
+    image: GuardImage | None = None
+
+
+class ApplyGuardrailRequest(WireModel):
+    """Everything one ApplyGuardrail call sends; id and version travel in the path."""
+
+    not_in_body: ClassVar[set[str]] = {"guardrail_identifier", "guardrail_version"}
+
+    source: Annotated[Literal["INPUT", "OUTPUT"] | str, Enum]
+    content: List[GuardrailContent]
+    output_scope: Annotated[Literal["INTERVENTIONS", "FULL"] | str, Enum] | None = None
+    guardrail_identifier: str | None = None
+    guardrail_version: str | None = None
+
+
+class GuardrailOutput(WireModel):
+    """A text as the guardrail returns it: masked, or the message of its block."""
+
+    text: str | None = None
+
+
+class GuardrailVerdict(ServiceResponse):
+    """The answer of ApplyGuardrail.
+
+    Real answers carry explicit nulls for assessments that were not made; `to_wire` keeps them.
+    """
+
+    action: Annotated[Literal["NONE", "GUARDRAIL_INTERVENED"] | str, Enum] = ""
+    action_reason: str | None = None
+    outputs: List[GuardrailOutput] | None = None
+    assessments: List[GuardrailAssessment] | None = None
+    usage: GuardrailUsage | None = None
+    guardrail_coverage: GuardrailCoverage | None = None
+
+    @property
+    def intervened(self) -> bool:
+        """Whether the guardrail blocked or masked something."""
+        return self.action == "GUARDRAIL_INTERVENED"
+
+    @property
+    def text(self) -> str:
+        """What is to be shown in place of the content, joined; empty where the guardrail did not intervene."""
+        return "".join(output.text or "" for output in self.outputs or ())
+
+
+class CheckText(WireUnion):
+    """A piece of a message that is checked."""
+
+    text: str | None = None
+
+
+class CheckMessage(WireModel):
+    """A turn of a conversation that is checked."""
+
+    role: Annotated[Literal["user", "assistant", "system"] | str, Enum]
+    content: List[CheckText]
+
+
+class ContentFilterCategory(WireModel):
+    """A category of harmful content to look for."""
+
+    category: ContentCategory
+
+
+class ContentFilterCheck(WireModel):
+    """Look for harmful content."""
+
+    categories: List[ContentFilterCategory]
+
+
+class PromptAttackCategory(WireModel):
+    """A kind of attack to look for."""
+
+    category: AttackCategory
+
+
+class PromptAttackCheck(WireModel):
+    """Look for attacks on the prompt."""
+
+    categories: List[PromptAttackCategory]
+
+
+class SensitiveEntity(WireModel):
+    """A kind of personal data to look for, such as ``EMAIL``."""
+
+    type: str
+
+
+class SensitiveInformationCheck(WireModel):
+    """Look for personal data."""
+
+    entities: List[SensitiveEntity]
+
+
+class GuardrailChecks(WireModel):
+    """Which checks to make."""
+
+    content_filter: ContentFilterCheck | None = None
+    prompt_attack: PromptAttackCheck | None = None
+    sensitive_information: SensitiveInformationCheck | None = None
+
+
+class GuardrailChecksRequest(WireModel):
+    """Everything one InvokeGuardrailChecks call sends."""
+
+    messages: List[CheckMessage]
+    checks: GuardrailChecks
+
+
+class ContentFilterScore(WireModel):
+    """How severe one category is, 0 to 1."""
+
+    category: ContentCategory | None = None
+    severity_score: float | None = None
+
+
+class ContentFilterResult(WireModel):
+    """What the content filter found."""
+
+    results: List[ContentFilterScore] | None = None
+
+
+class PromptAttackScore(WireModel):
+    """How severe one kind of attack is, 0 to 1."""
+
+    category: AttackCategory | None = None
+    severity_score: float | None = None
+
+
+class PromptAttackResult(WireModel):
+    """What the prompt-attack check found."""
+
+    results: List[PromptAttackScore] | None = None
+
+
+class SensitiveFinding(WireModel):
+    """Personal data that was found: where (message, content, characters) and how surely, 0 to 1."""
+
+    type: str | None = None
+    confidence_score: float | None = None
+    begin_offset: int | None = None
+    end_offset: int | None = None
+    message_index: int | None = None
+    content_index: int | None = None
+
+
+class SensitiveInformationResult(WireModel):
+    """What the check for personal data found; ``truncated`` says that there is more."""
+
+    results: List[SensitiveFinding] | None = None
+    truncated: bool | None = None
+
+
+class GuardrailChecksResults(WireModel):
+    """What the checks found."""
+
+    content_filter: ContentFilterResult | None = None
+    prompt_attack: PromptAttackResult | None = None
+    sensitive_information: SensitiveInformationResult | None = None
+
+
+class CheckUsage(WireModel):
+    """Text units that a check charges for."""
+
+    text_units: int | None = None
+
+
+class GuardrailChecksUsage(WireModel):
+    """Text units by check."""
+
+    content_filter: CheckUsage | None = None
+    prompt_attack: CheckUsage | None = None
+    sensitive_information: CheckUsage | None = None
+
+
+class GuardrailChecksReport(ServiceResponse):
+    """The answer of InvokeGuardrailChecks."""
+
+    results: GuardrailChecksResults | None = None
+    usage: GuardrailChecksUsage | None = None
