@@ -234,7 +234,7 @@ class BedrockClient:
             stream = await _open(provider, request, context, call, streaming=effective.get("streaming") is not False)
             return stream, self._meta(context.model, provider.name, call)
 
-        return ResponseStream(opener, idle_s=call.timeouts.idle_s)
+        return ResponseStream(opener, idle_s=call.timeouts.idle_s, accumulate=effective.get("accumulate") is not False)
 
     def prepare(self, model: str, messages: Messages, **settings: Unpack[CallSettings]) -> ConverseRequest:
         """Return the request that `converse` and `stream` would send for these arguments; nothing is sent.

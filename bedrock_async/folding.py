@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby, takewhile
 from typing import Final, TypeAlias
 
+import msgspec
+
 from .events import (
     PADDING,
     ContentBlockDeltaEvent,
@@ -17,6 +19,7 @@ from .events import (
     MessageStopEvent,
     MetadataEvent,
     debase64,
+    decode_event,
     event_from_wire,
     mended,
     read_model,
@@ -74,6 +77,79 @@ def fold(events: Iterable[Event]) -> ConverseResponse:
     for event in events:
         accumulator.add(event)
     return accumulator.response()
+
+
+class _PlainPiece(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    text: str | msgspec.UnsetType = msgspec.UNSET
+    input: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class _PlainDelta(msgspec.Struct, forbid_unknown_fields=True, gc=False, rename="camel"):
+    text: str | msgspec.UnsetType = msgspec.UNSET
+    tool_use: _PlainPiece | msgspec.UnsetType = msgspec.UNSET
+    reasoning_content: _PlainPiece | msgspec.UnsetType = msgspec.UNSET
+
+    def piece(self) -> tuple[tuple[str, ...], str] | None:
+        """Return where the text of this delta stands, and the text; None when it has more than one member."""
+        match self.text, self.tool_use, self.reasoning_content:
+            case str(text), msgspec.UNSET, msgspec.UNSET:
+                return ("text",), text
+            case msgspec.UNSET, _PlainPiece(input=str(text), text=msgspec.UNSET), msgspec.UNSET:
+                return ("toolUse", "input"), text
+            case msgspec.UNSET, msgspec.UNSET, _PlainPiece(text=str(text), input=msgspec.UNSET):
+                return ("reasoningContent", "text"), text
+            case _:
+                return None
+
+
+class _Plain(msgspec.Struct, forbid_unknown_fields=True, gc=False, rename="camel"):
+    """The payload of a delta that is a piece of text and nothing else: by far the most frequent one."""
+
+    content_block_index: int
+    delta: _PlainDelta
+    p: str = ""
+
+
+_decode_plain: Final = msgspec.json.Decoder(_Plain).decode
+
+
+def condensed(events: Iterable[Event]) -> list[Event]:
+    """Return fewer events that fold into the same response: pieces of plain text that follow one another are joined."""
+    kept: list[Event] = []
+    place: tuple[int, tuple[str, ...]] | None = None
+    texts: list[str] = []
+    for event in events:
+        found = _plain_text(event)
+        if texts and (found is None or found[0] != place):
+            kept.append(_text_event(place, texts))
+            texts = []
+        if found is None:
+            kept.append(event)
+        else:
+            place = found[0]
+            texts.append(found[1])
+    if texts:
+        kept.append(_text_event(place, texts))
+    return kept
+
+
+def _plain_text(event: Event) -> tuple[tuple[int, tuple[str, ...]], str] | None:
+    if not isinstance(event, ContentBlockDeltaEvent):
+        return None
+    try:
+        plain = _decode_plain(event.payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    piece = plain.delta.piece()
+    return None if piece is None else ((plain.content_block_index, piece[0]), piece[1])
+
+
+def _text_event(place: tuple[int, tuple[str, ...]] | None, texts: Sequence[str]) -> Event:
+    index, path = place or (0, ())
+    delta: object = "".join(texts)
+    for name in reversed(path):
+        delta = {name: delta}
+    return decode_event("contentBlockDelta", msgspec.json.encode({_INDEX: index, "delta": delta}))
 
 
 def unfold(response: ConverseResponse) -> list[Event]:

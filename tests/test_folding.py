@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from corpus import Exchange, exchanges
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from strategies import events, foldable_responses, json_objects
@@ -28,8 +29,8 @@ from bedrock_async import (
     ToolUseBlock,
     UnknownBlock,
 )
-from bedrock_async.events import event_from_wire
-from bedrock_async.folding import ResponseAccumulator, fold, unfold
+from bedrock_async.events import ConverseEventDecoder, event_from_wire
+from bedrock_async.folding import ResponseAccumulator, condensed, fold, unfold
 
 
 def start(index: int | None, **kind: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON of any shape
@@ -405,3 +406,52 @@ def test_folding_calls_functions_in_proportion_to_the_events() -> None:
     for name, stream in once.items():
         fold(stream)  # builds the validators
         assert calls_of(partial(fold, twice[name])) < 2.1 * calls_of(partial(fold, stream)), name
+
+
+@st.composite
+def plain_pieces(draw: st.DrawFn) -> dict[str, Any]:
+    """Return a piece of text, tool input or reasoning of one of two blocks."""
+    index, text = draw(st.integers(0, 1)), draw(st.text(max_size=3))
+    member = draw(st.sampled_from(["text", "toolUse", "reasoningContent"]))
+    match member:
+        case "text":
+            return delta(index, text=text)
+        case "toolUse":
+            return tool_input(index, text)
+        case _:
+            return delta(index, reasoningContent={"text": text})
+
+
+@given(st.lists(plain_pieces() | events(), max_size=12))
+def test_condensed_events_fold_into_the_same_response(wires: list[dict[str, Any]]) -> None:
+    """Joining pieces of text loses nothing of the response, whatever stands between and beside them."""
+    seen = [event_from_wire(wire) for wire in wires]
+    assert fold(condensed(seen)).to_wire() == fold(seen).to_wire()
+
+
+@pytest.mark.parametrize("recorded", exchanges("converse-stream", 200), ids=str)
+def test_recorded_streams_condense_without_loss(recorded: Exchange) -> None:
+    """Padding included, what real traffic brings folds into the same response after joining."""
+    decoder = ConverseEventDecoder()
+    seen = [*decoder.receive(recorded.response_body)]
+    assert fold(condensed(seen)).to_wire() == fold(seen).to_wire()
+
+
+def test_runs_of_plain_text_become_one_event_each() -> None:
+    """Text, tool input and reasoning are joined in their blocks; a member beside the text keeps an event apart."""
+    wires = [
+        *(delta(0, reasoningContent={"text": piece}) for piece in "abc"),
+        delta(0, reasoningContent={"signature": "s"}),
+        *(delta(1, text=piece) for piece in "defg"),
+        {"contentBlockDelta": {"contentBlockIndex": 1, "delta": {"text": "h"}, "new": 1}},
+        *(tool_input(2, piece) for piece in ("{", "}")),
+    ]
+    seen = [event_from_wire(wire) for wire in wires]
+    assert [event.to_wire() for event in condensed(seen)] == [
+        delta(0, reasoningContent={"text": "abc"}),
+        delta(0, reasoningContent={"signature": "s"}),
+        delta(1, text="defg"),
+        wires[-3],
+        tool_input(2, "{}"),
+    ]
+    assert fold(condensed(seen)).to_wire() == fold(seen).to_wire()

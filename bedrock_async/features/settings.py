@@ -58,6 +58,8 @@ class CallSettings(TypedDict, total=False):
     retry: RetryPolicy | None
     streaming: bool | None
     """False lets `stream` call Converse and replay the answer as events, for models that cannot stream."""
+    accumulate: bool | None
+    """False lets a stream keep nothing of what it brings: constant memory, but no `get_final_response`."""
 
 
 _INFERENCE: Final = {
