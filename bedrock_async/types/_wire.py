@@ -297,14 +297,18 @@ class Tagged:
 
 
 def _discriminator(by_tag: Mapping[str, type[Block]]) -> Callable[[object], str | None]:
+    steps = {tag: _step(block) for tag, block in by_tag.items()}
+
     def tag_of(value: object) -> str | None:
+        if type(value) is dict and len(cast("dict[str, object]", value)) == 1:  # as nearly all blocks are
+            return steps.get(next(iter(cast("dict[str, object]", value))), _UNKNOWN)
         if isinstance(value, Mapping):
             members = cast("Mapping[str, object]", value)
             tags = [name for name in members if name in by_tag]
             if len(tags) > 1:  # explicit nulls set nothing
                 tags = [name for name in tags if members[name] is not None]
             if len(tags) == 1:
-                return _step(by_tag[tags[0]])
+                return steps[tags[0]]
             return _BOTH if tags else _UNKNOWN
         if isinstance(value, Block):
             return _step(value) if value.tag in by_tag else None

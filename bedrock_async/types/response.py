@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Annotated, Literal, Self, TypeAlias
+from typing import Annotated, Final, Literal, Self, TypeAlias
 
 from pydantic import PrivateAttr
 
@@ -105,20 +105,27 @@ class ResponseMeta:
     provider: str = ""
 
 
+_NO_META: Final = ResponseMeta()
+
+
 class ServiceResponse(WireModel):
     """The answer of an operation, with what is known of the call."""
 
-    _meta: ResponseMeta = PrivateAttr(default_factory=ResponseMeta)
+    _meta: ResponseMeta | None = PrivateAttr(default=None)
 
     @property
     def meta(self) -> ResponseMeta:
         """Request id, status, headers, attempts: all that is not in the body."""
-        return self._meta
+        return self._meta or _NO_META
 
     def with_meta(self, meta: ResponseMeta) -> Self:
         """Return this response with ``meta``; the body is shared, not copied."""
-        response = self.model_copy()
-        response._meta = meta  # noqa: SLF001 - of this class
+        # As pydantic's own copy does it, without copying the members: they are frozen.
+        response = type(self).__new__(type(self))
+        object.__setattr__(response, "__dict__", self.__dict__)
+        object.__setattr__(response, "__pydantic_extra__", self.__pydantic_extra__)
+        object.__setattr__(response, "__pydantic_fields_set__", self.__pydantic_fields_set__)
+        object.__setattr__(response, "__pydantic_private__", {"_meta": meta})
         return response
 
 
