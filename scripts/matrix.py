@@ -1,7 +1,9 @@
 """Run the tests in each environment that bedrock-async promises to work in: ``python scripts/matrix.py [NAME ...]``.
 
-Without names, all of them. Each has its own folder ``.venv-NAME``, made anew at every run; the exit status is the
-number of environments that failed. An environment whose Python is not installed fails: nothing is left out silently.
+Without names these are the three combinations of AWS's libraries, each resolved anew, and what depends on them is
+tested: credentials, endpoints, objects of S3. ``all`` is every environment there is; those of the supported Pythons and
+of the lowest versions run all tests. Each has its own folder ``.venv-NAME``, made anew at every run; the exit status is
+the number of environments that failed. One whose Python is not installed fails: nothing is left out silently.
 """
 
 from __future__ import annotations
@@ -17,6 +19,21 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PINNED: Final = ("--constraint", "constraints.txt")
+THIS_PYTHON: Final = ".".join(map(str, sys.version_info[:2]))
+
+
+AWS_TESTS: Final = (
+    "tests/test_auth*.py",
+    "tests/test_*endpoints*.py",
+    "tests/test_region.py",
+    "tests/test_botocore_config.py",
+    "tests/test_objects*.py",
+    "tests/test_jobs*.py",
+    "tests/test_s3*.py",
+)
+"""What touches aiobotocore, aioboto3, botocore or boto3: the files that match one of these patterns."""
+
+ALL_TESTS: Final = ("tests/test_*.py", "plugins/*/tests/test_*.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +43,7 @@ class Environment:
     name: str
     python: str
     requirements: tuple[str, ...]
+    tests: tuple[str, ...] = ALL_TESTS
     lowest: bool = False
 
 
@@ -35,11 +53,14 @@ ENVIRONMENTS: Final = (
     Environment("python3.13", "3.13", (*PINNED, "--editable", ".[all]")),
     # Every lower bound of ours at once: the ranges are as wide as this proves.
     Environment("lowest", "3.11", ("--editable", ".[all]"), lowest=True),
+    # The newest aiobotocore there is, with the botocore that it pins.
+    Environment("aiobotocore", THIS_PYTHON, ("--editable", ".[all]"), AWS_TESTS),
     # aioboto3 pins an aiobotocore of 2025, and with it that year's botocore.
-    Environment("aioboto3", "3.12", ("--editable", ".[all,aioboto3]")),
+    Environment("aioboto3", THIS_PYTHON, ("--editable", ".[all,aioboto3]"), AWS_TESTS),
     # No aiobotocore can be installed beside the newest boto3, so this is also the environment without it.
-    Environment("boto3", "3.12", ("--editable", ".[cli,cost,httpx,telemetry,testing]", "boto3>=1.44")),
+    Environment("boto3", THIS_PYTHON, ("--editable", ".[cli,cost,httpx,telemetry,testing]", "boto3>=1.44"), AWS_TESTS),
 )
+BY_DEFAULT: Final = ("aiobotocore", "aioboto3", "boto3")
 
 
 def plugins() -> list[str]:
@@ -55,7 +76,12 @@ def uv(*arguments: str, **variables: str) -> None:
 
 
 def interpreter(version: str) -> str:
-    """Return the first Python of that version on the PATH that runs (version managers put some there that do not)."""
+    """Return this Python where it is of that version, else the first on the PATH that runs.
+
+    Version managers put some there that do not.
+    """
+    if version == THIS_PYTHON:
+        return sys.executable
     for folder in os.get_exec_path():
         candidate = Path(folder, f"python{version}")
         if (
@@ -92,17 +118,19 @@ def passes(environment: Environment) -> bool:
         install(environment, python)
     except subprocess.CalledProcessError:
         return False
-    return subprocess.run([python, "-m", "pytest", "-q"], cwd=ROOT, check=False).returncode == 0
+    files = sorted({str(path) for pattern in environment.tests for path in ROOT.glob(pattern)})
+    return subprocess.run([python, "-m", "pytest", "-q", *files], cwd=ROOT, check=False).returncode == 0
 
 
 def main(names: list[str]) -> int:
-    """Run the named environments, or all, and print how each ended."""
-    unknown = set(names) - {environment.name for environment in ENVIRONMENTS}
-    if unknown:
-        sys.exit(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(each.name for each in ENVIRONMENTS)}")
+    """Run the named environments and print how each ended."""
+    known = [environment.name for environment in ENVIRONMENTS]
+    names = known if names == ["all"] else names or list(BY_DEFAULT)
+    if unknown := set(names) - set(known):
+        sys.exit(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     outcomes: dict[str, bool] = {}
     for environment in ENVIRONMENTS:
-        if not names or environment.name in names:
+        if environment.name in names:
             print(f"== {environment.name} (Python {environment.python})", flush=True)
             outcomes[environment.name] = passes(environment)
     for name, passed in outcomes.items():

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from ._protocol import Authenticator
 from .bearer import API_KEY_LIFETIME, BearerAuthenticator
-from .chain import resolve_authenticator
+from .chain import authenticator_of_api_key, authenticator_of_credentials, resolve_authenticator
 from .credentials import ApiKey, ApiKeyProvider, Credentials, CredentialsProvider
-from .profiles import ConfigReader, Profiles, read_config_file, read_profiles
+from .profiles import ConfigReader, Profiles, ProfileSettings, read_config_file, read_profiles
 from .refresh import ADVISORY_WINDOW, MANDATORY_WINDOW, RETRY_INTERVAL
 from .region import DEFAULT_REGION, RegionChoice, resolve_region
-from .session import AwsSession
+from .session import AwsSession, session_profile
+from .sharing import HoldsCredentials, shared_credentials
 from .signing import CredentialsSource, RefreshingAuthenticator, StaticAuthenticator
 from .sigv4 import UNSIGNED_HEADERS, SigV4Signer
 
@@ -33,13 +34,19 @@ __all__ = [
     "Credentials",
     "CredentialsProvider",
     "CredentialsSource",
+    "HoldsCredentials",
+    "ProfileSettings",
     "Profiles",
     "RefreshingAuthenticator",
     "RegionChoice",
     "SigV4Signer",
     "StaticAuthenticator",
+    "authenticator_of_api_key",
+    "authenticator_of_credentials",
     "read_config_file",
     "read_profiles",
     "resolve_authenticator",
     "resolve_region",
+    "session_profile",
+    "shared_credentials",
 ]

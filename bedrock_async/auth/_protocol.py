@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
 
+from ..errors import ServiceError
+
 
 class Authenticator(Protocol):
     """Holds credentials of one kind and puts them on requests."""
@@ -38,9 +40,10 @@ class Authenticator(Protocol):
         """Add the authorisation headers to ``headers`` (lower-case names) in place. ``url`` is absolute and quoted."""
         ...
 
-    def invalidate(self, headers: Mapping[str, str] | None = None) -> bool:
-        """Forget credentials that the service called expired; return whether `prepare` can bring others.
+    def invalidate(self, headers: Mapping[str, str] | None = None, refusal: ServiceError | None = None) -> bool:
+        """Forget credentials that the service has refused; return whether `prepare` can bring others.
 
-        ``headers`` are those of the refused request: credentials that were fetched since it was signed are kept.
+        ``headers`` are those of the refused request: credentials that were fetched since it was signed are kept. A
+        ``refusal`` that others would meet as well (a missing permission, a wrong clock) touches nothing: False.
         """
         ...

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
-from ..errors import CredentialsError
+from ..errors import AccessDeniedError, AuthenticationError, CredentialsError, ServiceError
 from ._protocol import Authenticator
 from .credentials import ApiKey, ApiKeyProvider
 from .refresh import Fixed, Refresher, call_off_loop
@@ -15,6 +16,11 @@ __all__ = ["API_KEY_LIFETIME", "BearerAuthenticator"]
 
 API_KEY_LIFETIME: Final = timedelta(minutes=5)
 """How long a key without an expiry, given by a callable, is used before the callable is asked again."""
+
+# A key that is wrong, withdrawn or expired is an AccessDeniedException, as a missing permission is; but those name
+# "bedrock:CallWithBearerToken". "Authentication failed: Please make sure your API Key is valid.", "Invalid API Key
+# format: Must start with pre-defined prefix", "Bearer Token has expired"  [printed in public threads, 2025-2026]
+_OF_THE_KEY: Final = re.compile(r"\b(api key|bearer token)\b", re.IGNORECASE)
 
 
 class BearerAuthenticator(Authenticator):
@@ -71,12 +77,14 @@ class BearerAuthenticator(Authenticator):
             header = self._header = (key, f"Bearer {key.value}")
         headers["authorization"] = header[1]
 
-    def invalidate(self, headers: Mapping[str, str] | None = None) -> bool:
-        """Forget the key that the service called expired; return whether `prepare` can bring another.
+    def invalidate(self, headers: Mapping[str, str] | None = None, refusal: ServiceError | None = None) -> bool:
+        """Forget the key that the service has refused; return whether `prepare` can bring another.
 
         ``headers`` are those of the refused request: when they carry another key than the one at hand, that one
-        has been renewed meanwhile and is kept.
+        has been renewed meanwhile and is kept. A ``refusal`` that is not about the key touches nothing: False.
         """
+        if refusal is not None and not _is_about_the_key(refusal):
+            return False
         key = self._keys.value
         if headers is not None and key is not None and headers.get("authorization") != f"Bearer {key.value}":
             return True
@@ -85,6 +93,12 @@ class BearerAuthenticator(Authenticator):
     def __repr__(self) -> str:
         """Return where the key comes from."""
         return f"BearerAuthenticator(source={self.source!r})"
+
+
+def _is_about_the_key(refusal: ServiceError) -> bool:
+    return isinstance(refusal, AuthenticationError) or (
+        isinstance(refusal, AccessDeniedError) and _OF_THE_KEY.search(refusal.message) is not None
+    )
 
 
 def _api_key(value: object, source: str) -> ApiKey:

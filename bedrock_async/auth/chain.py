@@ -13,7 +13,7 @@ from .environment import API_KEY_VARIABLE, EnvironmentSource, environment_api_ke
 from .session import AwsSession, SessionSource, open_session, session_kind
 from .signing import ProviderSource, RefreshingAuthenticator, StaticAuthenticator
 
-__all__ = ["resolve_authenticator"]
+__all__ = ["authenticator_of_api_key", "authenticator_of_credentials", "resolve_authenticator"]
 
 
 def resolve_authenticator(
@@ -50,9 +50,9 @@ def resolve_authenticator(
             hint="Pass one of them.",
         )
     if credentials is not None:
-        return _from_credentials(credentials)
+        return authenticator_of_credentials(credentials)
     if api_key is not None:
-        return _from_api_key(api_key)
+        return authenticator_of_api_key(api_key)
     if session is not None:
         return _from_session(session)
     if profile is None and environ.get(API_KEY_VARIABLE):
@@ -62,7 +62,8 @@ def resolve_authenticator(
     return _from_chain(profile, region, environ)
 
 
-def _from_credentials(credentials: Credentials | CredentialsProvider) -> Authenticator:
+def authenticator_of_credentials(credentials: Credentials | CredentialsProvider) -> Authenticator:
+    """Return the authenticator that signs with these credentials. Raises InvalidRequestError for another type."""
     if isinstance(credentials, Credentials):
         return StaticAuthenticator(credentials)
     if callable(credentials):
@@ -70,7 +71,8 @@ def _from_credentials(credentials: Credentials | CredentialsProvider) -> Authent
     raise _wrong_type("credentials", credentials, "Credentials(access_key_id, secret_access_key) or a callable")
 
 
-def _from_api_key(api_key: str | ApiKey | ApiKeyProvider) -> Authenticator:
+def authenticator_of_api_key(api_key: str | ApiKey | ApiKeyProvider) -> Authenticator:
+    """Return the authenticator that sends this key. Raises InvalidRequestError for another type or an unfit key."""
     if isinstance(api_key, str | ApiKey) or callable(api_key):
         return BearerAuthenticator(api_key)
     raise _wrong_type("api_key", api_key, "the key as a str, an ApiKey or a callable")

@@ -1,7 +1,7 @@
 """The profiles of the AWS configuration files, read without botocore and as botocore reads them.
 
-Only what is not secret is of interest here: names, and settings such as ``region``. Reading is a few hundred
-microseconds of file access: on an event loop, do it in a worker thread or once at start.
+Only what is not secret is of interest here: names, and settings such as ``region`` and ``endpoint_url``. Reading is a
+few hundred microseconds of file access: on an event loop, do it in a worker thread or once at start.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ import configparser
 import os
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from ..errors import CredentialsError
+from ..errors import CredentialsError, InvalidRequestError
 
-__all__ = ["ConfigReader", "Profiles", "profile_name", "read_config_file", "read_profiles"]
+__all__ = ["ConfigReader", "ProfileSettings", "Profiles", "profile_name", "read_config_file", "read_profiles"]
 
 ConfigReader: TypeAlias = Callable[[str], str | None]
 """Returns the text of a configuration file, given its path as it is configured; None when there is no such file."""
@@ -33,6 +34,8 @@ class Profiles:
     credentials_file: str
     in_config: Mapping[str, Mapping[str, str]]
     in_credentials: Mapping[str, Mapping[str, str]]
+    services: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
+    """The ``[services NAME]`` sections of the config file; what belongs to one service is still one text."""
 
     @property
     def names(self) -> list[str]:
@@ -78,11 +81,59 @@ def read_profiles(environ: Mapping[str, str], *, reader: ConfigReader = read_con
     config_file = environ.get("AWS_CONFIG_FILE") or _DEFAULT_CONFIG_FILE
     credentials_file = environ.get("AWS_SHARED_CREDENTIALS_FILE") or _DEFAULT_CREDENTIALS_FILE
     in_config: dict[str, Mapping[str, str]] = {}
+    services: dict[str, Mapping[str, str]] = {}
     for section, settings in _sections(config_file, reader).items():
-        name = _profile_of_section(section)
-        if name is not None:
+        if section == "default":
+            in_config[section] = settings
+        elif name := _name_of_section(section, "profile"):
             in_config[name] = settings
-    return Profiles(config_file, credentials_file, in_config, _sections(credentials_file, reader))
+        elif name := _name_of_section(section, "services"):
+            services[name] = settings
+    return Profiles(config_file, credentials_file, in_config, _sections(credentials_file, reader), services)
+
+
+class ProfileSettings:
+    """The settings of one profile: ``profile``, else the one that the environment names, else ``default``.
+
+    The files are read when the first setting is asked for, and once.
+    """
+
+    def __init__(
+        self, environ: Mapping[str, str], *, profile: str | None = None, reader: ConfigReader = read_config_file
+    ) -> None:
+        self.profile = profile or profile_name(environ) or "default"
+        self._environ = environ
+        self._reader = reader
+
+    def setting(self, key: str, *, service: str | None = None) -> tuple[str, str] | None:
+        """Return the value of ``key`` and where it stands, as part of a sentence; None when it is not set.
+
+        With ``service`` (``"bedrock_runtime"``) it is the value in the services section that the profile names. Raises
+        CredentialsError when a file cannot be read, InvalidRequestError when there is no such section.
+        [AWS SDKs and Tools Reference Guide, "Service-specific endpoints"]
+        """
+        if service is not None:
+            return self._service_setting(key, service)
+        found = self._profiles.setting(self.profile, key)
+        return found and (found[0], f"profile {self.profile!r} in {found[1]}")
+
+    @cached_property
+    def _profiles(self) -> Profiles:
+        return read_profiles(self._environ, reader=self._reader)
+
+    def _service_setting(self, key: str, service: str) -> tuple[str, str] | None:
+        named = self._profiles.setting(self.profile, "services")
+        if named is None:
+            return None
+        section, path = named[0], self._profiles.config_file
+        if section not in self._profiles.services:
+            raise InvalidRequestError(
+                f"the profile {self.profile!r} names the services section {section!r}, which is not in {path}.",
+                path="profile",
+                hint=f"Write a section [services {section}], or take the line out of the profile.",
+            )
+        value = _nested(self._profiles.services[section].get(service, ""), where=f"{service} of [services {section}]")
+        return (value[key], f"services section {section!r} in {path}") if value.get(key) else None
 
 
 def profile_name(environ: Mapping[str, str]) -> str | None:
@@ -108,18 +159,29 @@ def _sections(path: str, reader: ConfigReader) -> dict[str, dict[str, str]]:
     )
 
 
-def _profile_of_section(section: str) -> str | None:
-    """``profile dev`` -> ``dev``, ``default`` -> ``default``; anything else is no profile."""
-    if section == "default":
-        return section
-    if not section.startswith("profile"):
+def _name_of_section(section: str, kind: str) -> str | None:
+    """``profile dev`` -> ``dev``, ``services local`` -> ``local``; None for a section of another kind."""
+    if not section.startswith(kind):
         return None
     try:
         words = shlex.split(section)
     except ValueError:
         return None
     match words:
-        case ["profile", name]:
+        case [first, name] if first == kind:
             return name
         case _:
             return None
+
+
+def _nested(text: str, *, where: str) -> dict[str, str]:
+    """Return the settings in the indented lines below a key."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if text and (not text.startswith("\n") or any("=" not in line for line in lines)):
+        raise InvalidRequestError(
+            f"{where} in the AWS configuration file holds something else than indented lines of settings.",
+            path="profile",
+            hint="Below the section: a line `bedrock_runtime =`, and below that, indented, `endpoint_url = URL`.",
+        )
+    pairs = (line.partition("=")[::2] for line in lines)
+    return {key.strip(): value.strip() for key, value in pairs}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol, runtime_checkable
 
 from ..errors import InvalidRequestError
-from .profiles import ConfigReader, profile_name, read_config_file, read_profiles
+from .profiles import ConfigReader, ProfileSettings, read_config_file
 from .session import AwsSession, as_credentials_error, session_kind
 
 __all__ = ["DEFAULT_REGION", "RegionChoice", "resolve_region"]
@@ -48,17 +48,19 @@ def resolve_region(
     environ: Mapping[str, str],
     session: AwsSession | None = None,
     profile: str | None = None,
+    config: ProfileSettings | None = None,
     config_reader: ConfigReader = read_config_file,
 ) -> RegionChoice:
     """Return the region to use, and where it was found.
 
     It is the argument, else the session's, else AWS_DEFAULT_REGION, else the profile's in the AWS configuration
     files, else AWS_REGION, else us-west-2. The profile is ``profile``, else the one the environment names, else
-    ``default``. The files are read only when it comes to that; a session reads them itself. Raises
-    InvalidRequestError for what is no region name, and CredentialsError when the session or a configuration file
-    cannot be read.
+    ``default``; with ``config`` it is that one's. The files are read only when it comes to that; a session reads them
+    itself. Raises InvalidRequestError for what is no region name, and CredentialsError when the session or a
+    configuration file cannot be read.
     """
-    choice = _first_choice(region, session, profile, environ, config_reader)
+    config = config or ProfileSettings(environ, profile=profile, reader=config_reader)
+    choice = _first_choice(region, session, environ, config)
     if not _REGION.fullmatch(choice.region):
         raise InvalidRequestError(
             f"{choice.region!r} ({choice.source}) is no region name.",
@@ -69,11 +71,7 @@ def resolve_region(
 
 
 def _first_choice(
-    region: str | None,
-    session: AwsSession | None,
-    profile: str | None,
-    environ: Mapping[str, str],
-    config_reader: ConfigReader,
+    region: str | None, session: AwsSession | None, environ: Mapping[str, str], config: ProfileSettings
 ) -> RegionChoice:
     if region is not None:
         return RegionChoice(region, "argument")
@@ -81,10 +79,8 @@ def _first_choice(
         return RegionChoice(found, f"session ({session_kind(session)})")
     if found := environ.get("AWS_DEFAULT_REGION"):
         return RegionChoice(found, "AWS_DEFAULT_REGION")
-    if session is None:
-        name = profile or profile_name(environ) or "default"
-        if setting := read_profiles(environ, reader=config_reader).setting(name, "region"):
-            return RegionChoice(setting[0], f"profile {name!r} in {setting[1]}")
+    if session is None and (setting := config.setting("region")):
+        return RegionChoice(*setting)
     if found := environ.get("AWS_REGION"):
         return RegionChoice(found, "AWS_REGION")
     return RegionChoice(DEFAULT_REGION, "default")

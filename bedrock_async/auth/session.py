@@ -17,7 +17,7 @@ from .environment import API_KEY_VARIABLE
 from .profiles import profile_name, read_profiles
 from .refresh import call_off_loop
 
-__all__ = ["AwsSession", "SessionSource", "as_credentials_error", "open_session", "session_kind"]
+__all__ = ["AwsSession", "SessionSource", "as_credentials_error", "open_session", "session_kind", "session_profile"]
 
 
 @runtime_checkable
@@ -196,6 +196,15 @@ def open_session(*, profile: str | None, region: str | None, environ: Mapping[st
 def session_kind(session: object) -> str:
     """Return the library of the session: ``boto3``, ``aiobotocore``, ..."""
     return type(session).__module__.partition(".")[0]
+
+
+def session_profile(session: object) -> str | None:
+    """Return the profile that a session was made for, None when it has none of its own. Reads no file."""
+    for name in ("profile", "profile_name"):  # botocore and aiobotocore; boto3 and aioboto3
+        profile: object = getattr(session, name, None)
+        if isinstance(profile, str) and profile:
+            return profile
+    return None
 
 
 def as_credentials_error(exc: Exception, *, source: str) -> CredentialsError:

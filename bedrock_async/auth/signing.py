@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Final, Protocol
 
-from ..errors import CredentialsError
+from ..errors import CredentialsError, ExpiredTokenError, ServiceError
 from ._protocol import Authenticator
 from .credentials import Credentials, CredentialsProvider
 from .refresh import Fixed, Refresher, call_off_loop
 from .sigv4 import SigV4Signer
 
 __all__ = ["CredentialsSource", "ProviderSource", "RefreshingAuthenticator", "StaticAuthenticator"]
+
+# A key that was deleted or replaced: whoever rotates keys has others by now.
+_UNKNOWN_KEY: Final = frozenset({"InvalidClientTokenId", "UnrecognizedClientException"})
 
 
 class CredentialsSource(Protocol):
@@ -59,6 +62,11 @@ class StaticAuthenticator(Authenticator):
         self._fixed = Fixed(credentials, source=source)
         self._signer = SigV4Signer(credentials)
 
+    @property
+    def credentials(self) -> Credentials | None:
+        """The credentials that requests are signed with."""
+        return self._fixed.value
+
     def ready(self, now: datetime) -> bool:
         """Return whether the credentials have not expired."""
         return self._fixed.ready(now)
@@ -81,7 +89,7 @@ class StaticAuthenticator(Authenticator):
         """Sign the request into ``headers``; see `SigV4Signer.sign`."""
         self._signer.sign(method, url, headers, body, service=service, region=region, now=now)
 
-    def invalidate(self, headers: Mapping[str, str] | None = None) -> bool:
+    def invalidate(self, headers: Mapping[str, str] | None = None, refusal: ServiceError | None = None) -> bool:
         """Return False: there are no others."""
         return self._fixed.forget()
 
@@ -101,6 +109,11 @@ class RefreshingAuthenticator(Authenticator):
         self._origin = origin
         self._signer: SigV4Signer | None = None
         self._refresher = Refresher(origin.fetch, source=origin.name, lifetime=origin.lifetime)
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """The credentials that requests are signed with; None before the first `prepare`."""
+        return self._refresher.value
 
     def ready(self, now: datetime) -> bool:
         """Return whether there are credentials that need not be renewed yet."""
@@ -134,23 +147,30 @@ class RefreshingAuthenticator(Authenticator):
             signer = self._signer = SigV4Signer(credentials)
         signer.sign(method, url, headers, body, service=service, region=region, now=now)
 
-    def invalidate(self, headers: Mapping[str, str] | None = None) -> bool:
-        """Forget the credentials that the service called expired; return whether `prepare` can bring others.
+    def invalidate(self, headers: Mapping[str, str] | None = None, refusal: ServiceError | None = None) -> bool:
+        """Forget the credentials that the service has refused; return whether `prepare` can bring others.
 
-        ``headers`` are those of the refused request: when they were signed with another session token than the one
-        at hand, the credentials have been renewed meanwhile and are kept, so that a hundred refusals that arrive
-        one after the other cause one fetch.
+        ``headers`` are those of the refused request: when they were signed with another key or session token than
+        those at hand, the credentials have been renewed meanwhile and are kept, so that a hundred refusals that arrive
+        one after the other cause one fetch. A ``refusal`` that is about something else touches nothing: False.
         """
+        if refusal is not None and not (isinstance(refusal, ExpiredTokenError) or refusal.code in _UNKNOWN_KEY):
+            return False
         credentials = self._refresher.value
         if credentials is None:
             return True
-        if headers is not None and headers.get("x-amz-security-token") != credentials.session_token:
+        if headers is not None and not _signed_with(credentials, headers):
             return True
         return self._origin.forget() and self._refresher.forget()
 
     def __repr__(self) -> str:
         """Return where the credentials come from."""
         return f"RefreshingAuthenticator(source={self.source!r})"
+
+
+def _signed_with(credentials: Credentials, headers: Mapping[str, str]) -> bool:
+    key_id = headers.get("authorization", "").partition("Credential=")[2].partition("/")[0]
+    return key_id == credentials.access_key_id and headers.get("x-amz-security-token") == credentials.session_token
 
 
 def _as_credentials(value: object, source: str) -> Credentials:

@@ -45,3 +45,16 @@ class Limits:
 
     max_response_bytes: int = 64 * 1024 * 1024
     max_connections: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what can never be met."""
+        counts: dict[str, object] = {"max_response_bytes": self.max_response_bytes}
+        if self.max_connections is not None:
+            counts["max_connections"] = self.max_connections
+        for name, count in counts.items():
+            if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+                raise InvalidRequestError(
+                    f"limits.{name} is {count!r}; a whole number from 1 on is allowed.",
+                    path=f"limits.{name}",
+                    hint="Leave it out for the default.",
+                )

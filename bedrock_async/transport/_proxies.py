@@ -1,4 +1,4 @@
-"""Which proxy the environment asks for, by the variables that curl, botocore and urllib read."""
+"""Which proxy a request goes through: a given one, else what the variables say that curl, botocore and urllib read."""
 
 from __future__ import annotations
 
@@ -10,12 +10,19 @@ from .endpoints import is_loopback
 
 
 class EnvironmentProxies:
-    """The proxies of one environment, read once: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, lower case first."""
+    """The proxies of one environment, read once: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, lower case first.
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    ``given`` proxies, by the scheme of the request, take the place of all these variables; without any, all
+    connections are direct.
+    """
+
+    def __init__(self, environ: Mapping[str, str], given: Mapping[str, str] | None = None) -> None:
         def read(name: str) -> str:
             return environ.get(f"{name}_proxy") or environ.get(f"{name.upper()}_PROXY") or ""
 
+        self._given = given is not None
+        if given is not None:
+            environ = {f"{scheme}_proxy": proxy for scheme, proxy in given.items()}
         # In a CGI script HTTP_PROXY is whatever the client sent as a "Proxy:" header.  [CVE-2016-5385, httpoxy]
         self._by_scheme = {"http": "" if "REQUEST_METHOD" in environ else read("http"), "https": read("https")}
         self._default = read("all")
@@ -25,21 +32,22 @@ class EnvironmentProxies:
     def proxy_for(self, url: str) -> str | None:
         """Return the proxy's URL for a request to ``url``, None for a direct connection.
 
-        Nothing on this machine goes through a proxy, which could not reach it. Raises InvalidRequestError when the
-        variable asks for another kind than an http or https proxy.
+        Nothing on this machine goes through a proxy of the environment, which could not reach it. Raises
+        InvalidRequestError for another kind than an http or https proxy.
         """
         if not self._any:
             return None
         parts = urlsplit(url)
         proxy = self._by_scheme.get(parts.scheme) or self._default
-        if not proxy or is_loopback(parts.hostname or "") or self._is_direct(parts.hostname or "", parts.port):
+        host = parts.hostname or ""
+        if not proxy or (not self._given and is_loopback(host)) or self._is_direct(host, parts.port):
             return None
         if "://" not in proxy:
-            proxy = f"http://{proxy}"
-        scheme = urlsplit(proxy).scheme
+            proxy = f"http://{proxy.removeprefix('//')}"
+        scheme = proxy.partition("://")[0].lower()
         if scheme not in ("http", "https"):
             raise InvalidRequestError(
-                f"the environment asks for a {scheme} proxy; http and https proxies are supported.",
+                f"a {scheme} proxy is asked for; http and https proxies are supported.",
                 hint="Pass a ready client with that proxy: HttpxTransport(httpx.AsyncClient(proxy=...)).",
             )
         return proxy

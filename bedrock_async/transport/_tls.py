@@ -1,4 +1,4 @@
-"""One TLS context per CA bundle and process, built off the event loop."""
+"""One TLS context per CA bundle, client certificate and process, built off the event loop."""
 
 from __future__ import annotations
 
@@ -8,33 +8,37 @@ import os
 import ssl
 import threading
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from ..errors import TLSError
 from . import _failures
 
-_contexts: Final[dict[str | None, ssl.SSLContext]] = {}
+ClientCert: TypeAlias = str | tuple[str, str]
+"""The path of a PEM file with certificate and key, or one path for each."""
+
+_contexts: Final[dict[tuple[str | None, ClientCert | None], ssl.SSLContext]] = {}
 _building: Final = threading.Lock()
 
 
-async def shared_context(ca_bundle: str | None) -> ssl.SSLContext:
+async def shared_context(ca_bundle: str | None, client_cert: ClientCert | None = None) -> ssl.SSLContext:
     """Return the process's context that trusts ``ca_bundle`` (a file or directory), None for the system's store.
 
-    Reading a store takes 10 to 50 ms and a context holds a megabyte, so it is built once, in a worker thread.
-    Cancelling does not stop the thread; what it builds is kept. Raises TLSError when the bundle cannot be read,
-    TooManyOpenFilesError when nothing can be opened any more.
+    With ``client_cert`` it shows that certificate to servers that ask for one. Reading a store takes 10 to 50 ms and a
+    context holds a megabyte, so it is built once, in a worker thread. Cancelling does not stop the thread; what it
+    builds is kept. Raises TLSError when bundle or certificate cannot be read, TooManyOpenFilesError when nothing can be
+    opened any more.
     """
-    context = _contexts.get(ca_bundle)
+    context = _contexts.get((ca_bundle, client_cert))
     if context is None:
         # Not anyio.to_thread, which at its first use imports its backend on the loop.
-        context = await asyncio.get_running_loop().run_in_executor(None, _build, ca_bundle)
+        context = await asyncio.get_running_loop().run_in_executor(None, _build, ca_bundle, client_cert)
     return context
 
 
-def _build(ca_bundle: str | None) -> ssl.SSLContext:
+def _build(ca_bundle: str | None, client_cert: ClientCert | None) -> ssl.SSLContext:
     with _building:
-        if ca_bundle in _contexts:
-            return _contexts[ca_bundle]
+        if (ca_bundle, client_cert) in _contexts:
+            return _contexts[ca_bundle, client_cert]
         directory = ca_bundle is not None and Path(ca_bundle).is_dir()
         try:
             # OpenSSL keeps quiet about files that it cannot open; a context without a CA would be kept for good.
@@ -50,7 +54,21 @@ def _build(ca_bundle: str | None) -> ssl.SSLContext:
                 f"the CA bundle {ca_bundle!r} cannot be read ({exc.strerror or exc}).",
                 hint="Point AWS_CA_BUNDLE (or ca_bundle) at a PEM file, or at a directory prepared by c_rehash.",
             ) from exc
+        if client_cert is not None:
+            _load_client_cert(context, client_cert)
         # A server that is told nothing may choose HTTP/2, which neither transport asks for.
         context.set_alpn_protocols(["http/1.1"])
-        _contexts[ca_bundle] = context
+        _contexts[ca_bundle, client_cert] = context
         return context
+
+
+def _load_client_cert(context: ssl.SSLContext, client_cert: ClientCert) -> None:
+    certificate, key = (client_cert, None) if isinstance(client_cert, str) else client_cert
+    try:
+        # OpenSSL would ask the terminal for a password, in whatever process this is.
+        context.load_cert_chain(certificate, key, password="")
+    except OSError as exc:  # ssl.SSLError is one
+        raise TLSError(
+            f"the client certificate {certificate!r} cannot be read ({exc.strerror or exc}).",
+            hint="client_cert is a PEM file with the certificate and its key without a password, or a pair of files.",
+        ) from exc

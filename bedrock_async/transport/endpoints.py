@@ -6,12 +6,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import SplitResult, urlsplit
 
 from ..errors import InvalidRequestError
 
-__all__ = ["Endpoint", "resolve_endpoint"]
+__all__ = ["Endpoint", "EndpointSettings", "resolve_endpoint"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,17 @@ class Endpoint:
     def __str__(self) -> str:
         """Return the base URL."""
         return self.base_url
+
+
+class EndpointSettings(Protocol):
+    """What a profile of the AWS configuration says; `auth.ProfileSettings` is one."""
+
+    def setting(self, key: str, *, service: str | None = None) -> tuple[str, str] | None:
+        """Return the value of ``key`` and where it stands, None when it is not set.
+
+        With ``service`` (``"bedrock_runtime"``) it is the value in the profile's services section.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,34 +82,71 @@ def resolve_endpoint(
     service: str = "bedrock-runtime",
     endpoint_url: str | None = None,
     environ: Mapping[str, str],
+    config: EndpointSettings | None = None,
     use_fips: bool | None = None,
     use_dualstack: bool | None = None,
+    ignore_configured_urls: bool | None = None,
     allow_http: bool = False,
 ) -> Endpoint:
     """Return the endpoint of ``service`` (its endpoint prefix, such as ``bedrock-runtime``) in ``region``.
 
-    In this order: ``endpoint_url``; AWS_ENDPOINT_URL_BEDROCK_RUNTIME (the service's own name); AWS_ENDPOINT_URL;
-    the region's public endpoint. AWS_IGNORE_CONFIGURED_ENDPOINT_URLS switches the two variables off. A path in a URL
-    is kept as a prefix. ``use_fips`` and ``use_dualstack`` choose among public endpoints and default to
-    AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT; neither goes together with a URL.
+    In this order: ``endpoint_url``; AWS_ENDPOINT_URL_BEDROCK_RUNTIME (the service's own name); AWS_ENDPOINT_URL; with
+    ``config``, ``endpoint_url`` in the services section of the profile, then in the profile itself; the region's public
+    endpoint. ``ignore_configured_urls`` switches all but the first and the last off. A path in a URL is kept as a
+    prefix. Requests are signed for ``region``, wherever a URL leads.
+
+    ``use_fips`` and ``use_dualstack`` choose among public endpoints and do not go together with a URL. These three
+    default to AWS_USE_FIPS_ENDPOINT, AWS_USE_DUALSTACK_ENDPOINT and AWS_IGNORE_CONFIGURED_ENDPOINT_URLS, then to the
+    profile's settings of these names. What environment and profile say of FIPS and dual stack is about endpoints of
+    AWS, and does not count for a URL on this machine: an emulator's, or a tunnel's.
 
     Raises InvalidRequestError for a region or URL that cannot be one, and for plain http to another machine unless
     ``allow_http``: credentials and prompts would travel unencrypted.
     [AWS SDKs and Tools Reference Guide, "Service-specific endpoints"; botocore's endpoint rule set]
     """
-    fips = _flag(environ, "AWS_USE_FIPS_ENDPOINT") if use_fips is None else use_fips
-    dual_stack = _flag(environ, "AWS_USE_DUALSTACK_ENDPOINT") if use_dualstack is None else use_dualstack
-    configured = _configured_url(service, endpoint_url, environ)
-    if configured is not None:
-        url, source = configured
-        if fips or dual_stack:
-            wanted = "a FIPS" if fips else "a dual-stack"
-            raise InvalidRequestError(
-                f"both {wanted} endpoint and an endpoint URL ({source}) are asked for.",
-                path="endpoint_url",
-                hint="Leave one of them out: which endpoint a URL leads to is the URL's business.",
-            )
-        return _endpoint_at(url, source, allow_http=allow_http)
+    chosen = _Choices(environ, config)
+    configured = None
+    if endpoint_url is not None:
+        configured = (endpoint_url, "argument endpoint_url")
+    elif not chosen.who(ignore_configured_urls, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"):
+        configured = _configured_url(service, environ, config)
+    if configured is None:
+        fips = chosen.who(use_fips, "AWS_USE_FIPS_ENDPOINT") is not None
+        dual_stack = chosen.who(use_dualstack, "AWS_USE_DUALSTACK_ENDPOINT") is not None
+        return _public(service, region, fips=fips, dual_stack=dual_stack)
+    endpoint = _endpoint_at(*configured, allow_http=allow_http)
+    if is_loopback(urlsplit(endpoint.base_url).hostname or ""):
+        chosen = _Choices({}, None)
+    if who := chosen.who(use_fips, "AWS_USE_FIPS_ENDPOINT"):
+        raise _two_endpoints(f"a FIPS endpoint ({who})", endpoint)
+    if who := chosen.who(use_dualstack, "AWS_USE_DUALSTACK_ENDPOINT"):
+        raise _two_endpoints(f"a dual-stack endpoint ({who})", endpoint)
+    return endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class _Choices:
+    """Who asks for a kind of endpoint: the caller, else the environment, else the profile."""
+
+    environ: Mapping[str, str]
+    config: EndpointSettings | None
+
+    def who(self, argument: bool | None, variable: str) -> str | None:  # noqa: FBT001 - True, False or not said
+        """Return who asks for it; None when nobody does, or when the first one to say something says no.
+
+        The profile's key is the variable's name in lower case, without ``AWS_``.
+        """
+        if argument is not None:
+            return "argument" if argument else None
+        found = None
+        if variable in self.environ:
+            found = (self.environ[variable], f"environment ({variable})")
+        elif self.config is not None:
+            found = self.config.setting(variable.removeprefix("AWS_").lower())
+        return found[1] if found is not None and found[0].strip().lower() == "true" else None
+
+
+def _public(service: str, region: str, *, fips: bool, dual_stack: bool) -> Endpoint:
     if not _REGION.fullmatch(region):
         raise InvalidRequestError(
             f"{region!r} cannot be a region.", path="region", hint="A region is spelt like us-east-1, in lower case."
@@ -109,15 +157,24 @@ def resolve_endpoint(
     return Endpoint("https", host, f"https://{host}", f"region {region}")
 
 
-def _configured_url(service: str, endpoint_url: str | None, environ: Mapping[str, str]) -> tuple[str, str] | None:
-    if endpoint_url is not None:
-        return endpoint_url, "argument endpoint_url"
-    if _flag(environ, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"):
-        return None
-    for name in (f"AWS_ENDPOINT_URL_{service.replace('-', '_').upper()}", "AWS_ENDPOINT_URL"):
+def _configured_url(
+    service: str, environ: Mapping[str, str], config: EndpointSettings | None
+) -> tuple[str, str] | None:
+    key = service.replace("-", "_")
+    for name in (f"AWS_ENDPOINT_URL_{key.upper()}", "AWS_ENDPOINT_URL"):
         if url := environ.get(name):
             return url, f"environment ({name})"
-    return None
+    if config is None:
+        return None
+    return config.setting("endpoint_url", service=key) or config.setting("endpoint_url")
+
+
+def _two_endpoints(wanted: str, endpoint: Endpoint) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"both {wanted} and an endpoint URL ({endpoint.source}) are asked for.",
+        path="endpoint_url",
+        hint="Leave one of them out: which endpoint a URL leads to is the URL's business.",
+    )
 
 
 def _endpoint_at(url: str, source: str, *, allow_http: bool) -> Endpoint:
@@ -169,7 +226,3 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _flag(environ: Mapping[str, str], name: str) -> bool:
-    return environ.get(name, "").strip().lower() == "true"
