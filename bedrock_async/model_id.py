@@ -26,7 +26,7 @@ ModelKind = Literal[
 
 # Geography prefixes of system inference profiles. A prefix that is not listed is still read as one when a vendor
 # follows it (``mars.anthropic.claude...``), so that a new geography works on its first day.
-GEOGRAPHIES: Final = frozenset({"us", "us-gov", "eu", "apac", "jp", "au", "sa", "ca", "global"})
+GEOGRAPHIES: Final = frozenset({"us", "us-gov", "eu", "apac", "jp", "au", "in", "sa", "ca", "global"})
 
 VENDORS: Final = frozenset(
     {
@@ -48,6 +48,7 @@ VENDORS: Final = frozenset(
         "stability",
         "twelvelabs",
         "writer",
+        "xai",
         "zai",
     }
 )
@@ -64,10 +65,11 @@ _ARN_KINDS: Final[dict[str, ModelKind]] = {
     "prompt-router": "prompt-router",
     "default-prompt-router": "prompt-router",
     "prompt": "prompt",
-    "endpoint": "endpoint",
 }
+_SERVICES: Final[dict[str, dict[str, ModelKind]]] = {"bedrock": _ARN_KINDS, "sagemaker": {"endpoint": "endpoint"}}
 _VERSION: Final = re.compile(r"[-.](v\d+(?::\d+)?(?::\d+k|:mm)?|\d+:\d+)$")
 _BAD_CHARACTER: Final = re.compile(r"[^!-~]")
+_ACCOUNT: Final = re.compile(r"(?:[0-9]{12})?")  # foundation models belong to no account
 
 
 class InvalidModelIdError(BedrockError, ValueError):
@@ -79,9 +81,9 @@ class ModelId:
     """A model identifier, taken apart.
 
     ``raw`` is what the caller gave and what is sent. ``vendor`` (``"anthropic"``), ``base_model``
-    (``"anthropic.claude-sonnet-4-20250514-v1:0"``, without geography) and ``version`` (``"v1:0"``) are None where the
-    id does not tell, as for the opaque id of an application inference profile. ``region``, ``account`` and
-    ``partition`` come from ARNs only.
+    (``"anthropic.claude-sonnet-4-20250514-v1:0"``, without geography) and ``version`` (``"v1:0"``, of a prompt its
+    number) are None where the id does not tell, as for the opaque id of an application inference profile. ``region``,
+    ``account`` and ``partition`` come from ARNs only; default prompt routers are prompt routers too.
     """
 
     raw: str
@@ -98,11 +100,16 @@ class ModelId:
     @property
     def quoted(self) -> str:
         """The id as one segment of a path, quoted as botocore quotes it (``:`` and ``/`` too)."""
-        return quote(self.raw, safe="-._~")
+        return _quoted(self.raw)
 
     def __str__(self) -> str:
         """Return the id as the caller gave it."""
         return self.raw
+
+
+@lru_cache(maxsize=1024)
+def _quoted(raw: str) -> str:
+    return quote(raw, safe="-._~")
 
 
 def parse_model_id(model: object) -> ModelId:
@@ -163,26 +170,30 @@ def _parse_arn(arn: str) -> ModelId:
         raise InvalidModelIdError(f"the ARN {arn!r} has {len(parts)} of 6 parts.", hint=hint)
     _, partition, service, region, account, resource = parts
     name, slash, resource_id = resource.partition("/")
-    kind = _ARN_KINDS.get(name)
     if not partition.startswith("aws") or not region or not slash or not resource_id:
         raise InvalidModelIdError(f"the ARN {arn!r} lacks a partition, region or resource id.", hint=hint)
-    if service not in {"bedrock", "sagemaker"}:
+    kinds = _SERVICES.get(service)
+    if kinds is None:
         raise InvalidModelIdError(f"the ARN {arn!r} is one of the service {service!r}, not of bedrock.", hint=hint)
+    if not _ACCOUNT.fullmatch(account):
+        raise InvalidModelIdError(f"the ARN {arn!r} has the account {account!r}; an account has 12 digits.", hint=hint)
+    kind = kinds.get(name)
     if kind is None:
         raise InvalidModelIdError(
-            f"the ARN {arn!r} names a {name!r}, which is no model.",
-            hint=f"Models are: {', '.join(sorted(_ARN_KINDS))}.",
+            f"the ARN {arn!r} names a {name!r}, which is no model of {service}.",
+            hint=f"Models are: {', '.join(sorted(kinds))}.",
         )
     geography = vendor = base_model = None
     if kind in {"foundation-model", "inference-profile", "custom-model"}:
         geography, vendor, base_model = _split(resource_id.partition("/")[0])
+    version = resource_id.partition(":")[2] or None if kind == "prompt" else _version(base_model)
     return ModelId(
         raw=arn,
         kind=kind,
         resource=resource_id,
         vendor=vendor,
         base_model=base_model,
-        version=_version(base_model),
+        version=version,
         geography=geography,
         region=region,
         account=account or None,

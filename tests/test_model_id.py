@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 from botocore.utils import percent_encode
-from botocore_reading import serialized, structure
+from botocore_reading import invalid_members, serialized, structure
 from corpus import exchanges
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -49,6 +49,12 @@ ACCOUNT: Final = "123456789012"
         ("deepseek.v3.2", "deepseek", "deepseek.v3.2", None, None),
         ("meta.llama3-1-8b-instruct-v1:0:128k", "meta", "meta.llama3-1-8b-instruct-v1:0:128k", "v1:0:128k", None),
         ("zai.glm-4.7", "zai", "zai.glm-4.7", None, None),
+        ("jp.anthropic.claude-sonnet-4-6", "anthropic", "anthropic.claude-sonnet-4-6", None, "jp"),
+        ("au.anthropic.claude-opus-5", "anthropic", "anthropic.claude-opus-5", None, "au"),
+        ("ca.amazon.nova-lite-v1:0", "amazon", "amazon.nova-lite-v1:0", "v1:0", "ca"),
+        ("sa.amazon.nova-lite-v1:0", "amazon", "amazon.nova-lite-v1:0", "v1:0", "sa"),
+        ("in.openai.gpt-5.6-luna", "openai", "openai.gpt-5.6-luna", None, "in"),
+        ("global.xai.grok-4.7", "xai", "xai.grok-4.7", None, "global"),
         ("mars.anthropic.claude-9", "anthropic", "anthropic.claude-9", None, "mars"),
         ("newvendor.model-v1:0", "newvendor", "newvendor.model-v1:0", "v1:0", None),
         ("us.newvendor.model-v1:0", "newvendor", "newvendor.model-v1:0", "v1:0", "us"),
@@ -106,6 +112,13 @@ def test_an_endpoint_of_sagemaker_is_a_model() -> None:
     """Marketplace models are called by the ARN of their endpoint."""
     parsed = parse_model_id(f"arn:aws:sagemaker:us-west-2:{ACCOUNT}:endpoint/my-endpoint")
     assert (parsed.kind, parsed.resource, parsed.region) == ("endpoint", "my-endpoint", "us-west-2")
+
+
+@pytest.mark.parametrize(("prompt", "version"), [("ABCDEFGHIJ:3", "3"), ("ABCDEFGHIJ", None)])
+def test_the_version_of_a_prompt_is_its_number(prompt: str, version: str | None) -> None:
+    """A prompt without one is the draft."""
+    parsed = parse_model_id(f"arn:aws:bedrock:us-east-1:{ACCOUNT}:prompt/{prompt}")
+    assert (parsed.kind, parsed.resource, parsed.version) == ("prompt", prompt, version)
 
 
 @pytest.mark.parametrize("model", ["my-deployment", "claude", "12345", "abcdefghijkl:1"])
@@ -181,14 +194,51 @@ def test_blanks_and_characters_that_no_id_has_are_refused(model: str, position: 
         ("arn:gcp:bedrock:us-east-1:123456789012:inference-profile/x", "lacks a partition, region or resource id"),
         ("arn:aws:s3:::bucket/key", "lacks a partition, region or resource id"),
         ("arn:aws:lambda:us-east-1:123456789012:function/x", "service 'lambda', not of bedrock"),
-        ("arn:aws:bedrock:us-east-1:123456789012:guardrail/abc", "names a 'guardrail', which is no model"),
-        ("arn:aws:bedrock:us-east-1:123456789012:agent/abc", "names a 'agent', which is no model"),
+        ("arn:aws:bedrock:us-east-1:123456789012:guardrail/abc", "names a 'guardrail', which is no model of bedrock"),
+        ("arn:aws:bedrock:us-east-1:123456789012:agent/abc", "names a 'agent', which is no model of bedrock"),
+        ("arn:aws:bedrock:us-east-1:123456789012:endpoint/abc", "names a 'endpoint', which is no model of bedrock"),
+        ("arn:aws:sagemaker:us-east-1:123456789012:imported-model/abc", "'imported-model', which is no model of sage"),
+        ("arn:aws:bedrock:us-east-1:1234:inference-profile/us.x.y", "has the account '1234'; an account has 12 digits"),
+        ("arn:aws:bedrock:us-east-1:12345678901a:imported-model/abc", "has the account '12345678901a'"),
     ],
 )
 def test_an_id_that_cannot_be_one_is_refused(model: str, fault: str) -> None:
     """The error says what is missing or wrong."""
     with pytest.raises(InvalidModelIdError, match=fault):
         parse_model_id(model)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "anthropic.claude-sonnet-4-6",
+        "meta.llama3-1-8b-instruct-v1:0:128k",
+        *(f"{geography}.amazon.nova-lite-v1:0" for geography in sorted(GEOGRAPHIES)),
+        "mars.amazon.nova-lite-v1:0",
+        "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-lite-v1:0",
+        *(
+            f"arn:aws-us-gov:bedrock:us-gov-west-1:{ACCOUNT}:{resource}"
+            for resource in (
+                "inference-profile/us-gov.amazon.nova-lite-v1:0",
+                "application-inference-profile/a1b2c3d4e5f6",
+                "provisioned-model/abcdefghijkl",
+                "custom-model/amazon.nova-lite-v1:0/abcdefghijkl",
+                "custom-model-deployment/abcdefghijkl",
+                "imported-model/abcdefghijkl",
+                "default-prompt-router/meta.llama:1",
+                "prompt-router/abcdefghijkl",
+                "prompt/ABCDEFGHIJ:3",
+            )
+        ),
+        f"arn:aws:sagemaker:us-west-2:{ACCOUNT}:endpoint/my-endpoint",
+    ],
+)
+@pytest.mark.parametrize(("operation", "tail"), [("Converse", "converse"), ("ConverseStream", "converse-stream")])
+def test_every_kind_of_model_is_quoted_as_botocore_quotes_it(model: str, operation: str, tail: str) -> None:
+    """Ids of every geography and ARNs of every kind: the same path, and botocore's validator takes them."""
+    assert invalid_members(operation, {"modelId": model, "messages": []}) == ""
+    path, _ = serialized(operation, {"modelId": model, "messages": []})
+    assert f"/model/{parse_model_id(model).quoted}/{tail}" == path
 
 
 @given(st.text(alphabet=st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=60))
