@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import builtins
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,9 +12,12 @@ from typing import Final
 import msgspec
 
 from .errors import BedrockError, EventDecodeError, ResponseDecodeError, StreamTruncatedError
-from .events import exception_of_frame, require_event_stream
+from .events import PADDING, exception_of_frame, read_object, require_event_stream
 from .eventstream import EventStreamDecoder, parse_headers
 from .types import JSONValue, ResponseMeta
+
+CHUNK: Final = "chunk"
+"""The type of the events that carry a model's own."""
 
 METRICS: Final = "amazon-bedrock-invocationMetrics"
 """The member of the last native chunk that has token counts and times."""
@@ -69,7 +74,9 @@ class InvokeResponse:
 
     def to_dict(self) -> dict[str, object]:
         """Return boto3's shape, with the body as bytes."""
-        members: dict[str, object] = {"body": self.body, "contentType": self.content_type}
+        members: dict[str, object] = {"body": self.body}
+        if "content-type" in self.headers:
+            members["contentType"] = self.content_type
         if self.performance_config_latency is not None:
             members["performanceConfigLatency"] = self.performance_config_latency
         if self.service_tier is not None:
@@ -82,10 +89,15 @@ def _count(text: str | None) -> int | None:
 
 
 class InvokeChunk(msgspec.Struct, frozen=True, gc=False):
-    """One native event of a model, as its own JSON; ``name`` is ``"chunk"``, or the type of an event nobody knows."""
+    """One native event of a model, as its own JSON.
+
+    ``name`` is ``"chunk"``, or the type of an event nobody knows, whose ``bytes`` are its whole payload. ``payload`` is
+    the JSON around the bytes as it was received, padding included; empty for a chunk made by hand.
+    """
 
     bytes: bytes
     name: str = "chunk"
+    payload: builtins.bytes = b""
 
     def json(self) -> JSONValue:
         """Return the native event. Raises EventDecodeError when it is no JSON."""
@@ -99,14 +111,35 @@ class InvokeChunk(msgspec.Struct, frozen=True, gc=False):
             ) from exc
         return value
 
-    def to_dict(self) -> dict[str, dict[str, object]]:
-        """Return boto3's shape, ``{"chunk": {"bytes": ...}}``."""
-        return {self.name: {"bytes": self.bytes}}
+    def to_wire(self) -> dict[str, JSONValue]:
+        """Return the one-key object of the wire, ``{"chunk": {"bytes": base64}}``, complete but for the padding."""
+        members = self._received()
+        return {self.name: base64.b64encode(self.bytes).decode("ascii") if members is None else members}
+
+    def to_dict(self) -> dict[str, object]:
+        """Return boto3's shape, ``{"chunk": {"bytes": ...}}``, with all that was received beside the bytes."""
+        members = self._received()
+        if members is None:
+            return {self.name: self.bytes}
+        if self.name == CHUNK and members.get("bytes") is not None:
+            return {self.name: {**members, "bytes": self.bytes}}
+        return {self.name: members}
+
+    def _received(self) -> dict[str, JSONValue] | None:
+        """Return the members but for the padding; None for an event nobody knows that is no JSON object."""
+        if not self.payload and self.name == CHUNK:
+            return {"bytes": base64.b64encode(self.bytes).decode("ascii")}
+        try:
+            members = read_object(self.name, self.payload)
+        except EventDecodeError:
+            return None
+        members.pop(PADDING, None)
+        return members
 
 
 class _Payload(msgspec.Struct):
     # msgspec decodes the base64 itself, straight from the payload.
-    data: bytes = msgspec.field(default=b"", name="bytes")
+    data: bytes | None = msgspec.field(default=None, name="bytes")
 
 
 _decode_payload: Final = msgspec.json.Decoder(_Payload).decode
@@ -137,7 +170,8 @@ class ChunkDecoder:
         try:
             self._frames.receive_data(data)
             while batch := self._frames.next_raw_frames():
-                chunks += [_chunk(block, payload) for block, payload in batch]
+                for block, payload in batch:  # one by one: the chunks before a fault are not lost
+                    chunks.append(_chunk(block, payload))  # noqa: PERF401
         except BedrockError as exc:
             self.pending_error = exc
             if not chunks:
@@ -161,10 +195,10 @@ def _chunk(block: bytes, payload: bytes) -> InvokeChunk:
     if headers.get(":message-type", "event") != "event":
         raise exception_of_frame(headers, payload)
     name = str(headers.get(":event-type", ""))
-    if name != "chunk":
-        return InvokeChunk(payload, name)
+    if name != CHUNK:
+        return InvokeChunk(payload, name, payload)
     try:
-        return InvokeChunk(_decode_payload(payload).data)
+        return InvokeChunk(_decode_payload(payload).data or b"", name, payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise EventDecodeError(
             f"the payload of a chunk ({len(payload)} bytes) holds no base64 bytes ({exc}).",

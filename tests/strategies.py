@@ -1,29 +1,38 @@
 """Hypothesis strategies made from the service model: whatever the service documents can come out of them.
 
 Two forms, as everywhere: wire JSON (blobs base64) and boto3's parameters (blobs bytes). Values keep the lengths and
-ranges of the model, so that botocore's validator accepts what comes out; patterns and enumerations are not kept.
+ranges of the model, so that botocore's validator accepts what comes out; patterns and enumerations are not kept, except
+where a value travels in the path or in a header, which cannot hold everything.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Sequence
+import re
+import string
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta, timezone
 from functools import cache
 from itertools import pairwise
 from typing import Any, Final, TypeAlias, cast
 
 from botocore.model import ListShape, MapShape, Shape, StringShape, StructureShape
-from botocore_reading import structure
+from botocore_reading import input_shape, output_shape, structure
 from hypothesis import strategies as st
 
 __all__ = [
+    "IMAGES",
+    "IMAGE_STARTS",
     "JSON_VALUES",
     "bodies",
     "damaged",
     "events",
     "foldable_responses",
+    "inputs",
+    "iso8601",
     "json_objects",
+    "outputs",
     "parameters",
     "pieces",
     "responses",
@@ -49,6 +58,23 @@ JSON_VALUES: Final[Values] = st.recursive(
 """Any JSON document."""
 
 _TEXTS: Final = st.text(max_size=20)
+# As text with and without parts of a second, which is how the service and botocore write them.
+_OFFSETS: Final = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+_TIMESTAMPS: Final = st.datetimes(
+    min_value=datetime(1970, 1, 2),  # noqa: DTZ001 - hypothesis wants them naive
+    max_value=datetime(2200, 1, 1),  # noqa: DTZ001
+    timezones=_OFFSETS,
+) | st.datetimes(
+    min_value=datetime(2023, 1, 1),  # noqa: DTZ001
+    max_value=datetime(2030, 1, 1),  # noqa: DTZ001
+    timezones=st.just(UTC),
+).map(lambda moment: moment.replace(microsecond=0))
+
+# Of ids and ARNs, and some that a path must escape. A short alphabet is three times as fast as all that is visible.
+_IN_PATH: Final = f"{string.ascii_letters}{string.digits}-_.:/~%+@"
+
+# What can stand in a header.
+_HEADERS: Final = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=20)
 
 # Members that no model knows, as a later version of the service would send them.
 _FOREIGN: Final = st.dictionaries(st.sampled_from(["newMember", "x", "_y", "type2"]), JSON_VALUES, max_size=2)
@@ -74,9 +100,9 @@ def responses() -> Objects:
     return structures("ConverseResponse", wire=True, foreign=True, nulls=True)
 
 
-def events() -> Objects:
-    """Return any event of ConverseStream as the one-key object of the wire, foreign members and nulls in it."""
-    members = structure("ConverseStreamOutput").members
+def events(stream: str = "ConverseStreamOutput") -> Objects:
+    """Return any event of that stream as the one-key object of the wire, foreign members and nulls in it."""
+    members = structure(stream).members
     kinds = {
         name: structures(shape.name, wire=True, foreign=True, nulls=True)
         for name, shape in members.items()
@@ -91,16 +117,68 @@ def structures(name: str, *, wire: bool, foreign: bool = False, nulls: bool = Fa
     return _Shapes(wire=wire, foreign=foreign, nulls=nulls).structure(structure(name))
 
 
+IMAGE_STARTS: Final[Mapping[str, bytes]] = {
+    "png": b"\x89PNG\r\n\x1a\n",
+    "jpeg": b"\xff\xd8\xff\xe0",
+    "gif": b"GIF89a",
+    "webp": b"RIFF\x10\x00\x00\x00WEBP",
+}
+"""How files of the service's image formats begin."""
+
+IMAGES: Final[Objects] = st.tuples(st.sampled_from(["png", "jpeg"]), st.binary(max_size=8)).map(
+    lambda made: {"format": made[0], "source": {"bytes": IMAGE_STARTS[made[0]] + made[1]}}
+)
+"""Images as boto3's parameters, of the formats that guardrails take too."""
+
+
+def inputs(operation: str, instead: Mapping[str, Values] | None = None) -> Objects:
+    """Return valid parameters for boto3's method of that operation; ``instead`` replaces shapes by their names.
+
+    A document that is null is not among them: at the top botocore leaves it out, while ours says null.
+    """
+    made = _Shapes(wire=False, foreign=False, nulls=False, instead=instead).structure(input_shape(operation))
+    return made.filter(lambda members: None not in members.values())
+
+
+def outputs(operation: str) -> Objects:
+    """Return wire JSON of the answer of that operation, foreign members and nulls in it."""
+    return _Shapes(wire=True, foreign=True, nulls=True).structure(output_shape(operation))
+
+
+def iso8601(moment: datetime) -> str:
+    """Return a timestamp as botocore writes it."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ" if moment.microsecond else "%Y-%m-%dT%H:%M:%SZ")
+
+
+@cache
+def _in_path(pattern: str | None) -> Values:
+    if pattern is None:
+        return st.text(min_size=1, max_size=20)
+    found = st.from_regex(re.compile(pattern, re.ASCII), fullmatch=True, alphabet=_IN_PATH)
+    # The patterns also take any text of these characters, and so what begins like an ARN and is none.
+    return found.filter(lambda made: len(made) <= 2048 and ("/" in made or not made.startswith("arn:")))
+
+
 class _Shapes:
     """Strategies of shapes, each made once: shapes may contain themselves."""
 
-    def __init__(self, *, wire: bool, foreign: bool, nulls: bool) -> None:
+    def __init__(self, *, wire: bool, foreign: bool, nulls: bool, instead: Mapping[str, Values] | None = None) -> None:
         self._wire = wire
         self._foreign = foreign
         self._nulls = nulls
-        self._made: dict[str, Values] = {}
+        self._made: dict[str, Values] = dict(instead or {})
 
     def value(self, shape: Shape) -> Values:
+        match shape.serialization.get("location"):
+            case "uri":
+                return _in_path(shape.metadata.get("pattern"))
+            case "header":
+                enum: Sequence[str] = shape.metadata.get("enum", ())
+                return st.sampled_from(enum) | _HEADERS if enum else _HEADERS
+            case _:
+                return self._named(shape)
+
+    def _named(self, shape: Shape) -> Values:
         if shape.name not in self._made:
             self._made[shape.name] = st.deferred(lambda: self._value(shape))
         return self._made[shape.name]
@@ -133,6 +211,8 @@ class _Shapes:
             case "blob":
                 blobs = st.binary(min_size=int(low or 0), max_size=8)
                 return blobs.map(lambda blob: base64.b64encode(blob).decode()) if self._wire else blobs
+            case "timestamp":
+                return _TIMESTAMPS.map(iso8601) if self._wire else _TIMESTAMPS
             case _:
                 raise AssertionError(f"no strategy for the type {kind}")
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeVar, cast
 
 from pydantic import ValidationError
 
 from ..errors import InvalidRequestError
+from ..known_models import KnownModelId
 from ..resilience import RetryPolicy, Timeouts
 from ..types import (
     ApplyGuardrailRequest,
@@ -19,15 +21,22 @@ from ..types import (
     GuardrailConfig,
     GuardrailContent,
     InvokeRequest,
+    JobTag,
+    ListAsyncInvokesRequest,
     Message,
+    StartAsyncInvokeRequest,
     WireModel,
 )
+from .checks import check_image
 from .settings import invalid_request
 
 M = TypeVar("M", bound=WireModel)
 
 NativeBody: TypeAlias = "bytes | str | Mapping[str, object]"
 """The native body of a model: bytes and text go out as they are, a mapping as JSON."""
+
+Tags: TypeAlias = "Mapping[str, str] | Sequence[Mapping[str, str] | JobTag]"
+"""Tags: a mapping, or the service's own list of objects with ``key`` and ``value``."""
 
 _COUNTED: Final = {"messages", "system", "toolConfig", "additionalModelRequestFields"}
 
@@ -42,6 +51,8 @@ class InvokeSettings(TypedDict, total=False):
     performance: Literal["standard", "optimized"] | str | None
     service_tier: Literal["priority", "default", "flex", "reserved"] | str | None
     request_metadata: Mapping[str, str] | None
+    inference_profile: KnownModelId | str | None
+    """The id or ARN that the call goes to in the place of ``model``."""
     timeouts: Timeouts | None
     retry: RetryPolicy | None
 
@@ -115,7 +126,11 @@ def build_apply_guardrail(
     }
     if output_scope is not None:
         members["outputScope"] = output_scope
-    return _validated(ApplyGuardrailRequest, members)
+    request = _validated(ApplyGuardrailRequest, members)
+    for index, piece in enumerate(request.content):
+        if piece.image is not None:
+            check_image(piece.image, f"content[{index}].image")
+    return request
 
 
 def build_guardrail_checks(
@@ -128,6 +143,65 @@ def build_guardrail_checks(
         else [message.to_dict() if isinstance(message, Message) else message for message in messages]
     )
     return _validated(GuardrailChecksRequest, {"messages": turns, "checks": checks})
+
+
+def build_start_async_invoke(
+    model_id: str,
+    model_input: object,
+    *,
+    output_s3_uri: str,
+    client_request_token: str,
+    kms_key_id: str | None,
+    bucket_owner: str | None,
+    tags: Tags | None,
+) -> StartAsyncInvokeRequest:
+    """Return the request that these arguments mean. Raises InvalidRequestError with the path of what is wrong."""
+    if not isinstance(model_input, Mapping):
+        raise InvalidRequestError(
+            f"model_input is a {type(model_input).__name__}, not a mapping.",
+            path="model_input",
+            hint="Pass the model's native input as a dict; bytes in it are base64 text.",
+        )
+    _json("model_input", cast("Mapping[str, object]", model_input))
+    if not client_request_token:
+        raise InvalidRequestError("client_request_token is empty.", path="client_request_token")
+    place = {"s3_uri": output_s3_uri, "kms_key_id": kms_key_id, "bucket_owner": bucket_owner}
+    members: dict[str, Any] = {
+        "model_id": model_id,
+        "model_input": model_input,
+        "output_data_config": {
+            "s3_output_data_config": {name: value for name, value in place.items() if value is not None}
+        },
+        "client_request_token": client_request_token,
+        "tags": [{"key": key, "value": tags[key]} for key in tags] if isinstance(tags, Mapping) else tags,
+    }
+    return _validated(StartAsyncInvokeRequest, {name: value for name, value in members.items() if value is not None})
+
+
+def build_list_async_invokes(
+    *,
+    status: str | None,
+    submitted_after: datetime | None,
+    submitted_before: datetime | None,
+    sort_by: str | None,
+    sort_order: str | None,
+) -> ListAsyncInvokesRequest:
+    """Return the request that these filters mean. Raises InvalidRequestError for a time without a time zone."""
+    for name, when in (("submitted_after", submitted_after), ("submitted_before", submitted_before)):
+        if when is not None and when.tzinfo is None:
+            raise InvalidRequestError(
+                f"{name} is a datetime without a time zone.",
+                path=name,
+                hint="Make it aware: datetime.now(timezone.utc).",
+            )
+    members = {
+        "status_equals": status,
+        "submit_time_after": submitted_after,
+        "submit_time_before": submitted_before,
+        "sort_by": sort_by,
+        "sort_order": sort_order,
+    }
+    return _validated(ListAsyncInvokesRequest, {name: value for name, value in members.items() if value is not None})
 
 
 def _validated(kind: type[M], members: object) -> M:

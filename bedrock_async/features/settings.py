@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, TypeAlias, TypedDict, cast
 from pydantic import ValidationError
 
 from ..errors import InvalidRequestError
+from ..known_models import KnownModelId
 from ..resilience import RetryPolicy, Timeouts
 from ..types import (
     ConverseRequest,
@@ -48,6 +49,8 @@ class CallSettings(TypedDict, total=False):
     service_tier: Literal["priority", "default", "flex", "reserved"] | str | None
     request_metadata: Mapping[str, str] | None
     prompt_variables: Mapping[str, str] | None
+    inference_profile: KnownModelId | str | None
+    """The id or ARN that the call goes to, while ``model`` says what the model behind it can do."""
     additional_request_fields: Mapping[str, object] | None
     additional_response_field_paths: Sequence[str] | None
     extra_body: Mapping[str, object] | None

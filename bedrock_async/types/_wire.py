@@ -11,6 +11,7 @@ import binascii
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from math import isfinite, isnan
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Self, TypeAlias, TypeVar, cast, get_args
 
 from pydantic import (
@@ -89,7 +90,21 @@ _TIMESTAMP_SCHEMA = core_schema.no_info_after_validator_function(
     serialization=core_schema.plain_serializer_function_ser_schema(_iso8601, when_used="json"),
 )
 Timestamp: TypeAlias = Annotated[datetime, GetPydanticSchema(lambda _source, _handler: _TIMESTAMP_SCHEMA)]
-"""An aware datetime for the user, ISO 8601 in UTC on the wire."""
+"""An aware datetime for the user, ISO 8601 in UTC on the wire; without a time zone it is taken for UTC."""
+
+
+def _number_or_name(value: float) -> float | str:
+    if isfinite(value):
+        return value
+    return "NaN" if isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+# JSON has no literals for these three; AWS writes their names (Smithy's rest-json 1 protocol).
+_FLOAT_SCHEMA = core_schema.float_schema(
+    serialization=core_schema.plain_serializer_function_ser_schema(_number_or_name, when_used="json"),
+)
+Float: TypeAlias = Annotated[float, GetPydanticSchema(lambda _source, _handler: _FLOAT_SCHEMA)]
+"""A number for the user; on the wire the text ``NaN``, ``Infinity`` or ``-Infinity`` where it is none."""
 
 
 class _ListSchema:
@@ -323,6 +338,7 @@ __all__ = [
     "Block",
     "Enum",
     "FlatBlock",
+    "Float",
     "JSONValue",
     "List",
     "Tagged",

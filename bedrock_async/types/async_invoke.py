@@ -8,6 +8,7 @@ from ._wire import JSON, Enum, List, Timestamp, WireModel, WireUnion
 from .response import ServiceResponse
 
 JobStatus: TypeAlias = Annotated[Literal["InProgress", "Completed", "Failed"] | str, Enum]
+"""The status of an asynchronous invocation."""
 
 
 class S3Output(WireModel):

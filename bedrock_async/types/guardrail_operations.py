@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
-from ._wire import Enum, List, WireModel, WireUnion
+from ._wire import Enum, Float, List, WireModel, WireUnion
 from .content import GuardImage, GuardText
-from .guardrails import GuardrailAssessment, GuardrailCoverage, GuardrailUsage
+from .guardrails import GuardrailAssessment, GuardrailCoverage, GuardrailUsage, PersonalData
 from .response import ServiceResponse
 
 ContentCategory: TypeAlias = Annotated[Literal["VIOLENCE", "HATE", "SEXUAL", "MISCONDUCT", "INSULTS"] | str, Enum]
@@ -102,7 +102,7 @@ class PromptAttackCheck(WireModel):
 class SensitiveEntity(WireModel):
     """A kind of personal data to look for, such as ``EMAIL``."""
 
-    type: str
+    type: PersonalData
 
 
 class SensitiveInformationCheck(WireModel):
@@ -130,7 +130,7 @@ class ContentFilterScore(WireModel):
     """How severe one category is, 0 to 1."""
 
     category: ContentCategory | None = None
-    severity_score: float | None = None
+    severity_score: Float | None = None
 
 
 class ContentFilterResult(WireModel):
@@ -143,7 +143,7 @@ class PromptAttackScore(WireModel):
     """How severe one kind of attack is, 0 to 1."""
 
     category: AttackCategory | None = None
-    severity_score: float | None = None
+    severity_score: Float | None = None
 
 
 class PromptAttackResult(WireModel):
@@ -155,8 +155,8 @@ class PromptAttackResult(WireModel):
 class SensitiveFinding(WireModel):
     """Personal data that was found: where (message, content, characters) and how surely, 0 to 1."""
 
-    type: str | None = None
-    confidence_score: float | None = None
+    type: PersonalData | None = None
+    confidence_score: Float | None = None
     begin_offset: int | None = None
     end_offset: int | None = None
     message_index: int | None = None

@@ -4,11 +4,48 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeAlias
 
-from ._wire import Enum, List, WireModel, WireUnion
+from ._wire import Enum, Float, List, WireModel, WireUnion
 
 BlockAction: TypeAlias = Annotated[Literal["BLOCKED", "NONE"] | str, Enum]
 MaskAction: TypeAlias = Annotated[Literal["ANONYMIZED", "BLOCKED", "NONE"] | str, Enum]
 Confidence: TypeAlias = Annotated[Literal["NONE", "LOW", "MEDIUM", "HIGH"] | str, Enum]
+PersonalData: TypeAlias = Annotated[
+    Literal[
+        "ADDRESS",
+        "AGE",
+        "AWS_ACCESS_KEY",
+        "AWS_SECRET_KEY",
+        "CA_HEALTH_NUMBER",
+        "CA_SOCIAL_INSURANCE_NUMBER",
+        "CREDIT_DEBIT_CARD_CVV",
+        "CREDIT_DEBIT_CARD_EXPIRY",
+        "CREDIT_DEBIT_CARD_NUMBER",
+        "DRIVER_ID",
+        "EMAIL",
+        "INTERNATIONAL_BANK_ACCOUNT_NUMBER",
+        "IP_ADDRESS",
+        "LICENSE_PLATE",
+        "MAC_ADDRESS",
+        "NAME",
+        "PASSWORD",
+        "PHONE",
+        "PIN",
+        "SWIFT_CODE",
+        "UK_NATIONAL_HEALTH_SERVICE_NUMBER",
+        "UK_NATIONAL_INSURANCE_NUMBER",
+        "UK_UNIQUE_TAXPAYER_REFERENCE_NUMBER",
+        "URL",
+        "USERNAME",
+        "US_BANK_ACCOUNT_NUMBER",
+        "US_BANK_ROUTING_NUMBER",
+        "US_INDIVIDUAL_TAX_IDENTIFICATION_NUMBER",
+        "US_PASSPORT_NUMBER",
+        "US_SOCIAL_SECURITY_NUMBER",
+        "VEHICLE_IDENTIFICATION_NUMBER",
+    ]
+    | str,
+    Enum,
+]
 
 
 class GuardrailConfig(WireModel):
@@ -81,7 +118,7 @@ class GuardrailPiiEntity(WireModel):
     """Personal data that was found, blocked or masked."""
 
     match: str | None = None
-    type: str | None = None
+    type: PersonalData | None = None
     action: MaskAction | None = None
     detected: bool | None = None
 
@@ -107,8 +144,8 @@ class GuardrailContextualGroundingFilter(WireModel):
     """A grounding or relevance score, 0 to 1, and the threshold it was held against."""
 
     type: Annotated[Literal["GROUNDING", "RELEVANCE"] | str, Enum] | None = None
-    threshold: float | None = None
-    score: float | None = None
+    threshold: Float | None = None
+    score: Float | None = None
     action: BlockAction | None = None
     detected: bool | None = None
 
@@ -139,7 +176,7 @@ class AutomatedReasoningTranslation(WireModel):
     claims: List[AutomatedReasoningStatement] | None = None
     untranslated_premises: List[AutomatedReasoningInputText] | None = None
     untranslated_claims: List[AutomatedReasoningInputText] | None = None
-    confidence: float | None = None
+    confidence: Float | None = None
 
 
 class AutomatedReasoningScenario(WireModel):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Annotated, Final, Literal, Self, TypeAlias
 
+import msgspec
 from pydantic import PrivateAttr
 
 from ._wire import JSON, Enum, List, WireModel
@@ -75,8 +75,7 @@ class ConverseOutput(WireModel):
     message: Message | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True, gc=False):
     """One attempt of a call: how long it took, and how it failed when it did."""
 
     number: int
@@ -86,8 +85,7 @@ class Attempt:
     request_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseMeta:
+class ResponseMeta(msgspec.Struct, frozen=True, gc=False):
     """All that is known of a call and is not in the body.
 
     ``headers`` have lower-case names. ``adjustments`` are the changes that the normaliser made to the request.
@@ -96,7 +94,7 @@ class ResponseMeta:
 
     request_id: str | None = None
     status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
     attempts: tuple[Attempt, ...] = ()
     adjustments: tuple[str, ...] = ()
     cost: Decimal | None = None
