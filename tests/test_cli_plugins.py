@@ -12,6 +12,19 @@ import bedrock_async
 
 PROVIDERS = "bedrock_async.providers"
 MODELS = "bedrock_async.emulator_models"
+FAMILIES = "bedrock_async.families"
+FAMILY = """
+class Family:
+    name = "zebra"
+    interface_version = 1
+    models = ("zebra.chat-*", "zebra.write-1")
+    verified = False
+
+    def supports(self, ctx): ...
+    def encode(self, request, ctx): ...
+    def decode(self, body, headers, ctx): ...
+    def stream_decoder(self, ctx): ...
+"""
 
 
 def rows(stdout: str) -> dict[str, list[str]]:
@@ -33,7 +46,7 @@ def test_what_is_built_in_is_listed() -> None:
     listed = rows(result.stdout)
     version = bedrock_async.__version__
     assert result.exit_code == 0
-    assert result.stdout.splitlines()[0].split() == ["name", "kind", "distribution", "version", "state"]
+    assert result.stdout.splitlines()[0].split() == ["name", "kind", "distribution", "version", "models", "state"]
     assert listed["converse"] == ["provider", "bedrock-async", version, "installed"]
     assert listed["scripted"] == ["emulator model", "bedrock-async", version, "built in"]
     assert sum(line.startswith("converse ") for line in result.stdout.splitlines()) == 1
@@ -83,3 +96,46 @@ def test_two_claims_to_one_name_are_a_conflict(folder: Path) -> None:
     assert result.exit_code == 1
     assert result.stdout.endswith("'twice' is claimed 2 times, by first-plugin, second-plugin: remove all but one.\n")
     assert [line.split()[-1] for line in result.stdout.splitlines() if line.startswith("twice ")] == ["conflict"] * 2
+
+
+def test_families_are_listed_with_their_models(folder: Path) -> None:
+    """By their vendor before they are imported, by their patterns after; one without recordings is told apart."""
+    install(folder, "acme-zebra", modules={"zebra": FAMILY}, entry_points={FAMILIES: ["zebra = zebra:Family"]})
+    listed = run("plugins")
+    assert rows(listed.stdout)["zebra"] == ["family", "acme-zebra", "1.2.3", "zebra.*", "installed"]
+    assert "zebra" not in sys.modules
+    # Hides the real one, which would load an inference engine.
+    install(folder, "bedrock-async-local")
+    checked = run("plugins", "--check")
+    assert rows(checked.stdout)["zebra"] == [
+        "family",
+        "acme-zebra",
+        "1.2.3",
+        "zebra.chat-*, zebra.write-1",
+        "ok, unverified",
+    ]
+    assert checked.stdout.endswith("unverified: not held to recorded traffic of these models, for there was none.\n")
+    assert checked.exit_code == 0
+    del sys.modules["zebra"]
+
+
+def test_a_family_that_does_not_keep_the_protocol_fails(folder: Path) -> None:
+    """With what it lacks, and status 1."""
+    source = FAMILY.replace("def encode", "def other")
+    install(folder, "acme-zebra", modules={"zebra2": source}, entry_points={FAMILIES: ["zebra = zebra2:Family"]})
+    install(folder, "bedrock-async-local")
+    result = run("plugins", "--check")
+    assert rows(result.stdout)["zebra"][-1] == "failed"
+    assert "the family 'zebra' of acme-zebra 1.2.3 (Family) lacks encode(request, ctx)" in result.stdout
+    assert result.exit_code == 1
+
+
+def test_what_the_environment_does_not_allow_is_listed_and_never_imported(folder: Path) -> None:
+    """It is no fault: somebody wants it so."""
+    install(folder, "acme-zebra", entry_points={FAMILIES: ["zebra = no_such_module_anywhere:Family"]})
+    install(folder, "bedrock-async-local")
+    result = run("plugins", "--check", env={"BEDROCK_ASYNC_PLUGINS": "other"})
+    assert rows(result.stdout)["zebra"][-1] == "not allowed"
+    assert rows(result.stdout)["converse"][-1] == "ok"
+    assert "not allowed: BEDROCK_ASYNC_PLUGINS does not name the distribution." in result.stdout
+    assert result.exit_code == 0

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
-from rich.table import Table
 from rich.text import Text
 
 from .._version import __version__
 from ..errors import BedrockError
-from ..providers.registry import ProviderRegistry, installed
-from .console import styled, terminal_safe
+from ..families.registry import FAMILIES, FamilyRegistry
+from ..plugins import VARIABLE, allowed_plugins
+from ..providers.registry import PROVIDERS, ProviderRegistry
+from .console import show_table, styled, terminal_safe
 from .loop import CommandLoop
 
 __all__ = ["Plugin", "check", "find_plugins", "plugins"]
@@ -24,43 +26,70 @@ OURS: Final = "bedrock-async"
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """One thing that a distribution brings; ``fault`` says why it cannot be used."""
+    """One thing that a distribution brings; ``fault`` says why it cannot be used.
+
+    ``models`` are the patterns of the model ids that a family claims; before it is imported, those of its vendor.
+    """
 
     name: str
     kind: str
     distribution: str
     version: str
     state: str
+    models: str = ""
     fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """A group of entry points, what it brings without any, and how one of it is loaded."""
+    """A group of entry points, what it brings without any, and how one of it is loaded.
+
+    ``limited`` kinds heed the environment variable that says which distributions may be loaded.
+    """
 
     label: str
     points: Callable[[], Iterable[EntryPoint]]
     built_in: Sequence[str]
-    load: Callable[[str], Awaitable[None]]
+    load: Callable[[Plugin], Awaitable[Plugin]]
+    models: str = ""
+    limited: bool = True
 
 
-async def _load_provider(name: str) -> None:
-    ProviderRegistry().get(name)
+async def _load_provider(plugin: Plugin) -> Plugin:
+    ProviderRegistry().get(plugin.name)
+    return replace(plugin, state=_OK)
 
 
-async def _load_emulator_model(name: str) -> None:
+async def _load_family(plugin: Plugin) -> Plugin:
+    family = FamilyRegistry().get(plugin.name)
+    return replace(plugin, state=_OK if family.verified else _UNVERIFIED, models=", ".join(family.models))
+
+
+async def _load_emulator_model(plugin: Plugin) -> Plugin:
     from .models import load_model
 
-    await (await load_model(name)).aclose()
+    await (await load_model(plugin.name)).aclose()
+    return replace(plugin, state=_OK)
 
+
+_INSTALLED: Final = "installed"
+_OK: Final = "ok"
+_UNVERIFIED: Final = "ok, unverified"
+_NOT_ALLOWED: Final = "not allowed"
+_NOTES: Final = {
+    _UNVERIFIED: "unverified: not held to recorded traffic of these models, for there was none.",
+    _NOT_ALLOWED: f"not allowed: {VARIABLE} does not name the distribution.",
+}
 
 _KINDS: Final = (
-    _Kind("provider", installed, (), _load_provider),
+    _Kind("provider", PROVIDERS.installed, (), _load_provider),
+    _Kind("family", FAMILIES.installed, (), _load_family, models="{name}.*"),
     _Kind(
         "emulator model",
         lambda: entry_points(group="bedrock_async.emulator_models"),
         ("replay", "scripted"),
         _load_emulator_model,
+        limited=False,
     ),
 )
 
@@ -78,6 +107,7 @@ def plugins(*, load: bool) -> bool:
 def find_plugins() -> list[Plugin]:
     """Return all plugins, the built-in ones first. Nothing is imported but metadata is read."""
     found: list[Plugin] = []
+    allowed = allowed_plugins(os.environ)
     for kind in _KINDS:
         # An editable and a plain installation can both be on the path, and the built-in provider is registered too.
         claims = {(point.name, _distribution(point), point.value): point for point in kind.points()}
@@ -86,7 +116,9 @@ def find_plugins() -> list[Plugin]:
         built_in = [name for name in kind.built_in if name not in names]
         found += [Plugin(name, kind.label, OURS, __version__, "built in") for name in built_in]
         for point in points:
-            plugin = Plugin(point.name, kind.label, _distribution(point), _version(point), "installed")
+            state = _INSTALLED if allowed.permits(point) or not kind.limited else _NOT_ALLOWED
+            models = kind.models.format(name=point.name)
+            plugin = Plugin(point.name, kind.label, _distribution(point), _version(point), state, models)
             if names.count(point.name) > 1:
                 others = sorted({_distribution(other) for other in points if other.name == point.name})
                 fault = f"{point.name!r} is claimed {names.count(point.name)} times, by {', '.join(others)}"
@@ -96,15 +128,17 @@ def find_plugins() -> list[Plugin]:
 
 
 async def check(plugin: Plugin) -> Plugin:
-    """Import the plugin and make its object; return it with the outcome. One in conflict stays as it is."""
-    if plugin.fault is not None or plugin.state == "built in":
+    """Import the plugin and make its object; return it with the outcome.
+
+    One in conflict, built in or not allowed stays as it is.
+    """
+    if plugin.fault is not None or plugin.state != _INSTALLED:
         return plugin
     kind = next(kind for kind in _KINDS if kind.label == plugin.kind)
     try:
-        await kind.load(plugin.name)
+        return await kind.load(plugin)
     except BedrockError as exc:
         return replace(plugin, state="failed", fault=str(exc))
-    return replace(plugin, state="ok")
 
 
 def _distribution(point: EntryPoint) -> str:
@@ -115,23 +149,15 @@ def _version(point: EntryPoint) -> str:
     return point.dist.version if point.dist is not None else __version__
 
 
-_HEADER: Final = ("name", "kind", "distribution", "version", "state")
-_STYLES: Final = {"ok": "green", "conflict": "red", "failed": "red"}
+_HEADER: Final = ("name", "kind", "distribution", "version", "models", "state")
+_STYLES: Final = {_OK: "green", _UNVERIFIED: "yellow", _NOT_ALLOWED: "yellow", "conflict": "red", "failed": "red"}
 
 
 def _show(found: Sequence[Plugin]) -> None:
+    rows = [(each.name, each.kind, each.distribution, each.version, each.models, each.state) for each in found]
+    show_table(_HEADER, rows, _STYLES)
     console = styled(sys.stdout)
-    rows = [(each.name, each.kind, each.distribution, each.version, each.state) for each in found]
-    if console.is_terminal:
-        table = Table(*_HEADER, box=None, pad_edge=False, header_style="bold")
-        for row in rows:
-            *cells, state = map(terminal_safe, row)
-            table.add_row(*map(Text, cells), Text(state, style=_STYLES.get(state, "")))
-        console.print(table)
-    else:
-        widths = [max(map(len, column)) for column in zip(_HEADER, *rows, strict=True)]
-        for row in (_HEADER, *rows):
-            sys.stdout.write("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
-            sys.stdout.write("\n")
+    for note in sorted({_NOTES[each.state] for each in found if each.state in _NOTES}):
+        console.print(Text(note))
     for fault in sorted({each.fault for each in found if each.fault}):
         console.print(Text(terminal_safe(fault)))

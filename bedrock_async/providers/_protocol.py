@@ -3,7 +3,7 @@
 A provider is pure. A call is a generator of effects that the client performs; it is written with the typed helpers::
 
     def converse(self, request, ctx):
-        response = yield from send(HttpRequest("POST", f"/model/{ctx.model.quoted}/converse", body=...))
+        response = yield from send(HttpRequest("POST", f"/model/{ctx.target.quoted}/converse", body=...))
         return read(response)
 
 A failure of an effect is thrown into the generator at its ``yield``. So a provider holds no socket, clock or secret,
@@ -12,13 +12,16 @@ and a list of canned answers tests it.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
-from ..errors import BedrockError
+import msgspec
+
+from ..errors import BedrockError, service_error_from_response
 from ..events import Event
+from ..families import UNKNOWN, ModelFamily, ModelProfile
 from ..model_id import ModelId
 from ..types import ConverseRequest, ConverseResponse, JSONValue
 
@@ -31,28 +34,31 @@ E_co = TypeVar("E_co", covariant=True)
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
+ErrorReader: TypeAlias = Callable[[int, Mapping[str, str], bytes], BedrockError]
+"""Makes the error of an answer that is no success: of its status, its headers (lower-case names) and its body."""
 
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
+
+class HttpRequest(msgspec.Struct, frozen=True, gc=False):
     """What a provider wants to be sent: the client adds endpoint, credentials, signature and retries.
 
     ``path`` is quoted already. ``endpoint`` replaces the client's (scheme and host), ``signing_name`` is the service
     that the signature is for. ``idempotent`` says that sending twice does no harm, so that the request may be
-    repeated even when it is unknown whether the first one was carried out.
+    repeated even when it is unknown whether the first one was carried out. ``read_error`` reads the errors of an
+    endpoint that tells them in another form than Bedrock's own; what it makes decides whether the request is repeated.
     """
 
     method: str
     path: str
-    query: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
-    headers: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    query: Mapping[str, str] = _NOTHING
+    headers: Mapping[str, str] = _NOTHING
     body: bytes = b""
     endpoint: str | None = None
     signing_name: str = "bedrock"
     idempotent: bool = False
+    read_error: ErrorReader = service_error_from_response
 
 
-@dataclass(frozen=True, slots=True)
-class HttpResponse:
+class HttpResponse(msgspec.Struct, frozen=True, gc=False):
     """A successful answer, read whole; ``headers`` have lower-case names."""
 
     status: int
@@ -60,8 +66,7 @@ class HttpResponse:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True, gc=False):
     """The effect of sending a request; its result is an `HttpResponse`."""
 
     request: HttpRequest
@@ -140,11 +145,24 @@ class StreamPlan(Generic[E]):
 
 @dataclass(frozen=True, slots=True)
 class CallContext:
-    """What a provider may know of the call beside the request."""
+    """What a provider may know of the call beside the request.
+
+    ``model`` is the model whose capabilities count. Where an inference profile stands before it, ``inference_profile``
+    is that; `target` is what belongs into the path. ``profile`` has the facts about the model. ``family`` is its native
+    dialect, which is looked up only for providers that say ``needs_family = True``.
+    """
 
     model: ModelId
     region: str
     provider_options: Mapping[str, JSONValue] = field(default_factory=lambda: MappingProxyType({}))
+    inference_profile: ModelId | None = None
+    family: ModelFamily | None = None
+    profile: ModelProfile = UNKNOWN
+
+    @property
+    def target(self) -> ModelId:
+        """What the call goes to: the inference profile, or else the model itself."""
+        return self.inference_profile or self.model
 
 
 @runtime_checkable

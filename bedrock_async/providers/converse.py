@@ -33,7 +33,7 @@ class ConverseProvider:
 
 
 def _request(request: ConverseRequest, ctx: CallContext, operation: str) -> HttpRequest:
-    return HttpRequest("POST", f"/model/{ctx.model.quoted}/{operation}", headers=JSON_HEADERS, body=json_body(request))
+    return HttpRequest("POST", f"/model/{ctx.target.quoted}/{operation}", headers=JSON_HEADERS, body=json_body(request))
 
 
 def json_body(request: WireModel) -> bytes:

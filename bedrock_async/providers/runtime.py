@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final, TypeVar
 from urllib.parse import quote
 
+from ..errors import InvalidRequestError
 from ..model_id import ModelId
 from ..native import ChunkDecoder, InvokeChunk
 from ..types import (
@@ -42,6 +44,8 @@ _INVOKE_HEADERS: Final[Mapping[str, str]] = {
 # The type of the chunks has a header of its own; "accept" is that of the stream around them.
 _STREAM_HEADERS: Final = {**_INVOKE_HEADERS, "accept": "x-amzn-bedrock-accept"}
 
+_HEADER_VALUE: Final = re.compile(r"(?:[!-~](?:[ -~]*[!-~])?)?")
+
 
 def count_tokens(request: CountTokensRequest, model: ModelId) -> Flow[TokenCount]:
     """CountTokens."""
@@ -73,10 +77,7 @@ def get_async_invoke(invocation_arn: str) -> Flow[AsyncInvokeSummary]:
 
 def list_async_invokes(request: ListAsyncInvokesRequest) -> Flow[AsyncInvokePage]:
     """ListAsyncInvokes: one page."""
-    query = {
-        name: str(value) for name, value in request.model_dump(mode="json", by_alias=True, exclude_unset=True).items()
-    }
-    response = yield from send(HttpRequest("GET", "/async-invoke", query=query, idempotent=True))
+    response = yield from send(HttpRequest("GET", "/async-invoke", query=query_of(request), idempotent=True))
     return read_json(AsyncInvokePage, response)
 
 
@@ -93,6 +94,12 @@ def invoke_stream(request: InvokeRequest, model: ModelId) -> StreamPlan[InvokeCh
     return StreamPlan(HttpRequest("POST", path, headers=headers, body=request.body), ChunkDecoder())
 
 
+def query_of(request: WireModel) -> dict[str, str]:
+    """Return the members of a request as its query; what is not set or null is not in it."""
+    members = request.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
+    return {name: str(value) for name, value in members.items()}
+
+
 def _post(kind: type[M], path: str, request: WireModel, *, idempotent: bool = False) -> Flow[M]:
     response = yield from send(
         HttpRequest("POST", path, headers=JSON_HEADERS, body=json_body(request), idempotent=idempotent)
@@ -101,7 +108,19 @@ def _post(kind: type[M], path: str, request: WireModel, *, idempotent: bool = Fa
 
 
 def _headers(request: InvokeRequest, names: Mapping[str, str]) -> dict[str, str]:
-    return {header: value for member, header in names.items() if (value := getattr(request, member)) is not None}
+    headers: dict[str, str] = {}
+    for member, header in names.items():
+        value: str | None = getattr(request, member)
+        if value is None:
+            continue
+        if not _HEADER_VALUE.fullmatch(value):
+            raise InvalidRequestError(
+                f"{member} ({len(value)} characters) travels in the header {header}, which cannot hold it.",
+                path=member,
+                hint="Headers hold visible ASCII characters, with blanks between them but not around them.",
+            )
+        headers[header] = value
+    return headers
 
 
 def _quoted(value: str | None) -> str:

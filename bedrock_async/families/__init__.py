@@ -1,0 +1,93 @@
+"""Model families: the native dialects of vendors' models, behind one protocol. The names here are for their authors.
+
+A family turns a `ConverseRequest` into a native body, and a native body or its chunks into a `ConverseResponse` or
+events; `ModelFamily` tells how, `EventBuilder` does the order of events, `FamilyContract` of `bedrock_async.testing`
+holds the result to the promises. No family lives in here: each is a distribution of its own.
+"""
+
+from __future__ import annotations
+
+from ._encoding import encode_request, merged_body, native_body
+from ._events import EventBuilder, EventOrder, Read, decode_with, stop_reason, stream_with
+from ._features import FEATURES, features_used, unsupported
+from ._protocol import (
+    INTERFACE_VERSION,
+    FamilyContext,
+    ModelFamily,
+    NativeDecoder,
+    NativeObject,
+    NativeRequest,
+)
+from ._tasks import (
+    CountsTokens,
+    Embeddings,
+    EmbedInput,
+    EmbedRequest,
+    Embeds,
+    GeneratedImage,
+    GeneratedVideo,
+    GeneratesImages,
+    GeneratesVideo,
+    ImageRequest,
+    RankedDocument,
+    RerankRequest,
+    Reranks,
+    VideoRequest,
+)
+from .profiles import (
+    UNKNOWN,
+    CachedPart,
+    EmbeddingFacts,
+    Modality,
+    ModelProfile,
+    OutputModality,
+    PromptCaching,
+    ReasoningForm,
+    ToolChoiceForm,
+    find_profile,
+)
+
+__all__ = [
+    "FEATURES",
+    "INTERFACE_VERSION",
+    "UNKNOWN",
+    "CachedPart",
+    "CountsTokens",
+    "EmbedInput",
+    "EmbedRequest",
+    "EmbeddingFacts",
+    "Embeddings",
+    "Embeds",
+    "EventBuilder",
+    "EventOrder",
+    "FamilyContext",
+    "GeneratedImage",
+    "GeneratedVideo",
+    "GeneratesImages",
+    "GeneratesVideo",
+    "ImageRequest",
+    "Modality",
+    "ModelFamily",
+    "ModelProfile",
+    "NativeDecoder",
+    "NativeObject",
+    "NativeRequest",
+    "OutputModality",
+    "PromptCaching",
+    "RankedDocument",
+    "Read",
+    "ReasoningForm",
+    "RerankRequest",
+    "Reranks",
+    "ToolChoiceForm",
+    "VideoRequest",
+    "decode_with",
+    "encode_request",
+    "features_used",
+    "find_profile",
+    "merged_body",
+    "native_body",
+    "stop_reason",
+    "stream_with",
+    "unsupported",
+]

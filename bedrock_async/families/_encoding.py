@@ -1,0 +1,169 @@
+"""Asking a family for native requests and responses, and holding it to what the seam promises."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final, cast
+
+from ..errors import BedrockError, EventDecodeError, InvalidRequestError, PluginError, ResponseDecodeError
+from ..types import ConverseRequest, ConverseResponse
+from ._features import check_supported
+from ._protocol import FamilyContext, ModelFamily, NativeDecoder, NativeObject, NativeRequest
+
+
+def encode_request(family: ModelFamily, request: ConverseRequest, ctx: FamilyContext) -> NativeRequest:
+    """Return the native request of a conversation, with the caller's own members merged over the body.
+
+    These are ``additional_request_fields`` and ``extra_body``, object into object. Raises InvalidRequestError for what
+    the family cannot express and for a model that does not chat, PluginError for a family that fails.
+    """
+    if not ctx.profile.chats:
+        raise _does_not_chat(ctx)
+    supported = _called(family, "supports", lambda: family.supports(ctx))
+    if isinstance(supported, str) or not isinstance(supported, Collection):
+        raise _wrong_type(family, "supports", supported, "a collection of names")
+    check_supported(request, cast("Collection[str]", supported), family=family.name, model=ctx.base_model)
+    native = checked_native(family, "encode", lambda: family.encode(request, ctx))
+    body = merged_body(native.body, request.additional_model_request_fields)
+    return NativeRequest(merged_body(body, request.model_extra), native.content_type, native.accept)
+
+
+def checked_native(family: ModelFamily, method: str, call: Callable[[], object]) -> NativeRequest:
+    """Return what an encoding method gives. Raises PluginError when it fails, or gives something else."""
+    native = _called(family, method, call)
+    body: object = native.body if isinstance(native, NativeRequest) else None
+    if not isinstance(native, NativeRequest) or not isinstance(body, Mapping):
+        raise _wrong_type(family, method, native, "a NativeRequest with an object as its body")
+    return native
+
+
+def native_body(family: ModelFamily, native: NativeRequest) -> bytes:
+    """Return the bytes of a native body. Raises InvalidRequestError for what JSON cannot hold."""
+    try:
+        text = json.dumps(native.body, ensure_ascii=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise InvalidRequestError(
+            f"the native body that the family {family.name!r} made holds what JSON cannot: {exc}.",
+            hint="Tool input, schemas and additional_request_fields are made of dicts, lists, text and numbers.",
+        ) from exc
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # a lone surrogate: JSON can carry it, UTF-8 cannot
+        return json.dumps(native.body, separators=(",", ":")).encode()
+
+
+def decode_response(
+    family: ModelFamily, body: NativeObject, headers: Mapping[str, str], ctx: FamilyContext, *, raw: bytes
+) -> ConverseResponse:
+    """Return the response of a native body. Raises as `decode_result`."""
+    response = decode_result(family, lambda: family.decode(body, headers, ctx), raw)
+    if not isinstance(response, ConverseResponse):
+        raise _wrong_type(family, "decode", response, "a ConverseResponse")
+    return response
+
+
+def decode_result(family: ModelFamily, call: Callable[[], object], raw: bytes) -> object:
+    """Return what a decoding method gives for an answer: a response, embeddings, images...
+
+    Raises ResponseDecodeError, with the answer's bytes, when the family cannot read it.
+    """
+    try:
+        return call()
+    except BedrockError:
+        raise
+    except Exception as exc:
+        raise ResponseDecodeError(
+            f"the family {family.name!r} ({_kind(family)}) cannot read the answer of {len(raw)} bytes: "
+            f"{type(exc).__name__}: {exc}.",
+            body=raw,
+            hint="Is it the right family for this model? Otherwise report the answer, the error's `body`, with the "
+            "model id.",
+        ) from exc
+
+
+def new_decoder(family: ModelFamily, ctx: FamilyContext) -> NativeDecoder:
+    """Return a decoder for the chunks of one stream. Raises PluginError when the family gives none."""
+    decoder = _called(family, "stream_decoder", lambda: family.stream_decoder(ctx))
+    if not all(callable(getattr(decoder, method, None)) for method in ("receive", "eof")):
+        raise _wrong_type(family, "stream_decoder", decoder, "a decoder with receive(chunk) and eof()")
+    return cast("NativeDecoder", decoder)
+
+
+def read_chunk(family: ModelFamily, call: Callable[[], object], raw: bytes | None) -> list[object]:
+    """Return what a decoder gives for a chunk, or for the end (None).
+
+    Raises EventDecodeError, with the chunk, when it cannot read it, PluginError when it gives something that is no
+    list.
+    """
+    try:
+        events = call()
+    except BedrockError:
+        raise
+    except Exception as exc:
+        what = "the end of the stream" if raw is None else f"a chunk of {len(raw)} bytes"
+        raise EventDecodeError(
+            f"the family {family.name!r} ({_kind(family)}) cannot read {what}: {type(exc).__name__}: {exc}.",
+            event_type="chunk",
+            payload=raw or b"",
+        ) from exc
+    if not isinstance(events, list | tuple):
+        raise _wrong_type(family, "stream_decoder", events, "a list of events")
+    return list(cast("Collection[object]", events))
+
+
+def merged_body(body: NativeObject, more: object) -> NativeObject:
+    """Return a body with more members, object into object; what ``more`` says wins."""
+    if not isinstance(more, Mapping):
+        return body
+    members = dict(body)
+    for name, value in cast("Mapping[str, Any]", more).items():
+        base: object = members.get(name)
+        members[name] = merged_body(cast("NativeObject", base), value) if _objects(base, value) else value
+    return members
+
+
+def _objects(*values: object) -> bool:
+    return all(isinstance(value, Mapping) for value in values)
+
+
+def _called(family: ModelFamily, method: str, call: Callable[[], object]) -> object:
+    try:
+        return call()
+    except BedrockError:
+        raise
+    except Exception as exc:
+        raise PluginError(
+            f"the family {family.name!r} ({_kind(family)}) failed in {method}: {type(exc).__name__}: {exc}.",
+            hint="Report this to its author, or call the model with provider='converse'.",
+        ) from exc
+
+
+def _wrong_type(family: ModelFamily, method: str, value: object, wanted: str) -> PluginError:
+    return PluginError(
+        f"{method} of the family {family.name!r} ({_kind(family)}) gave a {type(value).__name__}, not {wanted}.",
+        hint="Report this to its author, or call the model with provider='converse'.",
+    )
+
+
+def _kind(family: ModelFamily) -> str:
+    kind = type(family)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+_VERBS: Final = {
+    "embedding": "makes embeddings",
+    "ranking": "ranks documents",
+    "image": "makes images",
+    "video": "makes videos",
+    "audio": "speaks",
+}
+
+
+def _does_not_chat(ctx: FamilyContext) -> InvalidRequestError:
+    does = " and ".join(sorted(_VERBS[kind] for kind in ctx.profile.output_modalities if kind in _VERBS))
+    return InvalidRequestError(
+        f"the model {ctx.base_model or ctx.model.raw} {does or 'gives no text'}; it does not chat.",
+        path="model",
+        hint="Call it with client.invoke() and its native body, or choose a model that answers with text.",
+    )

@@ -1,0 +1,182 @@
+"""Facts about models, as data: what a model takes, what it gives, and how its features are switched on.
+
+Facts decide how a request is written, never whether one is sent: the service knows better, and a table can be old. An
+unknown model of a known vendor has that vendor's defaults, any other one has `UNKNOWN`. Whoever knows better says so:
+for one call ``provider_options={"profile": {"max_output_tokens": 8192}}``, for all calls of a client the same in its
+``settings``, for a family of one's own in its ``profiles``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from typing import Any, Final, Literal, TypeAlias, cast
+
+from ..errors import InvalidRequestError
+
+Modality: TypeAlias = Literal["text", "image", "document", "video", "audio"]
+"""A kind of content that a model takes."""
+
+OutputModality: TypeAlias = Literal["text", "image", "video", "audio", "embedding", "ranking"]
+"""A kind of content that a model gives."""
+
+CachedPart: TypeAlias = Literal["tools", "system", "messages"]
+"""A part of a request in which a cache point may stand."""
+
+ToolChoiceForm: TypeAlias = Literal["auto", "any", "tool"]
+"""A form of ``tool_choice``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptCaching:
+    """How a model caches prompts. ``min_tokens`` is the least number of tokens before a cache point."""
+
+    min_tokens: int
+    max_points: int = 4
+    ttls: tuple[str, ...] = ("5m",)
+    parts: frozenset[CachedPart] = frozenset({"tools", "system", "messages"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasoningForm:
+    """How a model's reasoning is asked for, and what it gives back.
+
+    - ``budget``: takes a number of thinking tokens; ``adaptive``: decides by itself how much to think.
+    - ``efforts``: the levels it takes, empty where it takes none.
+    - ``field``: where the level or budget stands among the additional request fields, as dots:
+      ``"thinking.budget_tokens"``, ``"output_config.effort"``, ``"reasoning_effort"``.
+    - ``always``: it cannot be switched off.
+    - ``signed``: its reasoning comes signed, and is to be sent back as it came.
+    - ``replayed``: reasoning in the history is accepted.
+    """
+
+    budget: bool = False
+    adaptive: bool = False
+    efforts: tuple[str, ...] = ()
+    field: str | None = None
+    always: bool = False
+    signed: bool = False
+    replayed: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingFacts:
+    """What an embedding model takes: inputs in one request, tokens of each, lengths of the vector."""
+
+    max_inputs: int = 1
+    max_tokens: int | None = None
+    dimensions: tuple[int, ...] = ()
+
+
+_ALL_CHOICES: Final[frozenset[ToolChoiceForm]] = frozenset({"auto", "any", "tool"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelProfile:
+    """What is known of a model; None means unknown. ``source`` says where the facts come from.
+
+    - ``context_window``, ``max_output_tokens``: in tokens.
+    - ``streaming``: the service can stream its answers.
+    - ``input_modalities``, ``output_modalities``: the kinds of content it takes and gives.
+    - ``tools``, ``tool_choice``: takes tools, and these forms of the choice among them; ``strict_tools``: holds itself
+      to the schema of a strict tool; ``forced_tool_with_reasoning``: a tool may be forced while it reasons.
+    - ``tool_result_media``: media that may stand in the result of a tool; ``beside_tool_results``: content that may
+      share a message with one.
+    - ``caching``, ``reasoning``, ``embedding``: see their classes; None where it has none.
+    - ``structured_output``: takes a JSON schema for its answer (``outputConfig.textFormat``).
+    - ``sampling``: takes temperature and top_p; ``temperature_with_top_p``: takes both at once.
+    - ``prefill``: continues a last message of the assistant; ``leading_assistant``: lets the assistant speak first.
+    - ``system_messages``: takes messages of the role system between the others.
+    - ``citations``: cites the documents of the request. ``count_tokens``: CountTokens counts for it.
+    """
+
+    source: str
+    context_window: int | None = None
+    max_output_tokens: int | None = None
+    streaming: bool = True
+    system_prompts: bool = True
+    input_modalities: frozenset[Modality] = frozenset({"text"})
+    output_modalities: frozenset[OutputModality] = frozenset({"text"})
+    tools: bool = True
+    tool_choice: frozenset[ToolChoiceForm] = _ALL_CHOICES
+    strict_tools: bool = False
+    forced_tool_with_reasoning: bool = True
+    tool_result_media: frozenset[Modality] = frozenset({"image"})
+    beside_tool_results: frozenset[Modality] = frozenset({"text", "image", "document", "video"})
+    caching: PromptCaching | None = None
+    reasoning: ReasoningForm | None = None
+    structured_output: bool = False
+    sampling: bool = True
+    temperature_with_top_p: bool = True
+    prefill: bool = True
+    leading_assistant: bool = False
+    system_messages: bool = False
+    citations: bool = False
+    count_tokens: bool | None = None
+    embedding: EmbeddingFacts | None = None
+
+    @property
+    def chats(self) -> bool:
+        """Whether it answers with text."""
+        return "text" in self.output_modalities
+
+
+UNKNOWN: Final = ModelProfile(
+    source="nothing is known of this model",
+    input_modalities=frozenset({"text", "image", "document", "video", "audio"}),
+)
+"""What is assumed of a model that no table knows: that it takes what it is given, caches nothing, reasons not."""
+
+
+def find_profile(base_model: str | None, *, also: Iterable[Mapping[str, ModelProfile]] = ()) -> ModelProfile:
+    """Return the profile of a model: that of the pattern that fits it best (most characters that are no ``*``).
+
+    ``base_model`` is the id without geography. ``also`` are tables (pattern -> profile) that come before the built-in
+    one.
+    """
+    if not base_model:
+        return UNKNOWN
+    for table in also:
+        if (found := best_match(base_model, table)) is not None:
+            return table[found]
+    return _built_in(base_model)
+
+
+@lru_cache(maxsize=512)
+def _built_in(base_model: str) -> ModelProfile:
+    from ._facts import PROFILES
+
+    found = best_match(base_model, PROFILES)
+    return UNKNOWN if found is None else PROFILES[found]
+
+
+def best_match(base_model: str, patterns: Iterable[str]) -> str | None:
+    """Return the pattern with the most characters of its own that fits an id, None where none does."""
+    fitting = [pattern for pattern in patterns if fnmatchcase(base_model, pattern)]
+    return max(fitting, key=lambda pattern: len(pattern.replace("*", "")), default=None)
+
+
+def overridden(profile: ModelProfile, facts: object) -> ModelProfile:
+    """Return a profile with other facts: a ModelProfile, or a mapping of its fields. Raises InvalidRequestError."""
+    if isinstance(facts, ModelProfile):
+        return facts
+    path = "provider_options.profile"
+    if not isinstance(facts, Mapping):
+        raise InvalidRequestError(
+            f"{path} is a {type(facts).__name__}, not a mapping or a ModelProfile.",
+            path=path,
+            hint='Pass provider_options={"profile": {"max_output_tokens": 8192}}.',
+        )
+    changes = dict(cast("Mapping[str, Any]", facts))
+    names = [each.name for each in fields(ModelProfile)]
+    if unknown := sorted(changes.keys() - set(names)):
+        near = difflib.get_close_matches(unknown[0], names, n=1)
+        raise InvalidRequestError(
+            f"a ModelProfile has no {unknown[0]!r}.",
+            path=f"{path}.{unknown[0]}",
+            hint=f"Did you mean {near[0]!r}?" if near else f"It has: {', '.join(names)}.",
+        )
+    return replace(profile, **{"source": "the call", **changes})

@@ -1,0 +1,223 @@
+"""StartAsyncInvoke behind the request and response of Converse: start a job, ask for it, read its output from S3.
+
+The family of the model writes the job's input and reads its output. Models that make video are asked for one with the
+text and images of the last message; of any other model the input is its native body, and ``output.json`` its native
+answer. The call's ``provider_options``: ``output_s3_uri``, where the service writes (needed); ``kms_key_id``,
+``bucket_owner``, ``client_request_token`` and ``tags`` as of StartAsyncInvoke.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Final, cast
+from uuid import uuid4
+
+from pydantic import ValidationError
+
+from ..errors import BedrockError, InvalidRequestError, PluginError, ResponseDecodeError
+from ..families import FamilyContext, GeneratesVideo, ModelFamily, VideoRequest, encode_request, merged_body
+from ..families._encoding import decode_response
+from ..families._features import check_supported
+from ..types import (
+    AsyncInvokeSummary,
+    ConverseMetrics,
+    ConverseOutput,
+    ConverseRequest,
+    ConverseResponse,
+    ImageBlock,
+    JSONValue,
+    MediaSource,
+    Message,
+    StartAsyncInvokeRequest,
+    TextBlock,
+    VideoBlock,
+)
+from ._protocol import INTERFACE_VERSION, CallContext, Flow, read_object, sleep
+from .invocations import S3Uri, has_ended, output_folder, parse_invocation_arn, parse_s3_uri
+from .polling import PollSchedule
+from .runtime import get_async_invoke, start_async_invoke
+
+_NATIVE_OUTPUT: Final = "output.json"
+_OPTIONS: Final = ("kms_key_id", "bucket_owner", "client_request_token", "tags")
+
+
+class AsyncInvokeProvider:
+    """Calls a model through a job; the model's family must be installed or given.
+
+    ``token`` makes the request token of each job that is given none: with it a repeated request starts no second job.
+    """
+
+    name = "async-invoke"
+    interface_version = INTERFACE_VERSION
+    needs_family = True
+
+    def __init__(self, token: Callable[[], str] = lambda: str(uuid4())) -> None:
+        self._token = token
+
+    def converse(self, request: ConverseRequest, ctx: CallContext) -> Flow[ConverseResponse]:
+        """Start a job, wait for its end, and return its output.
+
+        Raises InvalidRequestError for what the family cannot express and without ``output_s3_uri``,
+        AsyncInvokeFailedError when the job fails, ObjectNotFoundError when its output is not there.
+        """
+        job = _job(ctx)
+        model_input = job.model_input(request)
+        started = yield from start_async_invoke(_start_request(ctx, model_input, self._token))
+        summary = yield from _completed(started.invocation_arn)
+        folder = _folder(summary, ctx)
+        place = folder.below(job.output_name())
+        data = yield from read_object(str(place))
+        response = job.response(data)
+        fields: dict[str, JSONValue] = {"invocationArn": summary.invocation_arn, "outputS3Uri": str(folder)}
+        changes: dict[str, Any] = {"additional_model_response_fields": _with(response, fields)}
+        if response.metrics.latency_ms is None and summary.end_time and summary.submit_time:
+            latency = summary.end_time - summary.submit_time
+            changes["metrics"] = ConverseMetrics(latency_ms=round(latency.total_seconds() * 1000))
+        return response.model_copy(update=changes)
+
+    def stream(self, request: ConverseRequest, ctx: CallContext) -> Flow[ConverseResponse]:
+        """Do as `converse`: a job does not stream, and its output is replayed as events."""
+        return self.converse(request, ctx)
+
+
+def _completed(arn: str) -> Flow[AsyncInvokeSummary]:
+    # Seeded with the ARN: jobs that were started together are not asked for in step, and a test knows the waits.
+    schedule = PollSchedule(Random(arn))  # noqa: S311 - spreads waits, hides nothing
+    while True:
+        yield from sleep(schedule.next_s())
+        try:
+            summary = yield from get_async_invoke(arn)
+        except BedrockError as exc:
+            schedule.failed(exc)
+        else:
+            schedule.answered()
+            if has_ended(summary):
+                return summary
+
+
+def _start_request(
+    ctx: CallContext, model_input: Mapping[str, Any], token: Callable[[], str]
+) -> StartAsyncInvokeRequest:
+    options = {name: ctx.provider_options.get(name) for name in _OPTIONS}
+    place = {
+        "s3Uri": ctx.provider_options["output_s3_uri"],
+        "kmsKeyId": options["kms_key_id"],
+        "bucketOwner": options["bucket_owner"],
+    }
+    members = {
+        "modelId": ctx.target.raw,
+        "modelInput": model_input,
+        "outputDataConfig": {"s3OutputDataConfig": {name: value for name, value in place.items() if value is not None}},
+        "clientRequestToken": options["client_request_token"] or token(),
+        "tags": options["tags"],
+    }
+    try:
+        return StartAsyncInvokeRequest.from_dict({name: value for name, value in members.items() if value is not None})
+    except ValidationError as exc:
+        fault = exc.errors(include_url=False, include_input=False)[0]
+        raise InvalidRequestError(
+            f"provider_options cannot be sent: {'.'.join(map(str, fault['loc']))}: {fault['msg']}.",
+            path="provider_options",
+        ) from exc
+
+
+def _folder(summary: AsyncInvokeSummary, ctx: CallContext) -> S3Uri:
+    told = summary.output_s3_uri or cast("str", ctx.provider_options["output_s3_uri"])
+    return output_folder(told, parse_invocation_arn(summary.invocation_arn).invocation_id)
+
+
+def _with(response: ConverseResponse, fields: Mapping[str, JSONValue]) -> JSONValue:
+    given = response.additional_model_response_fields
+    return {**given, **fields} if isinstance(given, dict) else dict(fields)
+
+
+# What a family makes of it.
+
+
+@dataclass(frozen=True, slots=True)
+class _NativeJob:
+    """A job whose input is the native body, and whose output the native answer."""
+
+    family: ModelFamily
+    ctx: FamilyContext
+
+    def model_input(self, request: ConverseRequest) -> Mapping[str, Any]:
+        return encode_request(self.family, request, self.ctx).body
+
+    def output_name(self) -> str:
+        return _NATIVE_OUTPUT
+
+    def response(self, data: bytes) -> ConverseResponse:
+        try:
+            native: object = json.loads(data)
+        except (ValueError, RecursionError) as exc:
+            raise ResponseDecodeError(f"the output of {len(data)} bytes is no JSON: {exc}.", body=data) from exc
+        if not isinstance(native, dict):
+            raise ResponseDecodeError(f"the output is JSON of type {type(native).__name__}, not an object.", body=data)
+        return decode_response(self.family, cast("dict[str, Any]", native), {}, self.ctx, raw=data)
+
+
+@dataclass(frozen=True, slots=True)
+class _VideoJob:
+    """A job that makes a video."""
+
+    family: GeneratesVideo
+    name: str
+    ctx: FamilyContext
+
+    def model_input(self, request: ConverseRequest) -> Mapping[str, Any]:
+        check_supported(request, {"images", "s3_sources"}, family=self.name, model=self.ctx.base_model)
+        messages = request.messages or ()
+        if len(messages) != 1:
+            raise InvalidRequestError(
+                f"a video is made from one message, and there are {len(messages)}.",
+                path="messages",
+                hint="Put the prompt, and the images to begin with, into one message.",
+            )
+        content = messages[0].content
+        wanted = VideoRequest(
+            prompt="".join(block.text for block in content if isinstance(block, TextBlock)) or None,
+            images=[block for block in content if isinstance(block, ImageBlock)],
+        )
+        body = merged_body(self.family.encode_video(wanted, self.ctx), request.additional_model_request_fields)
+        return merged_body(body, request.model_extra)
+
+    def output_name(self) -> str:
+        return self.family.video_object(self.ctx)
+
+    def response(self, data: bytes) -> ConverseResponse:
+        video = self.family.decode_video(self.output_name(), data, self.ctx)
+        block = VideoBlock(format=video.format, source=MediaSource(bytes=video.data))
+        message = Message(role="assistant", content=[block])
+        return ConverseResponse(output=ConverseOutput(message=message), stop_reason="end_turn")
+
+
+def _job(ctx: CallContext) -> _NativeJob | _VideoJob:
+    if "output_s3_uri" not in ctx.provider_options:
+        raise InvalidRequestError(
+            "the provider 'async-invoke' is not told where the service shall write.",
+            path="provider_options",
+            hint='Pass provider_options={"output_s3_uri": "s3://bucket/prefix"}.',
+        )
+    parse_s3_uri(ctx.provider_options["output_s3_uri"], path="provider_options.output_s3_uri")
+    if ctx.family is None:
+        raise PluginError(
+            f"the provider 'async-invoke' was called for {ctx.model.raw} without the model's family.",
+            hint="Call it through BedrockClient, or use client.start_async_invoke() with the native input.",
+        )
+    told = FamilyContext(ctx.model, ctx.profile, ctx.region, ctx.provider_options)
+    family: object = ctx.family
+    if "video" in ctx.profile.output_modalities:
+        if isinstance(family, GeneratesVideo):
+            return _VideoJob(family, ctx.family.name, told)
+        raise PluginError(
+            f"the family {ctx.family.name!r} does not make videos, as {told.base_model or ctx.model.raw} does.",
+            hint="Use client.start_async_invoke() with the native input.",
+        )
+    return _NativeJob(ctx.family, told)
+
+
+__all__ = ["AsyncInvokeProvider"]

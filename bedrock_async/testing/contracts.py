@@ -1,0 +1,31 @@
+"""What every model family and every provider promises, as test classes to inherit.
+
+::
+
+    from bedrock_async.testing import FamilyContract, FamilySample
+
+    class TestAcme(FamilyContract):
+        samples = (
+            FamilySample(
+                model="acme.chat-1",
+                native_response={"text": "Hello.", "finish": "stop"},
+                chunks=({"text": "Hel"}, {"text": "lo.", "finish": "stop"}),
+                text="Hello.",
+                stop_reason="end_turn",
+            ),
+        )
+
+        def family(self):
+            return AcmeFamily()
+
+pytest collects the inherited tests; nothing in here imports it. The samples go the way that real traffic goes: through
+the invoke provider, from HTTP answers and event-stream frames to responses and events.
+"""
+
+from __future__ import annotations
+
+from .family_contract import FamilyContract, FamilySample
+from .provider_contract import ProviderContract, ProviderSample
+from .task_contract import TaskContract, TaskSample
+
+__all__ = ["FamilyContract", "FamilySample", "ProviderContract", "ProviderSample", "TaskContract", "TaskSample"]

@@ -1,0 +1,231 @@
+"""From a Converse request to the body of the Messages API, as InvokeModel takes it (bedrock-2023-05-31)."""
+
+from __future__ import annotations
+
+import json
+from binascii import b2a_base64
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, TypeAlias, cast
+
+from bedrock_async.errors import InvalidRequestError
+from bedrock_async.families import FamilyContext, unsupported
+from bedrock_async.types import (
+    CachePointBlock,
+    CitationsBlock,
+    ConverseRequest,
+    DocumentBlock,
+    ImageBlock,
+    InferenceConfig,
+    JsonBlock,
+    OutputConfig,
+    ReasoningBlock,
+    SearchResultBlock,
+    TextBlock,
+    ToolChoice,
+    ToolConfig,
+    ToolResultBlock,
+    ToolSpec,
+    ToolUseBlock,
+    UnknownBlock,
+)
+
+from .citations import native_citation
+
+Block: TypeAlias = dict[str, Any]
+"""A native content block."""
+
+VERSION: Final = "bedrock-2023-05-31"
+
+# max_tokens is required. Converse takes the model's maximum when it is not given, and so does this; where the maximum
+# is unknown, this many.
+_DEFAULT_MAX_TOKENS: Final = 4_096
+
+# Read by Claude as text. Other formats (doc, xlsx) are converted only by Converse.
+_TEXT_FORMATS: Final = frozenset({"csv", "html", "md", "txt"})
+
+
+def write_messages(request: ConverseRequest, ctx: FamilyContext) -> dict[str, Any]:
+    """Return the body. Raises InvalidRequestError for what it cannot express."""
+    writer = _Writer(ctx)
+    body: dict[str, Any] = {
+        "anthropic_version": VERSION,
+        "max_tokens": ctx.profile.max_output_tokens or _DEFAULT_MAX_TOKENS,
+        "messages": [
+            {"role": message.role, "content": writer.blocks(message.content, f"messages[{index}].content")}
+            for index, message in enumerate(request.messages or ())
+        ],
+    }
+    if request.system:
+        body["system"] = writer.blocks(request.system, "system")
+    if request.inference_config is not None:
+        body |= _sampling(request.inference_config)
+    if request.tool_config is not None:
+        body |= _tools(request.tool_config, writer)
+    if request.output_config is not None and (output := _output(request.output_config)):
+        body["output_config"] = output
+    return body
+
+
+def _sampling(inference: InferenceConfig) -> dict[str, Any]:
+    members = {
+        "max_tokens": inference.max_tokens,
+        "temperature": inference.temperature,
+        "top_p": inference.top_p,
+        "stop_sequences": list(inference.stop_sequences) if inference.stop_sequences else None,
+    }
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def _tools(config: ToolConfig, writer: _Writer) -> dict[str, Any]:
+    members: dict[str, Any] = {"tools": writer.blocks(config.tools, "tool_config.tools")}
+    if config.tool_choice is not None:
+        members["tool_choice"] = _tool_choice(config.tool_choice)
+    return members
+
+
+def _tool_choice(choice: ToolChoice) -> dict[str, str]:
+    if choice.tool is not None:
+        return {"type": "tool", "name": choice.tool.name}
+    return {"type": "any" if choice.any is not None else "auto"}
+
+
+def _output(config: OutputConfig) -> dict[str, Any]:
+    output: dict[str, Any] = {}
+    if config.effort is not None:
+        output["effort"] = config.effort
+    if config.text_format is not None and (definition := config.text_format.structure.json_schema) is not None:
+        output["format"] = {"type": "json_schema", "schema": json.loads(definition.schema_)}
+    return output
+
+
+class _Writer:
+    """Writes blocks, with the words for what goes wrong."""
+
+    def __init__(self, ctx: FamilyContext) -> None:
+        self._model = ctx.base_model
+
+    def blocks(self, blocks: Iterable[object], path: str) -> list[Block]:
+        """Return native blocks; a cache point becomes a mark on the block before it."""
+        written: list[Block] = []
+        for index, block in enumerate(blocks):
+            where = f"{path}[{index}]"
+            if isinstance(block, CachePointBlock):
+                if not written:
+                    raise InvalidRequestError(
+                        f"{where} is a cache point with nothing before it to be cached.",
+                        path=where,
+                        hint="Put it after the block up to which the prompt is to be cached.",
+                    )
+                written[-1]["cache_control"] = {"type": "ephemeral", **({"ttl": block.ttl} if block.ttl else {})}
+            else:
+                written.append(self._block(block, where))
+        return written
+
+    def _block(self, block: object, path: str) -> Block:
+        match block:
+            case TextBlock():
+                return {"type": "text", "text": block.text}
+            case ImageBlock():
+                return {"type": "image", "source": self._data(block.source.bytes, f"image/{block.format}", path)}
+            case DocumentBlock():
+                return self._document(block, path)
+            case ToolUseBlock():
+                return self._tool_use(block, path)
+            case ToolResultBlock():
+                return self._tool_result(block, path)
+            case JsonBlock():
+                return {"type": "text", "text": json.dumps(block.json_, ensure_ascii=False)}
+            case ReasoningBlock():
+                return _reasoning(block)
+            case CitationsBlock():
+                citations = [native_citation(citation) for citation in block.citations or ()]
+                return {"type": "text", "text": block.text, "citations": citations}
+            case SearchResultBlock():
+                return _search_result(block)
+            case ToolSpec():
+                return _tool(block)
+            case UnknownBlock(raw=raw) if len(raw) == 1 and isinstance(members := next(iter(raw.values())), Mapping):
+                # A block of Claude's own, as `read_message` gives it: back to what it was.
+                return {"type": next(iter(raw)), **cast("Mapping[str, Any]", members)}
+            case _:
+                raise unsupported(f"a {type(block).__name__} here", family="anthropic", model=self._model, path=path)
+
+    def _data(self, data: bytes | None, media_type: str, path: str) -> dict[str, str]:
+        if data is None:
+            raise unsupported("s3_sources", family="anthropic", model=self._model, path=f"{path}.source")
+        encoded = b2a_base64(data, newline=False).decode("ascii")
+        return {"type": "base64", "media_type": media_type, "data": encoded}
+
+    def _document(self, block: DocumentBlock, path: str) -> Block:
+        written: Block = {"type": "document", "source": self._document_source(block, path), "title": block.name}
+        if block.context is not None:
+            written["context"] = block.context
+        if block.citations is not None:
+            written["citations"] = {"enabled": block.citations.enabled}
+        return written
+
+    def _document_source(self, block: DocumentBlock, path: str) -> dict[str, Any]:
+        source = block.source
+        if source.content is not None:
+            parts = [{"type": "text", "text": part.text or ""} for part in source.content]
+            return {"type": "content", "content": parts}
+        if source.text is not None:
+            return {"type": "text", "media_type": "text/plain", "data": source.text}
+        if block.format in _TEXT_FORMATS and source.bytes is not None:
+            try:
+                text = source.bytes.decode()
+            except UnicodeDecodeError as exc:
+                raise InvalidRequestError(
+                    f"{path} is a document of the format {block.format}, but no UTF-8 text ({exc.reason} at byte "
+                    f"{exc.start}).",
+                    path=path,
+                    hint="Encode it as UTF-8.",
+                ) from exc
+            return {"type": "text", "media_type": "text/plain", "data": text}
+        if block.format not in {None, "pdf"}:
+            what = f"documents of the format {block.format}"
+            raise unsupported(what, family="anthropic", model=self._model, path=path)
+        return self._data(source.bytes, "application/pdf", path)
+
+    def _tool_use(self, block: ToolUseBlock, path: str) -> Block:
+        if block.invalid_input:
+            raise InvalidRequestError(
+                f"{path} is a tool use whose input is no object: it was cut off or malformed.",
+                path=path,
+                hint="Leave that turn out of the history, or ask for it again with more max_tokens.",
+            )
+        return {"type": "tool_use", "id": block.tool_use_id, "name": block.name, "input": block.input}
+
+    def _tool_result(self, block: ToolResultBlock, path: str) -> Block:
+        content = self.blocks(block.content, f"{path}.content")
+        written: Block = {"type": "tool_result", "tool_use_id": block.tool_use_id, "content": content}
+        if block.status == "error":
+            written["is_error"] = True
+        return written
+
+
+def _reasoning(block: ReasoningBlock) -> Block:
+    if block.redacted_content is not None:
+        # Converse's blob is the text of the native member.  [corpus, 2025-11]
+        return {"type": "redacted_thinking", "data": block.redacted_content.decode("latin-1")}
+    written: Block = {"type": "thinking", "thinking": block.text}
+    if block.signature is not None:
+        written["signature"] = block.signature
+    return written
+
+
+def _search_result(block: SearchResultBlock) -> Block:
+    content = [{"type": "text", "text": part.text} for part in block.content]
+    written: Block = {"type": "search_result", "source": block.source, "title": block.title, "content": content}
+    if block.citations is not None:
+        written["citations"] = {"enabled": block.citations.enabled}
+    return written
+
+
+def _tool(tool: ToolSpec) -> Block:
+    written: Block = {"name": tool.name, "input_schema": tool.input_schema.json_}
+    if tool.description is not None:
+        written["description"] = tool.description
+    if tool.strict is not None:
+        written["strict"] = tool.strict
+    return written

@@ -1,0 +1,540 @@
+"""The seam of model families: what a request uses, what a family is held to, the order of events."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final, get_args
+
+import pytest
+from acme import Acme, giving, raising
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bedrock_async import (
+    ConverseRequest,
+    InvalidRequestError,
+    PluginError,
+    ResponseDecodeError,
+    StreamTruncatedError,
+    ThrottlingError,
+)
+from bedrock_async.errors import EventDecodeError, service_error
+from bedrock_async.events import (
+    ContentBlockDeltaEvent,
+    ContentBlockStartEvent,
+    ContentBlockStopEvent,
+    ContentDelta,
+    ContentStart,
+    Event,
+    MessageStartEvent,
+    MessageStopEvent,
+    MetadataEvent,
+    ToolUseStart,
+    UnknownEvent,
+    event_from_wire,
+)
+from bedrock_async.families import (
+    FEATURES,
+    EventBuilder,
+    EventOrder,
+    FamilyContext,
+    ModelProfile,
+    NativeRequest,
+    decode_with,
+    encode_request,
+    features_used,
+    find_profile,
+    merged_body,
+    native_body,
+    stop_reason,
+    unsupported,
+)
+from bedrock_async.families._encoding import decode_response, read_chunk
+from bedrock_async.families._features import _BLOCKS
+from bedrock_async.folding import fold
+from bedrock_async.model_id import parse_model_id
+from bedrock_async.testing.probes import PROBES
+from bedrock_async.types import CacheDetail, Citation, ContentBlock, SystemBlock, TextBlock, ToolDefinition
+
+MODEL: Final = "acme.chat-1"
+CTX: Final = FamilyContext(parse_model_id(MODEL))
+
+
+def request(**members: Any) -> ConverseRequest:  # noqa: ANN401 - any member
+    """A question, with more members in boto3's shape."""
+    return ConverseRequest.from_dict({"messages": [{"role": "user", "content": [{"text": "Hello?"}]}], **members})
+
+
+# -- what a request uses
+
+
+@pytest.mark.parametrize("feature", sorted(FEATURES))
+def test_every_feature_is_seen_with_its_place(feature: str) -> None:
+    """A request that uses a feature is known to, and where."""
+    wire, _ = PROBES[feature]
+    assert features_used(ConverseRequest.from_dict(wire))[feature]
+
+
+def test_a_plain_question_uses_nothing() -> None:
+    """Text, and what the service itself takes from headers, is no feature of a native body."""
+    plain = request(
+        guardrailConfig={"guardrailIdentifier": "g", "guardrailVersion": "1", "trace": "enabled"},
+        performanceConfig={"latency": "optimized"},
+        serviceTier={"type": "flex"},
+        requestMetadata={"team": "a"},
+        additionalModelRequestFields={"top_k": 5},
+        inferenceConfig={},
+    )
+    assert features_used(plain) == {}
+
+
+def test_the_automatic_choice_of_a_tool_is_no_feature() -> None:
+    """It is what every model does."""
+    tool: dict[str, Any] = {"toolSpec": {"name": "t", "inputSchema": {"json": {}}}}
+    assert set(features_used(request(toolConfig={"tools": [tool], "toolChoice": {"auto": {}}}))) == {"tools"}
+
+
+def test_every_member_of_a_request_has_its_place() -> None:
+    """A new member of ConverseRequest is a feature, or one of those that the provider carries: never forgotten."""
+    carried = {
+        *("model_id", "messages", "system", "guardrail_config", "request_metadata", "performance_config"),
+        *("service_tier", "additional_model_request_fields"),
+    }
+    featured = {
+        "inference_config": "max_tokens",
+        "tool_config": "tools",
+        "prompt_variables": "prompt_variables",
+        "additional_model_response_field_paths": "response_field_paths",
+        "output_config": "structured_output",
+    }
+    assert set(ConverseRequest.model_fields) == carried | set(featured)
+    assert set(featured.values()) <= set(FEATURES)
+
+
+def test_every_kind_of_block_is_a_feature() -> None:
+    """A new block cannot slip past a family that does not know it."""
+    blocks = {kind for union in (ContentBlock, SystemBlock, ToolDefinition) for kind in get_args(get_args(union)[0])}
+    assert blocks - {TextBlock} == set(_BLOCKS)
+    assert set(_BLOCKS.values()) <= set(FEATURES)
+
+
+def test_what_stands_in_a_tool_result_is_seen() -> None:
+    """Down to the blocks within blocks."""
+    document = {"document": {"format": "pdf", "name": "d", "source": {"s3Location": {"uri": "s3://b/k"}}}}
+    result = {"toolResult": {"toolUseId": "1", "content": [document]}}
+    used = features_used(ConverseRequest.from_dict({"messages": [{"role": "user", "content": [result]}]}))
+    assert used["documents"] == "messages[0].content[0].content[0]"
+    assert used["s3_sources"] == "messages[0].content[0].content[0].source.s3_location"
+
+
+# -- what a family is held to
+
+
+def test_what_a_family_does_not_support_is_refused_by_name() -> None:
+    """Family, feature, place, model, and the provider that can."""
+    with pytest.raises(InvalidRequestError) as caught:
+        encode_request(Acme(), request(system=[{"text": "Be brief."}]), CTX)
+    assert caught.value.path == "system[0]"
+    said = str(caught.value)
+    for part in ("'acme'", "a system prompt", "system[0]", MODEL, "provider='converse'"):
+        assert part in said
+
+
+def test_a_family_may_refuse_while_it_encodes() -> None:
+    """With the same words: what depends on more than the feature."""
+    refusal = unsupported("documents of the format xlsx", family="acme", model=MODEL, path="messages[0]")
+    family = Acme(encode=raising(refusal))
+    with pytest.raises(InvalidRequestError) as caught:
+        encode_request(family, request(), CTX)
+    assert caught.value is refusal
+
+
+@pytest.mark.parametrize("method", ["supports", "encode"])
+def test_a_family_that_fails_is_named(method: str) -> None:
+    """What it raises is the cause of an error that says which family, which class and which method."""
+    fault = ZeroDivisionError("division by zero")
+    with pytest.raises(PluginError, match=rf"'acme' \(.*Acme\) failed in {method}: ZeroDivisionError") as caught:
+        encode_request(Acme(**{method: raising(fault)}), request(), CTX)
+    assert caught.value.__cause__ is fault
+    assert "provider='converse'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("method", "value", "says"),
+    [
+        ("encode", None, "gave a NoneType, not a NativeRequest"),
+        ("encode", {"prompt": "Hello?"}, "gave a dict, not a NativeRequest"),
+        ("encode", NativeRequest([1]), "gave a NativeRequest, not a NativeRequest with an object"),  # type: ignore[arg-type]
+        ("supports", "tools", "gave a str, not a collection"),
+        ("supports", None, "gave a NoneType, not a collection"),
+    ],
+)
+def test_a_family_that_gives_the_wrong_type_is_named(method: str, value: object, says: str) -> None:
+    """Before anything is sent."""
+    family = Acme(**{method: giving(value)})
+    with pytest.raises(PluginError, match=rf"'acme'.*{says}"):
+        encode_request(family, request(), CTX)
+
+
+def test_errors_of_our_tree_pass_as_they_are() -> None:
+    """A family says what is wrong better than the seam could."""
+    refusal = InvalidRequestError("no.", path="messages")
+    with pytest.raises(InvalidRequestError) as caught:
+        encode_request(Acme(encode=raising(refusal)), request(), CTX)
+    assert caught.value is refusal
+
+
+@pytest.mark.parametrize(
+    ("model", "does"),
+    [
+        ("amazon.titan-image-generator-v2:0", "makes images"),
+        ("amazon.titan-embed-text-v2:0", "makes embeddings"),
+        ("cohere.rerank-v3-5:0", "ranks documents"),
+        ("amazon.nova-reel-v1:0", "makes videos"),
+    ],
+)
+def test_a_model_that_does_not_chat_says_what_it_does(model: str, does: str) -> None:
+    """An image model asked to chat is refused here, not by the service."""
+    ctx = FamilyContext(parse_model_id(model), find_profile(model))
+    with pytest.raises(InvalidRequestError, match=f"{model} {does}; it does not chat"):
+        encode_request(Acme(), request(), ctx)
+
+
+def test_members_of_the_caller_are_merged_over_the_body() -> None:
+    """additional_request_fields and extra_body, object into object; the caller's word is the last."""
+    asked = ConverseRequest.from_dict(
+        {
+            **request().to_dict(),
+            "inferenceConfig": {"maxTokens": 5},
+            "additionalModelRequestFields": {"sampling": {"top_k": 5}, "prompt": "mine", "list": [1]},
+            "extra": {"a": 1},
+        }
+    )
+    native = encode_request(Acme(), asked, CTX)
+    assert native.body == {
+        "prompt": "mine",
+        "stream": False,
+        "sampling": {"limit": 5, "top_k": 5},
+        "list": [1],
+        "extra": {"a": 1},
+    }
+
+
+def test_merging_leaves_both_sides_alone() -> None:
+    """A body that a family keeps as a constant stays one."""
+    body, more = {"a": {"b": 1}}, {"a": {"c": 2}}
+    assert merged_body(body, more) == {"a": {"b": 1, "c": 2}}
+    assert (body, more) == ({"a": {"b": 1}}, {"a": {"c": 2}})
+    assert merged_body(body, None) is body
+    assert merged_body(body, [1]) is body
+
+
+def test_a_body_is_compact_json() -> None:
+    """In UTF-8; lone surrogates are escaped, for UTF-8 cannot hold them."""
+    assert native_body(Acme(), NativeRequest({"a": "ä", "b": [1, None]})) == '{"a":"ä","b":[1,null]}'.encode()
+    assert json.loads(native_body(Acme(), NativeRequest({"a": "\ud83d"}))) == {"a": "\ud83d"}
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}, b"bytes"])
+def test_a_body_that_json_cannot_hold_is_refused(value: object) -> None:
+    """Naming the family that made it."""
+    with pytest.raises(InvalidRequestError, match="'acme' made holds what JSON cannot"):
+        native_body(Acme(), NativeRequest({"a": value}))
+
+
+def test_an_answer_that_a_family_cannot_read_keeps_its_bytes() -> None:
+    """It was paid for: the error has the body, and says which family failed on it."""
+    with pytest.raises(ResponseDecodeError, match=r"'acme'.*cannot read the answer of 5 bytes: KeyError") as caught:
+        decode_response(Acme(), {"generation": "x"}, {}, CTX, raw=b"12345")
+    assert caught.value.body == b"12345"
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_an_answer_of_the_wrong_type_is_named() -> None:
+    """decode() gives a ConverseResponse or fails."""
+    with pytest.raises(PluginError, match=r"decode of the family 'acme'.*gave a dict, not a ConverseResponse"):
+        decode_response(Acme(decode=giving({})), {}, {}, CTX, raw=b"{}")
+
+
+def test_errors_of_our_tree_come_out_of_decoding() -> None:
+    """A throttling that a model tells in its body is a ThrottlingError."""
+    failure = service_error("ThrottlingException", "slow down")
+    with pytest.raises(ThrottlingError):
+        decode_response(Acme(decode=raising(failure)), {}, {}, CTX, raw=b"{}")
+    with pytest.raises(ThrottlingError):
+        read_chunk(Acme(), raising(failure), b"{}")
+
+
+def test_a_chunk_that_a_family_cannot_read_keeps_its_bytes() -> None:
+    """The error has the chunk, and says which family failed on it."""
+    with pytest.raises(EventDecodeError, match=r"'acme'.*cannot read a chunk of 7 bytes: KeyError") as caught:
+        read_chunk(Acme(), raising(KeyError("text")), b'{"a":1}')
+    assert caught.value.payload == b'{"a":1}'
+
+
+@pytest.mark.parametrize("value", [None, "events", {"a": 1}, iter(())])
+def test_chunks_become_lists_of_events(value: object) -> None:
+    """Anything else names the family."""
+    with pytest.raises(PluginError, match=r"stream_decoder of the family 'acme'.*not a list of events"):
+        read_chunk(Acme(), lambda: value, b"{}")
+
+
+# -- building events
+
+
+def wires(events: list[Event]) -> list[str]:
+    """Events as compact text, which is easy to compare."""
+    return [json.dumps(event.to_wire(), separators=(",", ":")) for event in events]
+
+
+def test_content_of_every_kind_makes_the_events_of_a_converse_stream() -> None:
+    """Blocks change with the kind of the pieces; starts, stops and indices come by themselves."""
+    events = EventBuilder()
+    events.reasoning("Hm.", signature="c2ln")
+    events.text("Hel")
+    events.text("lo.")
+    events.tool_use("id-1", "get_weather")
+    events.tool_input("")
+    events.tool_input('{"city":"Paris"}')
+    events.tool_use("id-2", "get_time")
+    events.stop("tool_use")
+    events.usage(input_tokens=12)
+    events.usage(output_tokens=7, cache_read_input_tokens=3)
+    assert wires(events.finish()) == [
+        '{"messageStart":{"role":"assistant"}}',
+        '{"contentBlockDelta":{"contentBlockIndex":0,"delta":{"reasoningContent":{"text":"Hm."}}}}',
+        '{"contentBlockDelta":{"contentBlockIndex":0,"delta":{"reasoningContent":{"signature":"c2ln"}}}}',
+        '{"contentBlockStop":{"contentBlockIndex":0}}',
+        '{"contentBlockDelta":{"contentBlockIndex":1,"delta":{"text":"Hel"}}}',
+        '{"contentBlockDelta":{"contentBlockIndex":1,"delta":{"text":"lo."}}}',
+        '{"contentBlockStop":{"contentBlockIndex":1}}',
+        '{"contentBlockStart":{"contentBlockIndex":2,"start":{"toolUse":{"toolUseId":"id-1","name":"get_weather"}}}}',
+        '{"contentBlockDelta":{"contentBlockIndex":2,"delta":{"toolUse":{"input":""}}}}',
+        '{"contentBlockDelta":{"contentBlockIndex":2,"delta":{"toolUse":{"input":"{\\"city\\":\\"Paris\\"}"}}}}',
+        '{"contentBlockStop":{"contentBlockIndex":2}}',
+        '{"contentBlockStart":{"contentBlockIndex":3,"start":{"toolUse":{"toolUseId":"id-2","name":"get_time"}}}}',
+        '{"contentBlockStop":{"contentBlockIndex":3}}',
+        '{"messageStop":{"stopReason":"tool_use"}}',
+        '{"metadata":{"usage":{"inputTokens":12,"outputTokens":7,"totalTokens":22,"cacheReadInputTokens":3}}}',
+    ]
+
+
+def test_events_are_taken_as_they_come() -> None:
+    """take gives what is new; the last ones come with finish."""
+    events = EventBuilder()
+    assert events.take() == []
+    events.text("a")
+    assert [event.type for event in events.take()] == ["message_start", "content_block_delta"]
+    events.text("b")
+    assert [event.text for event in events.take()] == ["b"]
+    events.stop("end_turn")
+    assert [event.type for event in events.finish()] == ["content_block_stop", "message_stop"]
+
+
+def test_an_answer_without_a_stop_reason_is_truncated() -> None:
+    """A stream that breaks off is never taken for a whole answer."""
+    events = EventBuilder()
+    events.text("a")
+    with pytest.raises(StreamTruncatedError, match="without a reason for its end"):
+        events.finish()
+
+
+def test_a_whole_answer_may_leave_its_stop_reason_out() -> None:
+    """Its body has ended: there is nothing that could still come."""
+    response = decode_with(lambda body, events: events.text(body["text"]), {"text": "Hi."})
+    assert (response.text, response.stop_reason) == ("Hi.", "")
+
+
+def test_an_answer_without_content_is_an_answer() -> None:
+    """Empty text begins no block."""
+    events = EventBuilder()
+    events.text("")
+    events.text(None)
+    events.stop("end_turn")
+    assert [event.type for event in events.finish()] == ["message_start", "message_stop"]
+
+
+def test_redacted_reasoning_citations_and_foreign_blocks_fold() -> None:
+    """What Converse knows is typed; what it has no name for is an UnknownBlock."""
+    events = EventBuilder()
+    events.reasoning(redacted=b"secret")
+    events.end_block()
+    events.text("cited")
+    events.citation(Citation(title="t"))
+    events.other("web_search_call", {"query": "q"})
+    events.whole_tool_use("1", "tool", {"a": 1})
+    events.stop("end_turn")
+    events.usage(cache_write_input_tokens=5, cache_details=[CacheDetail(ttl="1h", input_tokens=5)])
+    response = events.response()
+    assert response.to_dict()["output"]["message"]["content"] == [
+        {"reasoningContent": {"redactedContent": b"secret"}},
+        {"citationsContent": {"content": [{"text": "cited"}], "citations": [{"title": "t"}]}},
+        {"web_search_call": {"query": "q"}},
+        {"toolUse": {"toolUseId": "1", "name": "tool", "input": {"a": 1}}},
+    ]
+    assert response.usage.total_tokens == 5
+    assert response.usage.cache_details == [CacheDetail(ttl="1h", input_tokens=5)]
+
+
+def test_tool_input_needs_a_tool_use() -> None:
+    """A family that mixes its pieces up is told so."""
+    events = EventBuilder()
+    events.text("a")
+    with pytest.raises(PluginError, match="without a tool use"):
+        events.tool_input("{}")
+
+
+ACTS: Final = st.one_of(
+    st.text(max_size=3).map(lambda piece: ("text", piece)),
+    st.text(max_size=3).map(lambda piece: ("reasoning", piece)),
+    st.just(("tool_use", "")),
+    st.just(("end_block", "")),
+    st.just(("other", "")),
+)
+
+
+@given(st.lists(ACTS, max_size=20), st.booleans())
+def test_a_builder_never_leaves_the_order(acts: list[tuple[str, str]], takes: bool) -> None:  # noqa: FBT001 - drawn
+    """Whatever is added, and whenever events are taken: the order holds, and no text is lost."""
+    events, taken = EventBuilder(), list[Event]()
+    for act, piece in acts:
+        match act:
+            case "tool_use":
+                events.whole_tool_use("id", "name", {})
+            case "end_block":
+                events.end_block()
+            case "other":
+                events.other("foreign", {"a": 1})
+            case _:
+                getattr(events, act)(piece)
+        if takes:
+            taken += events.take()
+    events.stop("end_turn")
+    taken += events.finish()
+    order = EventOrder("acme")
+    assert order.check(taken) == taken
+    assert order.stopped
+    response = fold(taken)
+    assert response.text == "".join(piece for act, piece in acts if act == "text")
+    assert response.reasoning == "".join(piece for act, piece in acts if act == "reasoning")
+    assert len(response.tool_uses) == sum(act == "tool_use" for act, _ in acts)
+
+
+# -- the order of events
+
+START: Final = MessageStartEvent(role="assistant")
+STOP: Final = MessageStopEvent(stop_reason="end_turn")
+METADATA: Final = MetadataEvent()
+
+
+def text(index: int | None, piece: str = "a") -> ContentBlockDeltaEvent:
+    """A piece of text."""
+    return ContentBlockDeltaEvent(content_block_index=index, delta=ContentDelta(text=piece))
+
+
+def begin(index: int) -> ContentBlockStartEvent:
+    """The beginning of a tool use."""
+    return ContentBlockStartEvent(content_block_index=index, start=ContentStart(tool_use=ToolUseStart(name="t")))
+
+
+def end(index: int) -> ContentBlockStopEvent:
+    """The end of a block."""
+    return ContentBlockStopEvent(content_block_index=index)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [START, text(0), text(0), end(0), STOP, METADATA],
+        [START, begin(0), end(0), text(1), end(1), STOP, METADATA],
+        [START, end(0), text(1), end(1), STOP],
+        [START, text(2), end(2), begin(5), end(5), STOP, METADATA],
+        [UnknownEvent(name="new"), START, UnknownEvent(name="new"), STOP, METADATA, UnknownEvent(name="new")],
+        [START, STOP],
+    ],
+)
+def test_streams_in_order_pass(events: list[Event]) -> None:
+    """Blocks one after the other; indices may leave gaps; a stranger may come at any time."""
+    order = EventOrder("acme")
+    assert [checked for event in events for checked in order.check([event])] == events
+    assert order.stopped
+
+
+DISORDER: Final[list[tuple[list[Any], str]]] = [
+    ([text(0)], "content stands between messageStart and messageStop"),
+    ([begin(0)], "content stands between"),
+    ([end(0)], "content stands between"),
+    ([STOP], "it comes once, after messageStart"),
+    ([METADATA], "it comes once, after messageStop"),
+    ([START, START], "the message has started already"),
+    ([START, text(0), text(1)], "block 1 begins before block 0 has ended"),
+    ([START, begin(0), begin(0)], "block 0 begins before block 0 has ended"),
+    ([START, text(0), end(1)], "the open block is 0, not 1"),
+    ([START, text(0), end(0), text(0)], "block 0 has ended already"),
+    ([START, text(1), end(1), begin(0)], "block 0 has ended already"),
+    ([START, text(None)], "it has no contentBlockIndex"),
+    ([START, text(0), STOP], "block 0 has not ended"),
+    ([START, STOP, STOP], "it comes once"),
+    ([START, STOP, text(0)], "content stands between"),
+    ([START, METADATA], "it comes once, after messageStop"),
+    ([START, STOP, METADATA, METADATA], "it comes once, after messageStop"),
+    ([START, "text"], "gave a str for an event"),
+    ([START, {"contentBlockDelta": {}}], "gave a dict for an event"),
+    ([START, None], "gave a NoneType for an event"),
+]
+
+
+@pytest.mark.parametrize(("events", "says"), DISORDER)
+def test_streams_out_of_order_name_the_family(events: list[object], says: str) -> None:
+    """The first event that is out of order is refused, with what is wrong about it."""
+    with pytest.raises(PluginError, match=rf"'acme'.*{says}"):
+        EventOrder("acme").check(events)
+
+
+def test_events_that_other_families_pass_on_are_checked_too() -> None:
+    """Events read from the wire are the same to the check as those made by hand."""
+    wire: list[Any] = [{"messageStart": {"role": "assistant"}}, {"messageStop": {"stopReason": "end_turn"}}]
+    order = EventOrder("acme")
+    order.check([event_from_wire(each) for each in wire])
+    assert order.stopped
+
+
+# -- words for stop reasons
+
+
+@pytest.mark.parametrize(
+    ("native", "converse"),
+    [
+        ("stop", "end_turn"),
+        ("FINISH", "end_turn"),
+        ("COMPLETE", "end_turn"),
+        ("length", "max_tokens"),
+        ("MAX_TOKENS", "max_tokens"),
+        ("tool_calls", "tool_use"),
+        ("content_filter", "content_filtered"),
+        ("refusal", "content_filtered"),
+        ("stop_sequence", "stop_sequence"),
+        ("reason_of_tomorrow", "reason_of_tomorrow"),
+        (None, None),
+        ("", None),
+        (7, None),
+    ],
+)
+def test_stop_reasons_are_converses(native: object, converse: str | None) -> None:
+    """Case does not matter, and an unknown word is passed on."""
+    assert stop_reason(native) == converse
+
+
+def test_a_family_may_have_words_of_its_own() -> None:
+    """They come before the common ones."""
+    assert stop_reason("STOP", stop="stop_sequence") == "stop_sequence"
+    assert stop_reason("criteria_met", criteria_met="end_turn") == "end_turn"
+
+
+def test_what_a_family_is_told_of_the_model() -> None:
+    """The id without geography, and nothing where the id does not tell."""
+    assert FamilyContext(parse_model_id("us.acme.chat-1")).base_model == "acme.chat-1"
+    arn = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2"
+    assert FamilyContext(parse_model_id(arn)).base_model == ""
+    assert FamilyContext(parse_model_id(MODEL)).profile.source
+    assert isinstance(CTX.profile, ModelProfile)
