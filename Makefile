@@ -7,6 +7,8 @@ STAMP := $(VENV)/.installed
 PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 QUESTION := What is the capital of France, and what is it known for?
 FUZZ_SECONDS := 60
+BENCH :=
+ENVIRONMENTS :=
 
 # Set-up runs again when what it installs has changed, and when the environment is not of the Python asked for.
 VERSION_OF = $(shell $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
@@ -54,8 +56,12 @@ format: $(STAMP) ## Format the code, and mend what ruff can mend
 	$(BIN)/ruff format
 
 .PHONY: bench
-bench: $(STAMP) ## Measure against the other clients, side by side
-	@$(BIN)/python -m benchmarks
+bench: $(STAMP) ## Measure beside aiobotocore and a raw socket, and compare with the last recorded run
+	@$(BIN)/python -m benchmarks $(BENCH)
+
+.PHONY: bench-peers
+bench-peers: $(STAMP) ## Measure beside all other clients; keep it with make bench-peers BENCH=--record
+	@$(BIN)/python -m benchmarks --peers $(BENCH)
 
 .PHONY: fuzz
 fuzz: $(STAMP) ## Fuzz the decoders for a minute: make fuzz FUZZ_SECONDS=600
@@ -72,9 +78,9 @@ build: $(STAMP) ## Build the wheels into dist/
 constraints: $(STAMP) ## Resolve all dependencies anew and write constraints.txt
 	@$(BIN)/python scripts/constraints.py
 
-.PHONY: matrix
-matrix: $(STAMP) ## Run the tests on every supported Python, on the lowest versions, beside aioboto3 and new boto3
-	@$(BIN)/python scripts/matrix.py
+.PHONY: test-matrix
+test-matrix: $(STAMP) ## Test beside the newest aiobotocore, aioboto3, the newest boto3: make test-matrix ENVIRONMENTS=all
+	@$(BIN)/python scripts/matrix.py $(ENVIRONMENTS)
 
 .PHONY: clean
 clean: ## Remove the environment, builds and caches

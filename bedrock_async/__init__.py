@@ -22,11 +22,19 @@ if TYPE_CHECKING:
         ApiKey,
         Credentials,
     )
+    from .botocore_config import (
+        BotocoreConfigWarning,
+    )
     from .client import (
         BedrockClient,
     )
+    from .control_plane import (
+        ResolvedModel,
+    )
     from .errors import (
         AccessDeniedError,
+        AsyncInvokeFailedError,
+        AsyncInvokeTimeoutError,
         AuthenticationError,
         BedrockError,
         CallTimeoutError,
@@ -54,6 +62,7 @@ if TYPE_CHECKING:
         ModelTimeoutError,
         NameResolutionError,
         NoCredentialsError,
+        ObjectNotFoundError,
         OnDemandNotSupportedError,
         PluginError,
         ProfileNotFoundError,
@@ -103,6 +112,18 @@ if TYPE_CHECKING:
         ResponseAccumulator,
         fold,
     )
+    from .geography import (
+        default_model,
+    )
+    from .jobs import (
+        AsyncInvokeJob,
+        AsyncInvokeListing,
+        AsyncInvokeResult,
+        OutputObject,
+    )
+    from .known_models import (
+        KnownModelId,
+    )
     from .model_id import (
         ModelId,
         parse_model_id,
@@ -122,7 +143,14 @@ if TYPE_CHECKING:
         InvokeStream,
         ResponseStream,
     )
+    from .transport import (
+        ConnectionOptions,
+    )
+    from .transport.objects import (
+        ObjectStream,
+    )
     from .types import (
+        AgreementAvailability,
         AnyToolChoice,
         ApplyGuardrailRequest,
         AsyncInvokeOutput,
@@ -160,6 +188,8 @@ if TYPE_CHECKING:
         DocumentPageLocation,
         DocumentPart,
         DocumentSource,
+        FoundationModel,
+        FoundationModelLifecycle,
         GuardContentBlock,
         GuardImage,
         GuardrailAssessment,
@@ -176,6 +206,8 @@ if TYPE_CHECKING:
         GuardText,
         ImageBlock,
         InferenceConfig,
+        InferenceProfile,
+        InferenceProfileModel,
         InvokeModelTokensRequest,
         InvokeRequest,
         JobStatus,
@@ -187,6 +219,7 @@ if TYPE_CHECKING:
         MediaError,
         MediaSource,
         Message,
+        ModelAccess,
         OutputConfig,
         OutputFormat,
         OutputStructure,
@@ -240,18 +273,25 @@ if TYPE_CHECKING:
 __all__ = [
     "NO_RETRY",
     "AccessDeniedError",
+    "AgreementAvailability",
     "AnyToolChoice",
     "ApiKey",
     "ApplyGuardrailRequest",
+    "AsyncInvokeFailedError",
+    "AsyncInvokeJob",
+    "AsyncInvokeListing",
     "AsyncInvokeOutput",
     "AsyncInvokePage",
+    "AsyncInvokeResult",
     "AsyncInvokeSummary",
+    "AsyncInvokeTimeoutError",
     "Attempt",
     "AudioBlock",
     "AuthenticationError",
     "AutoToolChoice",
     "BedrockClient",
     "BedrockError",
+    "BotocoreConfigWarning",
     "CacheDetail",
     "CachePointBlock",
     "CallSettings",
@@ -269,6 +309,7 @@ __all__ = [
     "ConnectError",
     "ConnectTimeoutError",
     "ConnectionLostError",
+    "ConnectionOptions",
     "ContentBlock",
     "ContentBlockDeltaEvent",
     "ContentBlockStartEvent",
@@ -302,6 +343,8 @@ __all__ = [
     "ExpiredCredentialsError",
     "ExpiredTokenError",
     "FirstEventTimeoutError",
+    "FoundationModel",
+    "FoundationModelLifecycle",
     "Frame",
     "GuardContentBlock",
     "GuardImage",
@@ -320,6 +363,8 @@ __all__ = [
     "IdleTimeoutError",
     "ImageBlock",
     "InferenceConfig",
+    "InferenceProfile",
+    "InferenceProfileModel",
     "InputTooLongError",
     "InternalServerError",
     "InvalidModelIdError",
@@ -335,6 +380,7 @@ __all__ = [
     "JobTag",
     "JsonBlock",
     "JsonSchemaDefinition",
+    "KnownModelId",
     "Limits",
     "ListAsyncInvokesRequest",
     "MediaError",
@@ -344,6 +390,7 @@ __all__ = [
     "MessageStopEvent",
     "MetadataEvent",
     "MissingExtraError",
+    "ModelAccess",
     "ModelError",
     "ModelId",
     "ModelIdRejectedError",
@@ -353,9 +400,12 @@ __all__ = [
     "NameResolutionError",
     "NativeBody",
     "NoCredentialsError",
+    "ObjectNotFoundError",
+    "ObjectStream",
     "OnDemandNotSupportedError",
     "OutputConfig",
     "OutputFormat",
+    "OutputObject",
     "OutputStructure",
     "PerformanceConfig",
     "PluginError",
@@ -371,6 +421,7 @@ __all__ = [
     "ReasoningBlock",
     "ReasoningText",
     "RedirectError",
+    "ResolvedModel",
     "ResourceNotFoundError",
     "ResponseAccumulator",
     "ResponseDecodeError",
@@ -429,6 +480,7 @@ __all__ = [
     "WireModel",
     "WrongEventLoopError",
     "__version__",
+    "default_model",
     "fold",
     "parse_model_id",
 ]
@@ -438,9 +490,13 @@ _HOME = {
         "ApiKey",
         "Credentials",
     ),
+    ".botocore_config": ("BotocoreConfigWarning",),
     ".client": ("BedrockClient",),
+    ".control_plane": ("ResolvedModel",),
     ".errors": (
         "AccessDeniedError",
+        "AsyncInvokeFailedError",
+        "AsyncInvokeTimeoutError",
         "AuthenticationError",
         "BedrockError",
         "CallTimeoutError",
@@ -468,6 +524,7 @@ _HOME = {
         "ModelTimeoutError",
         "NameResolutionError",
         "NoCredentialsError",
+        "ObjectNotFoundError",
         "OnDemandNotSupportedError",
         "PluginError",
         "ProfileNotFoundError",
@@ -515,6 +572,14 @@ _HOME = {
         "ResponseAccumulator",
         "fold",
     ),
+    ".geography": ("default_model",),
+    ".jobs": (
+        "AsyncInvokeJob",
+        "AsyncInvokeListing",
+        "AsyncInvokeResult",
+        "OutputObject",
+    ),
+    ".known_models": ("KnownModelId",),
     ".model_id": (
         "ModelId",
         "parse_model_id",
@@ -534,7 +599,10 @@ _HOME = {
         "InvokeStream",
         "ResponseStream",
     ),
+    ".transport": ("ConnectionOptions",),
+    ".transport.objects": ("ObjectStream",),
     ".types": (
+        "AgreementAvailability",
         "AnyToolChoice",
         "ApplyGuardrailRequest",
         "AsyncInvokeOutput",
@@ -572,6 +640,8 @@ _HOME = {
         "DocumentPageLocation",
         "DocumentPart",
         "DocumentSource",
+        "FoundationModel",
+        "FoundationModelLifecycle",
         "GuardContentBlock",
         "GuardImage",
         "GuardText",
@@ -588,6 +658,8 @@ _HOME = {
         "GuardrailVerdict",
         "ImageBlock",
         "InferenceConfig",
+        "InferenceProfile",
+        "InferenceProfileModel",
         "InvokeModelTokensRequest",
         "InvokeRequest",
         "JSONValue",
@@ -599,6 +671,7 @@ _HOME = {
         "MediaError",
         "MediaSource",
         "Message",
+        "ModelAccess",
         "OutputConfig",
         "OutputFormat",
         "OutputStructure",

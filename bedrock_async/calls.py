@@ -15,9 +15,10 @@ import anyio
 
 from .auth import Authenticator
 from .errors import (
+    AccessDeniedError,
+    AuthenticationError,
     BedrockError,
     CallTimeoutError,
-    ExpiredTokenError,
     FirstEventTimeoutError,
     InvalidRequestError,
     RedirectError,
@@ -25,11 +26,11 @@ from .errors import (
     StreamError,
     TotalTimeoutError,
     TransportError,
-    service_error_from_response,
 )
 from .providers import EffectResult, EventDecoder, Flow, HttpRequest, HttpResponse, ReadObject, Send, Sleep, StreamPlan
 from .resilience import RetryPolicy, Timeouts
 from .transport import Endpoint, Transport, WireRequest, WireResponse
+from .transport.objects import ObjectReader
 from .types import Attempt
 
 T = TypeVar("T")
@@ -54,6 +55,7 @@ class Line:
     region: str
     user_agent: str
     max_response_bytes: int
+    objects: ObjectReader | None = None
     random: Random = field(default_factory=Random)
     now: Callable[[], datetime] = _now
     clock: Callable[[], float] = time.perf_counter
@@ -137,7 +139,7 @@ async def _drive(flow: Flow[T], call: Call) -> T:
                         await anyio.sleep(seconds)
                         result = None
                     case ReadObject(s3_uri):
-                        raise InvalidRequestError(f"nothing here reads objects of S3 yet ({s3_uri}).")
+                        result = await _read_object(s3_uri, call)
             except BedrockError as exc:
                 effect = flow.throw(exc)
             else:
@@ -145,6 +147,16 @@ async def _drive(flow: Flow[T], call: Call) -> T:
     except StopIteration as stop:
         value: T = stop.value
         return value
+
+
+async def _read_object(s3_uri: str, call: Call) -> bytes:
+    objects = call.line.objects
+    if objects is None:
+        raise InvalidRequestError(
+            f"nothing reads objects of S3 here ({s3_uri}).",
+            hint="BedrockClient brings what does; a bare Line needs objects=.",
+        )
+    return await objects.read(s3_uri, max_bytes=call.line.max_response_bytes)
 
 
 async def _send(request: HttpRequest, call: Call) -> HttpResponse:
@@ -162,7 +174,7 @@ async def _send(request: HttpRequest, call: Call) -> HttpResponse:
                 raise
             status, headers = response.status, response.headers
             if status not in _OK:
-                raise _failed(response, body)
+                raise _failed(request, response, body)
         except BedrockError as exc:
             await _wait_or_raise(exc, started, call)
         else:
@@ -186,7 +198,7 @@ async def open_stream(plan: StreamPlan[E], plan_again: Callable[[], StreamPlan[E
                     wire_request = await _signed(plan.request, call)
                     response = await line.transport.send(wire_request, connect_timeout_s=call.timeouts.connect_s)
                     if response.status not in _OK:
-                        raise _failed(response, await response.read(_MAX_ERROR_BYTES))
+                        raise _failed(plan.request, response, await response.read(_MAX_ERROR_BYTES))
                     first = await _first_events(response, plan.decoder)
             except TimeoutError as exc:
                 if isinstance(exc, BedrockError) or limit_s is None:
@@ -243,7 +255,7 @@ def _query(query: Mapping[str, str]) -> str:
     return urlencode(query, quote_via=quote, safe="-._~")
 
 
-def _failed(response: WireResponse, body: bytes) -> BedrockError:
+def _failed(request: HttpRequest, response: WireResponse, body: bytes) -> BedrockError:
     """Return the error of an answer that is not a success."""
     if response.status in _REDIRECT:
         return RedirectError(
@@ -251,16 +263,16 @@ def _failed(response: WireResponse, body: bytes) -> BedrockError:
             hint="Redirects are not followed, for requests carry credentials. Set endpoint_url to the right endpoint.",
             sent=True,
         )
-    return service_error_from_response(response.status, response.headers, body)
+    return request.read_error(response.status, response.headers, body)
 
 
 async def _wait_or_raise(failure: BedrockError, started: float, call: Call) -> None:
     """Return when the attempt is to be repeated, after the wait that the policy wants; else raise ``failure``."""
     call.failed(started, failure)
     if (
-        isinstance(failure, ExpiredTokenError)
+        isinstance(failure, AccessDeniedError | AuthenticationError)
         and not call.refreshed
-        and call.line.authenticator.invalidate(call.signed)
+        and call.line.authenticator.invalidate(call.signed, failure)
     ):
         call.refreshed = True
         return

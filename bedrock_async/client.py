@@ -7,12 +7,27 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
+from functools import partial
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, Unpack, overload
+from uuid import uuid4
 
 from ._version import __version__
-from .auth import resolve_authenticator, resolve_region
+from .auth import (
+    Authenticator,
+    BearerAuthenticator,
+    ProfileSettings,
+    authenticator_of_api_key,
+    authenticator_of_credentials,
+    resolve_authenticator,
+    resolve_region,
+    session_profile,
+    shared_credentials,
+)
+from .botocore_config import BotocoreConfig, ClientKeywords, client_keywords
 from .calls import Call, Line, OpenStream, open_stream, run
+from .control_plane import ControlPlane, ResolvedModel, resolve_control_endpoint
 from .errors import (
     ClientClosedError,
     InvalidModelIdError,
@@ -22,25 +37,40 @@ from .errors import (
     WrongEventLoopError,
 )
 from .events import Event
+from .families import ModelFamily
+from .families.profiles import overridden
+from .families.registry import FamilyRegistry
+from .features.checks import check_cache_points, check_request
 from .features.operations import (
     InvokeSettings,
     NativeBody,
+    Tags,
     build_apply_guardrail,
     build_count_tokens,
     build_count_tokens_of_body,
     build_guardrail_checks,
     build_invoke,
+    build_list_async_invokes,
+    build_start_async_invoke,
 )
 from .features.settings import CallSettings, Messages, build_request, check_names, merged_settings
 from .folding import unfold
+from .jobs import AsyncInvokeJob, AsyncInvokeListing
+from .known_models import KnownModelId
 from .model_id import ModelId, parse_model_id
 from .native import InvokeChunk, InvokeResponse
+from .plugins import allowed_plugins
 from .providers import CallContext, Flow, Provider, StreamPlan, runtime
+from .providers.invocations import parse_invocation_arn, parse_s3_uri
 from .providers.registry import ProviderRegistry
 from .resilience import Limits, RetryPolicy, StandardRetry, Timeouts
 from .stream import InvokeStream, ResponseStream
-from .transport import Endpoint, Transport, as_transport, resolve_endpoint
+from .transport import ConnectionOptions, Endpoint, Transport, as_transport, resolve_endpoint
+from .transport.objects import S3ObjectReader
+from .transport.s3 import S3Clients
 from .types import (
+    AsyncInvokePage,
+    AsyncInvokeSummary,
     ConverseRequest,
     ConverseResponse,
     CountTokensRequest,
@@ -48,9 +78,19 @@ from .types import (
     GuardrailChecksReport,
     GuardrailContent,
     GuardrailVerdict,
+    JobStatus,
     Message,
     ResponseMeta,
     TokenCount,
+)
+from .types.control_plane import (
+    FoundationModel,
+    InferenceProfile,
+    InferenceProfileType,
+    InferenceType,
+    ListFoundationModelsRequest,
+    ModelCustomization,
+    ModelModality,
 )
 from .types.response import ServiceResponse
 
@@ -85,12 +125,17 @@ class BedrockClient:
       aioboto3, botocore or boto3 session; ``profile``: a name of the AWS configuration; ``api_key``: a Bedrock API
       key, or a callable that returns one. At most one of the four; with none, the environment and then the AWS
       default chain are asked.
-    - ``endpoint_url``: another endpoint, for example the emulator's.
+    - ``endpoint_url``: another endpoint, for example the emulator's; ``control_endpoint_url``: another one for the
+      control plane (`list_models`, `list_inference_profiles`, `resolve_model`), see `resolve_control_endpoint`.
     - ``provider``: the name of the default provider; ``providers``: providers by name, beside the installed ones.
+    - ``families``: model families by name, before the installed ones, for ``provider="invoke"``.
     - ``settings``: defaults for the keywords of all calls.
-    - ``transport``: a `Transport`, ``"aiohttp"`` (the default), ``"httpx"``, or a ready httpx client; one that is
-      passed in is not closed with the client.
+    - ``transport``: ``"native"`` (the default), ``"aiohttp"``, ``"httpx"``, a ready httpx client, or a `Transport`;
+      one that is passed in is not closed with the client.
+    - ``connection``: FIPS and dual-stack endpoints, CA bundle, proxies, user agent; see `ConnectionOptions`.
     - ``limits``, ``timeouts``, ``retry``: see `Limits`, `Timeouts`, `StandardRetry`.
+
+    docs/configuration.md lists what else is read, from the environment and the AWS configuration, and in which order.
     """
 
     def __init__(
@@ -102,10 +147,13 @@ class BedrockClient:
         session: AwsSession | None = None,
         api_key: str | ApiKey | ApiKeyProvider | None = None,
         endpoint_url: str | None = None,
+        control_endpoint_url: str | None = None,
         provider: str = _DEFAULT_PROVIDER,
         settings: CallSettings | None = None,
         providers: Mapping[str, Provider] | None = None,
+        families: Mapping[str, ModelFamily] | None = None,
         transport: Transport | HttpClient | str | None = None,
+        connection: ConnectionOptions | None = None,
         limits: Limits | None = None,
         timeouts: Timeouts | None = None,
         retry: RetryPolicy | None = None,
@@ -113,11 +161,22 @@ class BedrockClient:
         """Resolve region and endpoint. Raises InvalidRequestError, CredentialsError or PluginError."""
         environ = os.environ
         limits = limits or Limits()
-        choice = resolve_region(region, session=session, profile=profile, environ=environ)
+        connection = connection or ConnectionOptions()
+        config = ProfileSettings(environ, profile=profile if session is None else session_profile(session))
+        choice = resolve_region(region, session=session, profile=profile, environ=environ, config=config)
         self._region = choice.region
         self._region_source = choice.source
-        self._endpoint = resolve_endpoint(choice.region, endpoint_url=endpoint_url, environ=environ)
-        self._authenticator = resolve_authenticator(
+        self._endpoint = resolve_endpoint(
+            choice.region,
+            endpoint_url=endpoint_url,
+            environ=environ,
+            config=config,
+            use_fips=connection.use_fips,
+            use_dualstack=connection.use_dualstack,
+            ignore_configured_urls=connection.ignore_configured_endpoint_urls,
+            allow_http=connection.allow_http,
+        )
+        authenticator = resolve_authenticator(
             credentials=credentials,
             api_key=api_key,
             session=session,
@@ -132,23 +191,89 @@ class BedrockClient:
         self._quick = replace(self._timeouts, total_s=_QUICK_S if total_s is None else min(total_s, _QUICK_S))
         self._retry = retry or StandardRetry()
         self._provider = provider
-        self._registry = ProviderRegistry(providers)
+        allowed = allowed_plugins(environ)
+        self._registry = ProviderRegistry(providers, allowed)
+        self._families = FamilyRegistry(families, allowed)
         self._registry.get(provider)
-        self._transport, self._owns_transport = as_transport(transport, max_connections=limits.max_connections)
+        if self._endpoint.scheme == "https" and (transport is None or isinstance(transport, str)):
+            connection = connection.with_ca_bundle(environ, config)
+        self._transport, self._owns_transport = as_transport(
+            transport, max_connections=limits.max_connections, options=connection
+        )
+        clients = S3Clients(region=choice.region, session=session, profile=profile)
+        self._objects = S3ObjectReader(clients, self._s3_credentials)
         self._line = Line(
             transport=self._transport,
-            authenticator=self._authenticator,
+            authenticator=authenticator,
             endpoint=self._endpoint,
             region=choice.region,
-            user_agent=_USER_AGENT,
+            user_agent=connection.agent(_USER_AGENT),
             max_response_bytes=limits.max_response_bytes,
+            objects=self._objects,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._token_models: dict[str, tuple[ModelId, ...]] = {}
+        self._control: ControlPlane | None = None
+        self._control_endpoint = partial(
+            resolve_control_endpoint,
+            choice.region,
+            control_endpoint_url=control_endpoint_url,
+            runtime=self._endpoint,
+            environ=environ,
+            config=config,
+            options=connection,
+        )
+        if control_endpoint_url is not None:
+            self._control_plane()  # a URL that cannot be one is refused here, not at the first use
         # pydantic builds its validators now, not in the first call on the loop.
         ConverseRequest.model_rebuild()
         ConverseResponse.model_rebuild()
+
+    @classmethod
+    def from_botocore_config(cls, config: BotocoreConfig, **keywords: Unpack[ClientKeywords]) -> Self:
+        """Return a client that does what a ``botocore.config.Config`` (or an ``AioConfig``) asks for.
+
+        Only what was given to the Config counts; everything else has the defaults of this class. ``keywords`` are those
+        of the class and go before; a ready ``transport`` takes the place of all that is about connections.
+
+        ==================================== ==========================================================================
+        region_name                          region
+        connect_timeout                      timeouts.connect_s; None raises
+        read_timeout                         timeouts.first_event_s and idle_s; total_s is long enough for all attempts
+        retries                              StandardRetry: total_max_attempts, or max_attempts + 1; else 5 attempts
+                                             for legacy, 3 for standard; adaptive becomes standard and warns
+        max_pool_connections                 limits.max_connections
+        proxies, proxies_config              connection.proxies, proxy_ca_bundle, proxy_client_cert;
+                                             proxy_use_forwarding_for_https raises
+        client_cert                          connection.client_cert
+        use_fips_endpoint,                   connection.use_fips, use_dualstack, ignore_configured_endpoint_urls
+        use_dualstack_endpoint,
+        ignore_configured_endpoint_urls
+        user_agent, user_agent_extra,        connection.user_agent, user_agent_extra
+        user_agent_appid
+        tcp_keepalive                        always on; False warns
+        signature_version,                   v4 or bearer (sigv4 or httpBearerAuth), and raises where the credentials
+        auth_scheme_preference               are of the other kind; other signatures raise
+        parameter_validation, defaults_mode  False, and any mode but legacy, warn
+        connector_args, http_session_cls     (aiobotocore) ssl_context, resolver, socket_factory raise; the rest warns
+        s3, s3_disable_express_session_auth, without effect on Bedrock Runtime, also in botocore
+        inject_host_prefix,
+        endpoint_discovery_enabled,
+        request_min_compression_size_bytes,
+        disable_request_compression,
+        client_context_params,
+        sigv4a_signing_region_set,
+        request_checksum_calculation,
+        response_checksum_validation,
+        account_id_endpoint_mode,
+        warm_up_loader_caches
+        ==================================== ==========================================================================
+
+        An option of a later botocore warns. Warnings are of the class `BotocoreConfigWarning`; raised is
+        InvalidRequestError, and what making a client raises.
+        """
+        return cls(**client_keywords(config, keywords, environ=os.environ))
 
     # -- what was chosen
 
@@ -170,7 +295,33 @@ class BedrockClient:
     @property
     def credentials_source(self) -> str:
         """Where credentials come from; more precise once the first call has loaded them. Never a secret."""
-        return self._authenticator.source
+        return self._line.authenticator.source
+
+    @property
+    def credentials(self) -> str | None:
+        """Where the credentials come from that requests are signed with, never a secret; None with an API key.
+
+        Assign `Credentials`, or a callable that returns them: every call and stream that is made from then on is
+        signed with those, and whatever is under way keeps what it began with. Raises InvalidRequestError for another
+        type.
+        """
+        return None if isinstance(self._line.authenticator, BearerAuthenticator) else self.credentials_source
+
+    @credentials.setter
+    def credentials(self, credentials: Credentials | CredentialsProvider) -> None:
+        self._authorize_with(authenticator_of_credentials(credentials))
+
+    @property
+    def api_key(self) -> str | None:
+        """Where the API key comes from, never the key itself; None when requests are signed.
+
+        Assign a key, an `ApiKey`, or a callable that returns one; it counts as `credentials` do.
+        """
+        return self.credentials_source if isinstance(self._line.authenticator, BearerAuthenticator) else None
+
+    @api_key.setter
+    def api_key(self, api_key: str | ApiKey | ApiKeyProvider) -> None:
+        self._authorize_with(authenticator_of_api_key(api_key))
 
     # -- verbs
 
@@ -179,42 +330,43 @@ class BedrockClient:
 
     @overload
     async def converse(
-        self, model: str | None, messages: Messages | ConverseRequest, **settings: Unpack[CallSettings]
+        self, model: KnownModelId | str | None, messages: Messages | ConverseRequest, **settings: Unpack[CallSettings]
     ) -> ConverseResponse: ...
 
     async def converse(
         self,
-        model: str | ConverseRequest | None,
+        model: KnownModelId | str | ConverseRequest | None,
         messages: Messages | ConverseRequest | None = None,
         **settings: Unpack[CallSettings],
     ) -> ConverseResponse:
         """Send a conversation and return the whole answer, within ``timeouts.total_s`` over all attempts.
 
-        ``model`` is an id, an inference-profile id or a Bedrock ARN. A ready `ConverseRequest`, in place of
-        ``messages`` or of both, is sent as it is. Cancelling closes the connection of the attempt under way.
+        ``model`` is an id, an inference-profile id or a Bedrock ARN; with ``inference_profile`` the call goes to that,
+        and ``model`` says what the model behind it can do. A ready `ConverseRequest`, in place of ``messages`` or of
+        both, is sent as it is. Cancelling closes the connection of the attempt under way.
 
         Raises InvalidRequestError or InvalidModelIdError before anything is sent, ServiceError when the service
         refuses, TransportError, CallTimeoutError, CredentialsError or ResponseDecodeError. Source: Converse of the
         Amazon Bedrock Runtime API, 2023-09-30.
         """
         request, effective = self._request(model, messages, settings, verb="converse")
-        context = self._context(request, effective)
         provider = self._registry.get(effective.get("provider") or self._provider)
+        context = self._context(request, effective, provider)
         call = self._call(effective)
         response = await run(provider.converse(request, context), call)
-        return response.with_meta(self._meta(context.model, provider.name, call))
+        return response.with_meta(self._meta(context.target, provider.name, call))
 
     @overload
     def stream(self, model: ConverseRequest, /, **settings: Unpack[CallSettings]) -> ResponseStream: ...
 
     @overload
     def stream(
-        self, model: str | None, messages: Messages | ConverseRequest, **settings: Unpack[CallSettings]
+        self, model: KnownModelId | str | None, messages: Messages | ConverseRequest, **settings: Unpack[CallSettings]
     ) -> ResponseStream: ...
 
     def stream(
         self,
-        model: str | ConverseRequest | None,
+        model: KnownModelId | str | ConverseRequest | None,
         messages: Messages | ConverseRequest | None = None,
         **settings: Unpack[CallSettings],
     ) -> ResponseStream:
@@ -225,48 +377,55 @@ class BedrockClient:
         ConverseStream of the Amazon Bedrock Runtime API, 2023-09-30.
         """
         request, effective = self._request(model, messages, settings, verb="stream")
-        context = self._context(request, effective)
         provider = self._registry.get(effective.get("provider") or self._provider)
+        context = self._context(request, effective, provider)
         call = self._call(effective, check_loop=False)
 
         async def opener() -> tuple[OpenStream[Event], ResponseMeta]:
             self._check_usable()
             stream = await _open(provider, request, context, call, streaming=effective.get("streaming") is not False)
-            return stream, self._meta(context.model, provider.name, call)
+            return stream, self._meta(context.target, provider.name, call)
 
         return ResponseStream(opener, idle_s=call.timeouts.idle_s, accumulate=effective.get("accumulate") is not False)
 
-    def prepare(self, model: str, messages: Messages, **settings: Unpack[CallSettings]) -> ConverseRequest:
+    def prepare(
+        self, model: KnownModelId | str, messages: Messages, **settings: Unpack[CallSettings]
+    ) -> ConverseRequest:
         """Return the request that `converse` and `stream` would send for these arguments; nothing is sent.
 
-        Raises InvalidRequestError or InvalidModelIdError.
+        With ``inference_profile`` that is its ``model_id``. Raises InvalidRequestError or InvalidModelIdError.
         """
-        request, _ = self._request(model, messages, settings, verb="prepare")
-        return request
+        request, effective = self._request(model, messages, settings, verb="prepare")
+        profile = effective.get("inference_profile")
+        return request if profile is None else request.model_copy(update={"model_id": parse_model_id(profile).raw})
 
     # -- a model's native body
 
-    async def invoke(self, model: str, body: NativeBody, **settings: Unpack[InvokeSettings]) -> InvokeResponse:
+    async def invoke(
+        self, model: KnownModelId | str, body: NativeBody, **settings: Unpack[InvokeSettings]
+    ) -> InvokeResponse:
         """Send a model's native body and return its native answer, within ``timeouts.total_s`` over all attempts.
 
         A mapping goes out as JSON, bytes and text as they are. Raises as `converse` does. Cancelling closes the
         connection of the attempt under way. Source: InvokeModel of the Amazon Bedrock Runtime API, 2023-09-30.
         """
         effective = self._invoke_settings(settings, verb="invoke")
-        target = self._model(model)
+        target, _ = self._route(model, effective)
         request = build_invoke(target.raw, body, effective)
         call = self._call(effective)
         answer = await run(runtime.invoke(request, target), call)
         return InvokeResponse(answer.body, answer.headers, self._meta(target, "invoke", call))
 
-    def invoke_stream(self, model: str, body: NativeBody, **settings: Unpack[InvokeSettings]) -> InvokeStream:
+    def invoke_stream(
+        self, model: KnownModelId | str, body: NativeBody, **settings: Unpack[InvokeSettings]
+    ) -> InvokeStream:
         """Return the stream of a model's native events; the request goes out at the first ``__anext__``.
 
         Arguments are those of `invoke`; life and errors those of `stream`. Source: InvokeModelWithResponseStream of the
         Amazon Bedrock Runtime API, 2023-09-30.
         """
         effective = self._invoke_settings(settings, verb="invoke_stream")
-        target = self._model(model)
+        target, _ = self._route(model, effective)
         request = build_invoke(target.raw, body, effective)
         call = self._call(effective, check_loop=False)
 
@@ -284,7 +443,7 @@ class BedrockClient:
 
     async def count_tokens(
         self,
-        model: str | ConverseRequest | CountTokensRequest | None,
+        model: KnownModelId | str | ConverseRequest | CountTokensRequest | None,
         messages: Messages | ConverseRequest | None = None,
         *,
         body: NativeBody | None = None,
@@ -300,8 +459,8 @@ class BedrockClient:
         Bedrock Runtime API, 2023-09-30.
         """
         request, effective = self._count_tokens_request(model, messages, body, settings)
-        target = self._model(request.model_id)
-        candidates = self._token_models.get(target.raw) or _token_models(target)
+        target, base = self._route(request.model_id, effective)
+        candidates = self._token_models.get(target.raw) or _token_models(target, base)
         refusal: ValidationError | None = None
         for candidate in candidates:
             try:
@@ -351,6 +510,163 @@ class BedrockClient:
         request = build_guardrail_checks(messages, checks)
         return await self._run(runtime.invoke_guardrail_checks(request), None, {"timeouts": timeouts, "retry": retry})
 
+    # -- asynchronous invocations
+
+    async def start_async_invoke(
+        self,
+        model: KnownModelId | str,
+        model_input: Mapping[str, object],
+        *,
+        output_s3_uri: str,
+        kms_key_id: str | None = None,
+        bucket_owner: str | None = None,
+        client_request_token: str | None = None,
+        tags: Tags | None = None,
+        timeouts: Timeouts | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> AsyncInvokeJob:
+        """Start a job that writes its output to S3, below ``output_s3_uri``, and return its handle.
+
+        ``model_input`` is the model's native input. The service writes with the permissions of the caller
+        (s3:PutObject), and encrypts with the key whose ARN is ``kms_key_id``; ``bucket_owner`` is the account of a
+        bucket that is another's.
+        Without a ``client_request_token`` each call has one of its own, so that a request that is sent again, after a
+        lost connection, starts no second job; with one, so do equal calls, also of other processes.
+
+        Raises InvalidRequestError or InvalidModelIdError before anything is sent, ConflictError for a token that was
+        used for another job, ValidationError where the service cannot write, and as `converse`. Cancelling closes the
+        connection; a job that was started by then goes on. Source: StartAsyncInvoke of the Amazon Bedrock Runtime API,
+        2023-09-30.
+        """
+        target = self._model(model)
+        parse_s3_uri(output_s3_uri, path="output_s3_uri")
+        request = build_start_async_invoke(
+            target.raw,
+            model_input,
+            output_s3_uri=output_s3_uri,
+            client_request_token=str(uuid4()) if client_request_token is None else client_request_token,
+            kms_key_id=kms_key_id,
+            bucket_owner=bucket_owner,
+            tags=tags,
+        )
+        settings = {"timeouts": timeouts, "retry": retry}
+        started = await self._run(runtime.start_async_invoke(request), target, settings)
+        return self._job(started.invocation_arn, settings, target.raw, output_s3_uri, started.meta)
+
+    def async_invoke_job(
+        self, arn: str, *, timeouts: Timeouts | None = None, retry: RetryPolicy | None = None
+    ) -> AsyncInvokeJob:
+        """Return the handle of a job that was started before, here or elsewhere; nothing is sent.
+
+        ``timeouts`` and ``retry`` are for each question about it. Raises InvalidRequestError for what is no ARN of an
+        invocation, and for one of another region.
+        """
+        parsed = parse_invocation_arn(arn)
+        if parsed.region != self._region:
+            raise InvalidRequestError(
+                f"the invocation {arn!r} is of the region {parsed.region}; the client's is {self._region} "
+                f"({self._region_source}).",
+                path="arn",
+                hint=f"Use BedrockClient(region={parsed.region!r}).",
+            )
+        return self._job(arn, {"timeouts": timeouts, "retry": retry})
+
+    def list_async_invokes(
+        self,
+        *,
+        status: JobStatus | None = None,
+        submitted_after: datetime | None = None,
+        submitted_before: datetime | None = None,
+        sort_by: Literal["SubmissionTime"] | str | None = None,
+        sort_order: Literal["Ascending", "Descending"] | str | None = None,
+        max_results: int | None = None,
+        page_size: int | None = None,
+        next_token: str | None = None,
+        timeouts: Timeouts | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> AsyncInvokeListing:
+        """Return the jobs of the account in this region, for ``async for``; pages are asked for as they are needed.
+
+        ``status`` is ``"InProgress"``, ``"Completed"`` or ``"Failed"``; the times are aware datetimes. At most
+        ``max_results`` jobs come in all, ``page_size`` with each request. ``next_token`` goes on where another
+        listing, with the same filters, stood (`AsyncInvokeListing.next_token`).
+
+        Raises InvalidRequestError here and now; ValidationError for a token that has expired, and as `converse`, while
+        it is read. Source: ListAsyncInvokes of the Amazon Bedrock Runtime API, 2023-09-30.
+        """
+        for name, value in (("max_results", max_results), ("page_size", page_size)):
+            if value is not None and value < 1:
+                raise InvalidRequestError(f"{name} is {value}; 1 or more is allowed.", path=name)
+        filters = build_list_async_invokes(
+            status=status,
+            submitted_after=submitted_after,
+            submitted_before=submitted_before,
+            sort_by=sort_by,
+            sort_order=sort_order,
+        )
+
+        async def fetch(token: str | None, size: int | None) -> AsyncInvokePage:
+            place = {"next_token": token, "max_results": size}
+            request = filters.model_copy(update={name: value for name, value in place.items() if value is not None})
+            return await self._run(runtime.list_async_invokes(request), None, {"timeouts": timeouts, "retry": retry})
+
+        return AsyncInvokeListing(fetch, max_results=max_results, page_size=page_size, next_token=next_token)
+
+    # -- models and profiles
+
+    async def list_models(
+        self,
+        *,
+        provider: str | None = None,
+        output_modality: ModelModality | None = None,
+        inference_type: InferenceType | None = None,
+        customization_type: ModelCustomization | None = None,
+        access: bool = False,
+        refresh: bool = False,
+    ) -> list[FoundationModel]:
+        """Return the foundation models that the region offers, of this provider (``"Anthropic"``) and these kinds.
+
+        With ``access`` each has what the account may do with it (`FoundationModel.access`), which takes a request for
+        every model, a few at a time. Answers are used again for five minutes, unless ``refresh``; the same question
+        asked at once by several is sent once. Cancelling leaves the question to the others.
+
+        Raises ServiceError when the service refuses (docs/iam.md lists the permissions), TransportError,
+        CallTimeoutError, CredentialsError or ResponseDecodeError. Source: ListFoundationModels and
+        GetFoundationModelAvailability of the Amazon Bedrock API, 2023-04-20.
+        """
+        request = ListFoundationModelsRequest(
+            by_provider=provider,
+            by_output_modality=output_modality,
+            by_inference_type=inference_type,
+            by_customization_type=customization_type,
+        )
+        self._check_usable()
+        return await self._control_plane().models(request, access=access, refresh=refresh)
+
+    async def list_inference_profiles(
+        self,
+        *,
+        type: InferenceProfileType | None = None,  # noqa: A002 - the service's word
+        refresh: bool = False,
+    ) -> list[InferenceProfile]:
+        """Return the inference profiles that can be called from the region, ``SYSTEM_DEFINED`` or ``APPLICATION``.
+
+        All pages are read. Remembered and raised as by `list_models`. Source: ListInferenceProfiles of the Amazon
+        Bedrock API, 2023-04-20.
+        """
+        self._check_usable()
+        return await self._control_plane().inference_profiles(type, refresh=refresh)
+
+    async def resolve_model(self, model: KnownModelId | str, *, refresh: bool = False) -> ResolvedModel:
+        """Return the inference profile behind an id or ARN, and the foundation models that it routes to.
+
+        Later calls through that profile know what the model behind it can do. A foundation model is answered without a
+        request. Remembered and raised as by `list_models`; InvalidModelIdError for what is neither, or of another
+        region. Source: GetInferenceProfile of the Amazon Bedrock API, 2023-04-20.
+        """
+        self._check_usable()
+        return await self._control_plane().resolve(self._model(model), refresh=refresh)
+
     # -- life
 
     async def __aenter__(self) -> Self:
@@ -367,10 +683,16 @@ class BedrockClient:
     async def aclose(self) -> None:
         """Close all connections; calls under way fail with ConnectionLostError. Idempotent."""
         self._closed = True
+        await self._objects.aclose()
         if self._owns_transport:
             await self._transport.aclose()
 
     # -- inside
+
+    def _authorize_with(self, authenticator: Authenticator) -> None:
+        self._line = replace(self._line, authenticator=authenticator)
+        if self._control is not None:
+            self._control.forget()
 
     def _request(
         self,
@@ -394,7 +716,9 @@ class BedrockClient:
             raise InvalidRequestError(
                 f"{verb}() has no messages.", path="messages", hint='Pass client.converse(model, "a question").'
             )
-        return build_request(parse_model_id(model).raw, messages, effective), effective
+        request = build_request(parse_model_id(model).raw, messages, effective)
+        check_request(request, messages, effective)
+        return request, effective
 
     def _invoke_settings(self, settings: Mapping[str, Any], *, verb: str) -> Mapping[str, Any]:
         if settings:
@@ -420,16 +744,67 @@ class BedrockClient:
             )
         return build_count_tokens_of_body(model, body), settings
 
+    def _job(
+        self,
+        arn: str,
+        settings: Mapping[str, Any],
+        model: str | None = None,
+        output_s3_uri: str | None = None,
+        meta: ResponseMeta | None = None,
+    ) -> AsyncInvokeJob:
+        timeouts: Timeouts = settings.get("timeouts") or self._quick
+
+        async def poll(limit_s: float | None) -> AsyncInvokeSummary:
+            limits = [limit for limit in (timeouts.total_s, limit_s) if limit is not None]
+            limited = {**settings, "timeouts": replace(timeouts, total_s=min(limits, default=None))}
+            return await self._run(runtime.get_async_invoke(arn), None, limited)
+
+        return AsyncInvokeJob(
+            arn,
+            poll=poll,
+            objects=self._objects,
+            max_bytes=self._line.max_response_bytes,
+            model=model,
+            output_s3_uri=output_s3_uri,
+            meta=meta,
+            random=self._line.random,
+        )
+
+    async def _s3_credentials(self) -> Credentials:
+        self._check_usable()
+        return await shared_credentials(self._line.authenticator, self._line.now(), purpose="reading objects of S3")
+
     async def _run(self, flow: Flow[R], model: ModelId | None, settings: Mapping[str, Any]) -> R:
         """Run the flow of an operation that is no inference."""
         call = self._call({**settings, "timeouts": settings.get("timeouts") or self._quick})
         answer = await run(flow, call)
         return answer.with_meta(self._meta(model, "runtime", call))
 
-    def _context(self, request: ConverseRequest, settings: Mapping[str, Any]) -> CallContext:
-        return CallContext(
-            self._model(request.model_id), self._region, settings.get("provider_options") or _NO_SETTINGS
-        )
+    def _context(self, request: ConverseRequest, settings: Mapping[str, Any], provider: Provider) -> CallContext:
+        target, base = self._route(request.model_id, settings)
+        options = settings.get("provider_options") or _NO_SETTINGS
+        family = None
+        if getattr(provider, "needs_family", False):
+            family = self._families.resolve(base, options.get("family"))
+        facts = self._families.profile(base.base_model)
+        if "profile" in options:
+            facts = overridden(facts, options["profile"])
+        between = None if target is base else target
+        return CallContext(base, self._region, options, inference_profile=between, family=family, profile=facts)
+
+    def _route(self, model_id: str | None, settings: Mapping[str, Any]) -> tuple[ModelId, ModelId]:
+        """Return where a call goes, and the model whose capabilities count: the same unless a profile is between."""
+        profile: str | None = settings.get("inference_profile")
+        if profile is not None:
+            return self._model(profile), parse_model_id(model_id)
+        target = self._model(model_id)
+        resolved = self._control.known(target) if self._control is not None and target.base_model is None else None
+        return target, target if resolved is None else resolved.base_model
+
+    def _control_plane(self) -> ControlPlane:
+        if self._control is None:
+            self._control = ControlPlane(lambda: self._call({"timeouts": self._quick}), self._control_endpoint())
+        return self._control
 
     def _model(self, model_id: str | None) -> ModelId:
         """Return the parsed id. Raises InvalidModelIdError, also for an ARN of another region."""
@@ -473,11 +848,11 @@ class BedrockClient:
         )
 
 
-def _token_models(model: ModelId) -> tuple[ModelId, ...]:
-    """Return the ids to ask for a count, the given one first."""
-    if model.geography is None or model.base_model is None:
-        return (model,)
-    return (model, parse_model_id(model.base_model))
+def _token_models(target: ModelId, base: ModelId) -> tuple[ModelId, ...]:
+    """Return the ids to ask for a count, the one that calls go to first."""
+    if target.geography is not None and target.base_model is not None:
+        base = parse_model_id(target.base_model)
+    return (target,) if base == target else (target, base)
 
 
 def _closed() -> ClientClosedError:
@@ -486,6 +861,7 @@ def _closed() -> ClientClosedError:
 
 def _ready(request: ConverseRequest, model: str | None) -> ConverseRequest:
     """Return a ready request under ``model``, when that is given."""
+    check_cache_points(request)
     if model is None or model == request.model_id:
         return request
     if request.model_id is not None:

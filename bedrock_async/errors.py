@@ -26,7 +26,8 @@
     │   ├── ConnectTimeoutError
     │   ├── FirstEventTimeoutError
     │   ├── IdleTimeoutError
-    │   └── TotalTimeoutError
+    │   ├── TotalTimeoutError
+    │   └── AsyncInvokeTimeoutError    (the job itself goes on)
     ├── ServiceError                   the service answered with an error, over HTTP or inside a stream
     │   ├── AccessDeniedError
     │   ├── AuthenticationError
@@ -45,6 +46,8 @@
     │       ├── InputTooLongError
     │       ├── ModelIdRejectedError
     │       └── OnDemandNotSupportedError
+    ├── AsyncInvokeFailedError         an asynchronous invocation ended without its output
+    ├── ObjectNotFoundError            an object of S3 is not there
     ├── ResponseDecodeError            a response body that is not what the service documents
     └── StreamError
         ├── EventStreamError           broken framing (defined in eventstream)
@@ -71,6 +74,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AccessDeniedError",
+    "AsyncInvokeFailedError",
+    "AsyncInvokeTimeoutError",
     "AuthenticationError",
     "BedrockError",
     "CallTimeoutError",
@@ -98,6 +103,7 @@ __all__ = [
     "ModelTimeoutError",
     "NameResolutionError",
     "NoCredentialsError",
+    "ObjectNotFoundError",
     "OnDemandNotSupportedError",
     "PluginError",
     "ProfileNotFoundError",
@@ -244,13 +250,22 @@ class TotalTimeoutError(CallTimeoutError):
     """The whole call, all attempts included, took too long."""
 
 
+class AsyncInvokeTimeoutError(CallTimeoutError):
+    """A job had not ended after ``limit_s`` seconds of waiting; it goes on, and ``invocation_arn`` finds it again."""
+
+    def __init__(self, message: str, *, limit_s: float, invocation_arn: str = "", hint: str | None = None) -> None:
+        super().__init__(message, limit_s=limit_s, hint=hint)
+        self.invocation_arn = invocation_arn
+
+
 class ServiceError(BedrockError):
     """The service answered with an error, as an HTTP response or as an exception frame inside a stream.
 
     ``code`` is the service's own name (``ThrottlingException``), ``status`` the HTTP status or, for an
     exception inside a stream, the status that the service model gives the code (``in_stream`` is then True).
     ``retry_after_s`` is what the service asked for, in seconds. ``original_status_code`` and
-    ``original_message`` are what the model's own server said, where the service passes it on.
+    ``original_message`` are what the model's own server said, and ``resource_name`` is which resource failed, where the
+    service passes them on.
     """
 
     def __init__(
@@ -265,6 +280,7 @@ class ServiceError(BedrockError):
         in_stream: bool = False,
         original_status_code: int | None = None,
         original_message: str | None = None,
+        resource_name: str | None = None,
         hint: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
@@ -276,6 +292,7 @@ class ServiceError(BedrockError):
         self.in_stream = in_stream
         self.original_status_code = original_status_code
         self.original_message = original_message
+        self.resource_name = resource_name
         self.partial_response: ConverseResponse | None = None
 
     def __str__(self) -> str:
@@ -353,6 +370,35 @@ class OnDemandNotSupportedError(ValidationError):
     """The model is only reachable through an inference profile."""
 
 
+class AsyncInvokeFailedError(BedrockError):
+    """An asynchronous invocation ended without its output; ``failure_message`` is what the service says of it.
+
+    ``status`` is the one that the job ended with, ``invocation_arn`` the job.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        invocation_arn: str = "",
+        status: str = "Failed",
+        failure_message: str = "",
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.invocation_arn = invocation_arn
+        self.status = status
+        self.failure_message = failure_message
+
+
+class ObjectNotFoundError(BedrockError):
+    """An object of S3 is not there, or its bucket is not; ``s3_uri`` names it."""
+
+    def __init__(self, message: str, *, s3_uri: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.s3_uri = s3_uri
+
+
 class ResponseDecodeError(BedrockError):
     """The response body is not what the service documents; ``body`` holds its first 2,048 bytes."""
 
@@ -403,6 +449,7 @@ _CODES: Final[dict[str, _Row]] = {
     "ExpiredTokenException": _Row(ExpiredTokenError, 403),
     "ExpiredToken": _Row(ExpiredTokenError, 403),
     "IncompleteSignatureException": _Row(AuthenticationError, 403),
+    "InvalidAccessKeyId": _Row(AuthenticationError, 403),  # S3's
     "InvalidSignatureException": _Row(AuthenticationError, 403),
     "MissingAuthenticationTokenException": _Row(AuthenticationError, 403),
     "SignatureDoesNotMatch": _Row(AuthenticationError, 403),
@@ -488,8 +535,38 @@ _ADVICE: Final[tuple[_Advice, ...]] = (
     ),
     _advice(
         AccessDeniedError,
-        r"not authorized to perform: (?P<action>bedrock:\w+)",
+        r"not authorized to perform: (?P<action>[\w-]+:\w+).* with an explicit deny in an? (?P<policy>[\w -]+)",
+        "An explicit deny in a {policy} forbids {action}, and no other policy can allow it: ask who manages that one.",
+    ),
+    _advice(
+        AccessDeniedError,
+        r"not authorized to perform: (?P<action>[\w-]+:\w+) on resource: [\w:-]*:(?P<account>\d{12}):.* "
+        r"no resource-based policy",
+        "The resource belongs to the account {account}: use one of the caller's own account, or let its owner allow "
+        "{action} to the caller.",
+    ),
+    _advice(
+        AccessDeniedError,
+        r"not authorized to perform: (?P<action>bedrock:InvokeModel\w*) on resource: \S+:(application-)?"
+        r"inference-profile/",
+        "Allow the action {action} on that inference profile, and on its foundation model in every region that it "
+        "routes to, in the principal's IAM policy.",
+    ),
+    _advice(
+        AccessDeniedError,
+        r"not authorized to perform: (?P<action>[\w-]+:\w+)( on resource: \S+)? because no "
+        r"(?P<policy>(?!identity)[\w -]+) allows",
+        "Allow the action {action} in the {policy} that applies here too; the principal's own policy is not enough.",
+    ),
+    _advice(
+        AccessDeniedError,
+        r"not authorized to perform: (?P<action>[\w-]+:\w+) on\b",
         "Allow the action {action} on that resource in the principal's IAM policy.",
+    ),
+    _advice(
+        AccessDeniedError,
+        r"not authorized to perform: (?P<action>[\w-]+:\w+)",
+        "Allow the action {action} in the principal's IAM policy.",
     ),
     _advice(
         AccessDeniedError,
@@ -505,6 +582,12 @@ _ADVICE: Final[tuple[_Advice, ...]] = (
         AccessDeniedError,
         r"invalid api key format",
         "Pass a Bedrock API key as it was issued, and allow bedrock:CallWithBearerToken.",
+    ),
+    _advice(
+        AccessDeniedError,
+        r"api key is valid|bearer token has expired",
+        "Create another API key: short-term ones live for 12 hours at most, and for one region. A callable "
+        "(api_key=...) is asked for a new one by itself; client.api_key = ... replaces a fixed one.",
     ),
     _advice(
         AccessDeniedError,
@@ -573,6 +656,7 @@ def service_error(
     in_stream: bool = False,
     original_status_code: int | None = None,
     original_message: str | None = None,
+    resource_name: str | None = None,
 ) -> ServiceError:
     """Return the error of a service code, which may be spelt as HTTP or as exception frames spell it.
 
@@ -597,6 +681,7 @@ def service_error(
         in_stream=in_stream,
         original_status_code=original_status_code,
         original_message=original_message,
+        resource_name=resource_name,
         hint=hint,
     )
 
@@ -621,6 +706,7 @@ def service_error_from_response(status: int, headers: Mapping[str, str], body: b
         retry_after_s=_retry_after_s(headers),
         original_status_code=_integer(members.get("originalStatusCode")),
         original_message=_text(members.get("originalMessage")),
+        resource_name=_text(members.get("resourceName")),
     )
 
 

@@ -286,7 +286,25 @@ class ResponseStream(ServiceStream[Event]):
 
 
 class InvokeStream(ServiceStream[InvokeChunk]):
-    """The native events of one InvokeModelWithResponseStream call; see `ServiceStream` for its life."""
+    """The native events of one InvokeModelWithResponseStream call; see `ServiceStream` for its life.
+
+    What the head of the answer says is known once the stream is open.
+    """
+
+    @property
+    def content_type(self) -> str:
+        """The type of the chunks' bytes; empty before the stream is open."""
+        return self.meta.headers.get("x-amzn-bedrock-content-type", "")
+
+    @property
+    def performance_config_latency(self) -> str | None:
+        """The latency class that was used."""
+        return self.meta.headers.get("x-amzn-bedrock-performanceconfig-latency")
+
+    @property
+    def service_tier(self) -> str | None:
+        """The service tier that was used."""
+        return self.meta.headers.get("x-amzn-bedrock-service-tier")
 
 
 class BatchStream(Generic[E]):

@@ -1,119 +1,69 @@
-"""Run all scenarios and print the table: ``python -m benchmarks [--rounds N] [--json FILE] [SCENARIO ...]``."""
+"""Measure bedrock_async beside other clients: ``python -m benchmarks``; with ``--peers`` beside all of them."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import random
-import statistics
-import subprocess
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
-from .clients import CLIENTS
-from .decoders import DECODERS
-from .scenarios import SCENARIOS, Scenario
+from . import docs, record, report
+from .measure import measure
+from .peers import ALL, QUICK
+from .scenarios import SCENARIOS
 
-_PACKAGES: Final = ("bedrock-async", "aiohttp", "msgspec", "pydantic", "httpx", "aiobotocore", "botocore")
-_SUBJECT: Final = "bedrock_async"
-
-Results = dict[str, dict[str, list[float]]]
+_QUICK_DIVISOR = 10
 
 
-@contextmanager
-def _server() -> Generator[str]:
-    """Run the server on the second core, where there is one; its own process, like every client."""
-    command = [sys.executable, "-m", "benchmarks.server"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        port = int(process.stdout.readline())
-        if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
-            os.sched_setaffinity(process.pid, {1})
-        try:
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.kill()
-
-
-def _names(scenario: Scenario) -> list[str]:
-    return list(DECODERS if scenario.kind == "decode" else CLIENTS)
-
-
-def _measure(scenarios: list[Scenario], rounds: int, url: str) -> Results:
-    results: Results = {scenario.name: {name: [] for name in _names(scenario)} for scenario in scenarios}
-    for _ in range(rounds):
-        order = [(scenario, name) for scenario in scenarios for name in _names(scenario)]
-        random.shuffle(order)
-        for scenario, name in order:
-            command = [sys.executable, "-m", "benchmarks.worker", name, scenario.name, url]
-            finished = subprocess.run(command, capture_output=True, text=True, check=False)
-            if finished.returncode:
-                sys.exit(f"{name}, {scenario.name}:\n{finished.stderr}")
-            results[scenario.name][name].append(json.loads(finished.stdout)["cpu_us"])
-            sys.stderr.write(".")
-            sys.stderr.flush()
-    sys.stderr.write("\n")
-    return results
-
-
-def _versions() -> dict[str, str]:
-    found: dict[str, str] = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
-
-
-def _machine() -> str:
-    cpu = platform.processor()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        models = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
-        cpu = models[0] if models else cpu
-    return f"{platform.python_implementation()} {platform.python_version()}, {cpu}, {os.cpu_count()} cores"
-
-
-def _table(results: Results) -> str:
-    lines: list[str] = []
-    for name, clients in results.items():
-        scenario = SCENARIOS[name]
-        ours = statistics.median(clients[_SUBJECT])
-        lines += ["", f"{scenario.title} (CPU us per {scenario.unit})"]
-        lines.append(f"  {'':<24}{'median':>9}{'spread':>18}{'x ' + _SUBJECT:>18}")
-        for client, values in sorted(clients.items(), key=lambda item: statistics.median(item[1])):
-            median = statistics.median(values)
-            spread = f"{min(values):.2f}-{max(values):.2f}"
-            lines.append(f"  {client:<24}{median:>9.2f}{spread:>18}{median / ours:>18.2f}")
-    return "\n".join(lines)
-
-
-def main() -> None:
-    """Measure every client in every scenario, in random order, and print medians, spread and ratios."""
+def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"of {', '.join(SCENARIOS)}; default all")
-    parser.add_argument("--rounds", type=int, default=5, help="fresh processes for each cell (5)")
-    parser.add_argument("--json", type=Path, help="keep the measurements in this file")
-    arguments = parser.parse_args()
-    unknown = set(arguments.scenarios) - SCENARIOS.keys()
-    if unknown:
-        parser.error(f"no scenario {', '.join(sorted(unknown))}")
-    scenarios = [SCENARIOS[name] for name in arguments.scenarios or SCENARIOS]
-    with _server() as url:
-        results = _measure(scenarios, arguments.rounds, url)
-    header = [_machine(), ", ".join(f"{package} {number}" for package, number in _versions().items())]
-    header.append(f"{arguments.rounds} rounds; CPU time of the client process; client and server on a core each")
-    sys.stdout.write("\n".join(header) + _table(results) + "\n")
-    if arguments.json:
-        record = {"machine": _machine(), "versions": _versions(), "cpu_us": results}
-        arguments.json.write_text(json.dumps(record, indent=1) + "\n")
+    parser.add_argument("--peers", action="store_true", help="all clients, not only ours, the floors and aiobotocore")
+    parser.add_argument("--client", action="append", help=f"only this one, several times for more; of {', '.join(ALL)}")
+    parser.add_argument("--rounds", type=int, default=3, help="processes for each cell (3)")
+    parser.add_argument("--quick", action="store_true", help="one round of a tenth of the work: does everything run?")
+    parser.add_argument("--python", help="the version or path of the Python that runs the clients")
+    parser.add_argument("--json", type=Path, help="keep the run in this file, too")
+    parser.add_argument(
+        "--record", action="store_true", help="make it the recorded run: results/recorded.json, docs/performance.md"
+    )
+    options = parser.parse_args(given)
+    _check(parser, "scenario", options.scenarios, list(SCENARIOS))
+    _check(parser, "client", options.client or [], list(ALL))
+    return options
+
+
+def _check(parser: argparse.ArgumentParser, kind: str, names: list[str], known: list[str]) -> None:
+    if unknown := [name for name in names if name not in known]:
+        parser.error(f"there is no {kind} {', '.join(unknown)}; there are {', '.join(known)}")
+
+
+def _progress(line: str) -> None:
+    end = "\r" if sys.stderr.isatty() else "\n"
+    sys.stderr.write(f"{line:<78}{end}")
+    sys.stderr.flush()
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    """Measure, print the tables, the targets and what moved, and keep the run."""
+    options = _arguments(given)
+    before = record.load()
+    taken = measure(
+        options.client or (ALL if options.peers else QUICK),
+        options.scenarios or list(SCENARIOS),
+        rounds=1 if options.quick else options.rounds,
+        divisor=_QUICK_DIVISOR if options.quick else 1,
+        python=options.python,
+        progress=_progress,
+    )
+    kept = record.FOLDER / f"{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
+    for path in (kept, *([options.json] if options.json else [])):
+        record.save(taken, path)
+    sys.stdout.write(f"{report.text(taken, before)}\n\nkept in {kept}\n")
+    if options.record:
+        record.save(taken, record.RECORDED)
+        docs.write(taken)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,9 @@ class OfficialClient(Protocol):
 class Connect(Protocol):
     """Opens a client of the emulator at ``url``; ``options`` are those of both libraries' ``client``."""
 
-    def __call__(self, url: str, **options: object) -> AbstractAsyncContextManager[OfficialClient]: ...
+    def __call__(
+        self, url: str, *, service: str = "bedrock-runtime", **options: object
+    ) -> AbstractAsyncContextManager[OfficialClient]: ...
 
 
 def _options(url: str, options: dict[str, object]) -> JSONObject:
@@ -104,11 +106,13 @@ class _Aiobotocore:
 
 
 @asynccontextmanager
-async def connect_boto3(url: str, **options: object) -> AsyncGenerator[OfficialClient]:
+async def connect_boto3(
+    url: str, *, service: str = "bedrock-runtime", **options: object
+) -> AsyncGenerator[OfficialClient]:
     """Open a boto3 client; its calls run in worker threads."""
     boto3: Any = import_module("boto3")  # it has no types
     session = boto3.session.Session(botocore_session=_with_loader(get_session()))
-    make = partial(session.client, "bedrock-runtime", **_options(url, options))
+    make = partial(session.client, service, **_options(url, options))
     client: Any = await anyio.to_thread.run_sync(make)
     try:
         yield _Boto3(client)
@@ -117,13 +121,15 @@ async def connect_boto3(url: str, **options: object) -> AsyncGenerator[OfficialC
 
 
 @asynccontextmanager
-async def connect_aiobotocore(url: str, **options: object) -> AsyncGenerator[OfficialClient]:
+async def connect_aiobotocore(
+    url: str, *, service: str = "bedrock-runtime", **options: object
+) -> AsyncGenerator[OfficialClient]:
     """Open an aiobotocore client."""
     module: Any = import_module("aiobotocore.session")  # its stubs have no bedrock-runtime
     config: Any = import_module("aiobotocore.config")
     keywords = _options(url, options)
     keywords["config"] = config.AioConfig().merge(keywords["config"])
-    async with _with_loader(module.get_session()).create_client("bedrock-runtime", **keywords) as client:
+    async with _with_loader(module.get_session()).create_client(service, **keywords) as client:
         yield _Aiobotocore(client)
 
 

@@ -65,7 +65,7 @@ def tells_the_next_step(error: BedrockError) -> None:
     assert "canary" not in text + repr(error)
 
 
-@pytest.fixture(params=["aiohttp", "httpx"])
+@pytest.fixture(params=["native", "aiohttp", "httpx"])
 def transport(request: pytest.FixtureRequest) -> str:
     """Every promise here holds for every transport."""
     name: str = request.param

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import anyio
 import pytest
+from s3_server import CREDENTIALS, S3Server, s3_server
 
-from bedrock_async.testing import BedrockEmulator, ScriptedModel
+from bedrock_async.testing import BedrockEmulator, JobModel, JobScript, S3ObjectStore, ScriptedModel
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -23,22 +24,46 @@ EXAMPLES = [
 ]
 
 
+@pytest.fixture(scope="module")
+def s3() -> Iterator[S3Server]:
+    """An S3 with the bucket of the examples."""
+    with s3_server() as server:
+        server.bucket(name="my-bucket")
+        yield server
+
+
 @pytest.fixture
-async def emulator() -> AsyncIterator[BedrockEmulator]:
-    """A Bedrock for the examples, which know nothing of it."""
-    async with BedrockEmulator([ScriptedModel.text("A fine answer.")]) as running:
+async def emulator(s3: S3Server) -> AsyncIterator[BedrockEmulator]:
+    """A Bedrock for the examples, which know nothing of it; its jobs are done when they are asked for."""
+    models = [
+        JobModel(JobScript.video(b"a video", polls=0), model_ids=["amazon.nova-reel-v1:1"]),
+        JobModel(JobScript.json({"data": []}, polls=1), model_ids=["twelvelabs.marengo-embed-2-7-v1:0"]),
+        ScriptedModel.text("A fine answer."),
+    ]
+    async with (
+        S3ObjectStore(s3.url, credentials=CREDENTIALS) as store,
+        BedrockEmulator(models, object_store=store) as running,
+    ):
         yield running
 
 
 @pytest.mark.parametrize("code", EXAMPLES)
-async def test_example(code: str, emulator: BedrockEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The example ends without an error or a warning."""
+async def test_example(
+    code: str, emulator: BedrockEmulator, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The example ends without an error or a warning; files that it makes are made elsewhere."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", emulator.url)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3.url)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     finished = await anyio.to_thread.run_sync(
         lambda: subprocess.run(
-            [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60, check=False
+            [sys.executable, "-W", "error", "-c", code],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
     )
     assert finished.returncode == 0, finished.stderr

@@ -527,7 +527,7 @@ async def test_the_first_model_of_an_id_answers_and_the_wildcard_comes_last(conn
         ("GET", f"/model/{MODEL}/converse"),
         ("POST", f"/model/{MODEL}/converse/"),
         ("POST", f"/model/arn:aws:bedrock:us-east-1::foundation-model/{MODEL}/converse"),
-        ("GET", "/foundation-models"),
+        ("GET", "/guardrails"),
     ],
 )
 async def test_an_unknown_route_is_an_unknown_operation(method: str, path: str) -> None:
@@ -540,11 +540,12 @@ async def test_an_unknown_route_is_an_unknown_operation(method: str, path: str) 
     assert emulator.requests[0].operation is None
 
 
-async def test_an_operation_that_is_not_served_says_so(connect: Connect) -> None:
+async def test_an_operation_that_is_not_served_says_so() -> None:
     """An operation of the service that has no row yet is named in the refusal."""
-    async with BedrockEmulator() as emulator, connect(emulator.url) as client:
-        with pytest.raises(ClientError, match="does not serve ListAsyncInvokes"):
-            await client.call("list_async_invokes")
+    async with BedrockEmulator() as emulator:
+        status, _, body = await post(emulator, f"/model/{MODEL}/invoke-with-bidirectional-stream", b"{}")
+    assert status == 404
+    assert "does not serve InvokeModelWithBidirectionalStream" in body.decode()
 
 
 async def test_without_models_it_serves_a_text(connect: Connect) -> None:

@@ -18,13 +18,13 @@ PACKAGE: Final = "bedrock_async"
 # which only what stands above the client may import from.
 LAYERS: Final[tuple[frozenset[str], ...]] = (
     frozenset({"_error", "_version"}),
-    frozenset({"model_id", "eventstream", "types"}),
+    frozenset({"model_id", "eventstream", "types", "iam", "known_models"}),
     frozenset({"errors"}),
-    frozenset({"events", "folding", "native"}),
+    frozenset({"events", "folding", "geography", "native", "plugins"}),
     frozenset({"families", "providers", "features", "resilience"}),
     frozenset({"auth", "transport"}),
     frozenset({"calls"}),
-    frozenset({"stream", "jobs", "tool_loop", "conversation", "media", "telemetry"}),
+    frozenset({"botocore_config", "stream", "jobs", "control_plane", "tool_loop", "conversation", "media", "telemetry"}),
     frozenset({"client"}),
     frozenset({PACKAGE}),
     frozenset({"testing", "cli"}),
@@ -36,6 +36,7 @@ PURE: Final = frozenset[str]().union(*LAYERS[: LAYER_OF["auth"]])
 WITHIN_LAYER: Final = {
     ("folding", "events"): "a response is folded from events, and unfolded into them",
     ("native", "events"): "native chunks come in the same framing",
+    ("providers", "families"): "a call's context has the model's family and facts; the invoke provider speaks through it",
     ("features", "resilience"): "the keywords of a call hold its retry policy and timeouts",
     ("cli", "testing"): "`bedrock-async serve` runs the emulator",
 }
@@ -49,10 +50,10 @@ IMPURE: Final = frozenset(
         *("subprocess", "tempfile", "threading", "time", "trio", "urllib.request", "urllib3", "uvloop"),
     }
 )
-# The registries load plugins; nothing else in the pure layers looks at what is installed.
+# Loading plugins; nothing else in the pure layers looks at what is installed.
 ALLOWED_IMPURE: Final = {
+    "bedrock_async.plugins": frozenset({"importlib.metadata"}),
     "bedrock_async.providers.registry": frozenset({"importlib.metadata"}),
-    "bedrock_async.families.registry": frozenset({"importlib.metadata"}),
 }
 
 

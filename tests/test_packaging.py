@@ -120,7 +120,7 @@ def test_extras_are_what_the_readme_promises(metadata: Message) -> None:
         "telemetry": {"opentelemetry-api"},
         "testing": {"botocore"},
     }
-    assert names("") == {"aiohttp", "anyio", "msgspec", "pydantic"}
+    assert names("") == {"aiohttp", "anyio", "httptools", "msgspec", "pydantic"}
     assert {extra: names(extra) - names("") for extra in metadata.get_all("Provides-Extra", [])} == {
         **extras,
         "all": set[str]().union(*extras.values()),

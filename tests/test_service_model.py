@@ -14,7 +14,7 @@ import pytest
 from botocore.model import ServiceModel, StructureShape
 
 from bedrock_async.errors import MissingExtraError
-from bedrock_async.testing import reference_version, service_model
+from bedrock_async.testing import control_plane_model, reference_version, service_model
 from bedrock_async.types import JSONValue
 
 OPERATIONS = [
@@ -29,6 +29,13 @@ OPERATIONS = [
     "InvokeModelWithResponseStream",
     "ListAsyncInvokes",
     "StartAsyncInvoke",
+]
+
+CONTROL_PLANE = [
+    "GetFoundationModelAvailability",
+    "GetInferenceProfile",
+    "ListFoundationModels",
+    "ListInferenceProfiles",
 ]
 
 
@@ -107,6 +114,30 @@ def test_the_script_makes_the_file_from_any_botocore() -> None:
     assert made["source"] == {"api": "bedrock-runtime/2023-09-30", "botocore": botocore.__version__}
     assert ServiceModel(made, "bedrock-runtime").shape_for("ConverseRequest").type_name == "structure"
     assert texts_of_documentation(made) == []
+
+
+def test_the_control_plane_has_what_inference_needs_and_no_more() -> None:
+    """Four operations and the shapes they reach, stripped and sorted like the runtime's."""
+    model = control_plane_model()
+    assert model is control_plane_model()
+    assert sorted(model.operation_names) == CONTROL_PLANE
+    assert (model.signing_name, model.endpoint_prefix) == ("bedrock", "bedrock")
+    raw = json.loads(files("bedrock_async.testing").joinpath("control_plane_model.json").read_bytes())
+    assert raw["source"]["botocore"] == reference_version()
+    assert texts_of_documentation(raw) == []
+    assert list(raw["shapes"]) == sorted(raw["shapes"])
+    assert "FoundationModelSummary" in raw["shapes"]
+    assert "CreateGuardrailRequest" not in raw["shapes"]
+    for operation in CONTROL_PLANE:
+        assert model.operation_model(operation).http["method"] == "GET"
+
+
+def test_the_script_makes_the_control_plane_from_any_botocore() -> None:
+    """Reachable shapes are enough: botocore reads the operations back, inputs and outputs."""
+    made = runpy.run_path(str(Path(__file__).parent.parent / "scripts" / "refresh_service_model.py"))
+    model = ServiceModel(json.loads(made["reference_model"](made["CONTROL_PLANE"])), "bedrock")
+    for operation in CONTROL_PLANE:
+        assert isinstance(model.operation_model(operation).output_shape, StructureShape)
 
 
 def test_without_botocore_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

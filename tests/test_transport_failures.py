@@ -38,7 +38,7 @@ from bedrock_async.errors import (
     ProtocolError,
     TLSError,
 )
-from bedrock_async.transport import AiohttpTransport, HttpxTransport, WireRequest
+from bedrock_async.transport import AiohttpTransport, HttpxTransport, NativeTransport, WireRequest
 
 pytestmark = pytest.mark.parametrize("kind", KINDS)
 
@@ -105,7 +105,7 @@ async def test_a_connection_lost_in_the_body(kind: str, answer: bytes, *, reset:
     async with RawServer(script) as server, opened(kind) as transport:
         response = await transport.send(post(server), connect_timeout_s=CONNECT_S)
         if slow_reader and not reset:
-            await server.connections[0].closed.wait() if kind == "aiohttp" else await turns(20)
+            await server.connections[0].closed.wait() if kind in ("aiohttp", "native") else await turns(20)
             await turns(5)
             assert await response.receive() == b"abc"
         else:
@@ -414,7 +414,7 @@ async def test_a_pooled_connection_is_replaced_only_once(kind: str, how: str) ->
 
 async def test_an_answer_that_has_begun_is_not_asked_for_again(kind: str) -> None:
     """Half a head on a pooled connection is an answer that was lost, not a connection that was idle."""
-    if kind != "aiohttp":
+    if kind.startswith("httpx"):
         pytest.skip("httpx does not tell half a head from none")
     async with RawServer(Stale("HTTP/1.1 200 OK\r\ncontent-le")) as server, opened(kind) as transport:
         response = await transport.send(post(server), connect_timeout_s=CONNECT_S)
@@ -501,7 +501,7 @@ def test_no_file_descriptor_left(kind: str) -> None:
     """The error names the limit as it is now and both ways out. In a process of its own, which has few."""
     if kind.endswith("-client"):
         pytest.skip("the same code as without a client")
-    name = {"aiohttp": AiohttpTransport, "httpx": HttpxTransport}[kind].__name__
+    name = {"native": NativeTransport, "aiohttp": AiohttpTransport, "httpx": HttpxTransport}[kind].__name__
     root = Path(__file__).parent.parent
     done = subprocess.run(
         [sys.executable, "-c", FEW_FILES, name], capture_output=True, text=True, timeout=50, check=False, cwd=root

@@ -15,12 +15,13 @@ import httpx
 import httpx2
 import pytest
 from rawserver import RawConnection, RawRequest, RawServer
-from transports import CONNECT_S, OK, authority, body_of, post, server_tls, turns
+from transports import CONNECT_S, OK, Tunnel, authority, body_of, post, server_tls, turns
 
 from bedrock_async.errors import ConnectError, InvalidRequestError, MissingExtraError, TLSError
 from bedrock_async.transport import (
     AiohttpTransport,
     HttpxTransport,
+    NativeTransport,
     Transport,
     WireRequest,
     WireResponse,
@@ -34,7 +35,9 @@ from bedrock_async.transport._tls import shared_context
 ROOT: Final = Path(__file__).parent.parent
 
 Maker = Callable[..., Transport]
-own = pytest.mark.parametrize("make", [AiohttpTransport, HttpxTransport], ids=["aiohttp", "httpx"])
+own = pytest.mark.parametrize(
+    "make", [NativeTransport, AiohttpTransport, HttpxTransport], ids=["native", "aiohttp", "httpx"]
+)
 
 
 # -- making one
@@ -75,13 +78,14 @@ def test_importing_the_package_imports_no_http_library() -> None:
 @pytest.mark.parametrize(
     ("given", "kind", "ours"),
     [
-        (None, AiohttpTransport, True),
+        (None, NativeTransport, True),
+        ("native", NativeTransport, True),
         ("aiohttp", AiohttpTransport, True),
         ("httpx", HttpxTransport, True),
         (httpx.AsyncClient(), HttpxTransport, True),
         (httpx2.AsyncClient(), HttpxTransport, True),
     ],
-    ids=["none", "aiohttp", "httpx", "httpx-client", "httpx2-client"],
+    ids=["none", "native", "aiohttp", "httpx", "httpx-client", "httpx2-client"],
 )
 def test_what_a_caller_may_pass_as_transport(given: httpx.AsyncClient | str | None, kind: type, *, ours: bool) -> None:
     """Names and ready clients become transports that are ours to close."""
@@ -346,34 +350,6 @@ async def test_tls_through_a_proxy(make: Maker) -> None:
     ]
     assert asked[0].line == b"POST /model/a%3Ab/converse HTTP/1.1"
     assert b"proxy-authorization" not in [name.lower() for name, _ in asked[0].headers]
-
-
-class Tunnel:
-    """A script that answers CONNECT and then carries bytes to a server of ours."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self.asked: RawRequest
-
-    async def __call__(self, peer: RawConnection) -> None:
-        self.asked = await peer.read_request()
-        carried = len(peer.received)
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-        await peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        back = asyncio.create_task(self._back(reader, peer))
-        try:
-            while True:
-                if len(peer.received) > carried:
-                    writer.write(peer.received[carried:])
-                    carried = len(peer.received)
-                await peer.more()
-        finally:
-            back.cancel()
-            writer.transport.abort()
-
-    async def _back(self, reader: asyncio.StreamReader, peer: RawConnection) -> None:
-        while piece := await reader.read(65536):
-            await peer.send(piece)
 
 
 @own

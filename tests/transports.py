@@ -12,13 +12,20 @@ from typing import Final
 import httpx
 import httpx2
 import trustme
-from rawserver import RawConnection, RawServer
+from rawserver import RawConnection, RawRequest, RawServer
 from typing_extensions import override
 
-from bedrock_async.transport import AiohttpTransport, HttpxTransport, Transport, WireRequest, WireResponse
+from bedrock_async.transport import (
+    AiohttpTransport,
+    HttpxTransport,
+    NativeTransport,
+    Transport,
+    WireRequest,
+    WireResponse,
+)
 
-KINDS: Final = ("aiohttp", "httpx", "httpx-client", "httpx2-client")
-"""Over aiohttp; over httpx with a client of our own; over a client that the user made."""
+KINDS: Final = ("native", "aiohttp", "httpx", "httpx-client", "httpx2-client")
+"""Our own; over aiohttp; over httpx with a client of our own; over a client that the user made."""
 
 CLOSE_LIMIT_S: Final = 0.1
 """By when the server must see that a connection was closed."""
@@ -34,10 +41,12 @@ async def opened(
     """Make a transport; close it in the end, and the client below it where that is the user's."""
     async with AsyncExitStack() as stack:
         match kind:
-            case "aiohttp":
-                transport: Transport = AiohttpTransport(
+            case "native":
+                transport: Transport = NativeTransport(
                     max_connections=max_connections, ssl_context=tls, trust_env=False
                 )
+            case "aiohttp":
+                transport = AiohttpTransport(max_connections=max_connections, ssl_context=tls, trust_env=False)
             case "httpx":
                 transport = HttpxTransport(max_connections=max_connections, ssl_context=tls, trust_env=False)
             case "httpx-client":
@@ -106,6 +115,34 @@ def with_clock(test: Callable[[Clock], Coroutine[object, object, None]]) -> None
     clock = Clock()
     with asyncio.Runner(loop_factory=lambda: clock) as runner:
         runner.run(test(clock))
+
+
+class Tunnel:
+    """A script that answers CONNECT and then carries bytes to a server of ours."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self.asked: RawRequest
+
+    async def __call__(self, peer: RawConnection) -> None:
+        self.asked = await peer.read_request()
+        carried = len(peer.received)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        await peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        back = asyncio.create_task(self._back(reader, peer))
+        try:
+            while True:
+                if len(peer.received) > carried:
+                    writer.write(peer.received[carried:])
+                    carried = len(peer.received)
+                await peer.more()
+        finally:
+            back.cancel()
+            writer.transport.abort()
+
+    async def _back(self, reader: asyncio.StreamReader, peer: RawConnection) -> None:
+        while piece := await reader.read(65536):
+            await peer.send(piece)
 
 
 async def turns(count: int) -> None:

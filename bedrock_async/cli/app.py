@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,6 +26,7 @@ app = typer.Typer(
 
 _ANSWER = "Answer"
 _CONNECTION = "Connection"
+_MORE = "More checks"
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and the library's log.")]
 Region = Annotated[
@@ -74,6 +76,13 @@ NoStream = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the events, a line of JSON each.", rich_help_panel=_ANSWER)]
 Usage = Annotated[bool, typer.Option("--usage", help="Tell tokens and times on stderr.", rich_help_panel=_ANSWER)]
+
+
+class Listed(enum.StrEnum):
+    """What `models` can be restricted to."""
+
+    MODELS = "models"
+    PROFILES = "profiles"
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 - typer calls it so
@@ -206,6 +215,194 @@ def serve(
 
 
 @app.command()
+def models(
+    *,
+    provider: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only models of this provider, for example Anthropic.")
+    ] = None,
+    modality: Annotated[
+        str | None, typer.Option(metavar="KIND", help="Only models that give TEXT, IMAGE or EMBEDDING.")
+    ] = None,
+    inference: Annotated[
+        str | None, typer.Option(metavar="TYPE", help="Only models that can be called ON_DEMAND or are PROVISIONED.")
+    ] = None,
+    only: Annotated[Listed | None, typer.Option(help="List only the models, or only the inference profiles.")] = None,
+    access: Annotated[
+        bool, typer.Option("--access", help="Ask whether the account may use them: a request for each model.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print them as the service describes them, a line each.")
+    ] = False,
+    region: Region = None,
+    profile: Profile = None,
+    endpoint_url: EndpointUrl = None,
+    debug: Debug = False,
+) -> None:
+    """List the models and inference profiles of the region, and whether the account may use them."""
+    with reporting(debug=debug):
+        from .listing import ListingOptions
+        from .listing import models as run
+
+        run(
+            ListingOptions(
+                provider=provider,
+                modality=modality.upper() if modality else None,
+                inference=inference.upper() if inference else None,
+                models=only is not Listed.PROFILES,
+                profiles=only is not Listed.MODELS,
+                access=access,
+                as_json=as_json,
+                region=region,
+                profile=profile,
+                endpoint_url=endpoint_url,
+            )
+        )
+
+
+@app.command()
+def replay(
+    cassette: Annotated[
+        Path, typer.Argument(metavar="CASSETTE", exists=True, dir_okay=False, help="A file that was recorded.")
+    ],
+    *,
+    once: Annotated[
+        bool, typer.Option("--once", help="Play each exchange once; else the last of equal ones repeats.")
+    ] = False,
+    pace: Annotated[
+        float, typer.Option(min=0.0, metavar="X", help="1 keeps the recorded times, 2 takes twice as long, 0 none.")
+    ] = 0.0,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8765,
+    region: Annotated[str, typer.Option(help="The region that it plays.")] = "us-east-1",
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Listen on an address that others can reach.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Serve a recorded cassette until Ctrl-C, to clients in any language; its URL is printed on stdout."""
+    with reporting(debug=debug):
+        from .replay import ReplayOptions
+        from .replay import replay as run
+
+        options = ReplayOptions(
+            cassette=cassette,
+            once=once,
+            pace=pace,
+            host=host,
+            port=port,
+            region=region,
+            allow_remote=allow_remote,
+        )
+        received = run(options)
+        raise typer.Exit(128 + received)
+
+
+@app.command()
+def verify(
+    *,
+    live: Annotated[
+        bool, typer.Option("--live", help="Ask the account, which costs money; else a scripted model in this process.")
+    ] = False,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", metavar="ID", help="Else BEDROCK_ASYNC_MODEL, or the default of the region."),
+    ] = None,
+    max_cost: Annotated[
+        float, typer.Option(min=0.0, metavar="USD", help="Make no call with which all could cost more.")
+    ] = 0.05,
+    no_max_cost: Annotated[
+        bool, typer.Option("--no-max-cost", help="Make all calls, whatever they cost and whether that is known.")
+    ] = False,
+    price: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=USD",
+            help="input and output per million tokens, guardrail and job each: what the price list does not know.",
+        ),
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this check; may be repeated.")] = None,
+    guardrail: Annotated[
+        str | None, typer.Option(metavar="ID[:VERSION]", help="Also checks with this guardrail.", rich_help_panel=_MORE)
+    ] = None,
+    guardrail_checks: Annotated[
+        bool, typer.Option("--guardrail-checks", help="Also InvokeGuardrailChecks.", rich_help_panel=_MORE)
+    ] = False,
+    output_s3_uri: Annotated[
+        str | None,
+        typer.Option(metavar="S3-URI", help="Also start a job that writes there.", rich_help_panel=_MORE),
+    ] = None,
+    async_model: Annotated[
+        str | None, typer.Option(metavar="ID", help="The model of that job.", rich_help_panel=_MORE)
+    ] = None,
+    async_input: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The input of that job, as JSON.", rich_help_panel=_MORE)
+    ] = None,
+    native_body: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The body for InvokeModel, where the model's is not known.", rich_help_panel=_MORE
+        ),
+    ] = None,
+    cassette: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", dir_okay=False, help="Record all calls there, without secrets: to be shared."),
+    ] = None,
+    redact_prompts: Annotated[
+        bool, typer.Option("--redact-prompts", help="Blank questions and answers in the cassette.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was seen as one JSON document.")] = False,
+    region: Region = None,
+    profile: Profile = None,
+    endpoint_url: EndpointUrl = None,
+    debug: Debug = False,
+) -> None:
+    """Make a small call of each kind and compare what comes back with what this client promises.
+
+    Exits with 1 when something does not agree. docs/testing.md tells what is checked, and what it costs.
+    """
+    if not live:
+        _check_unused(
+            "without --live a scripted model is asked",
+            model=model,
+            guardrail=guardrail,
+            output_s3_uri=output_s3_uri,
+            async_model=async_model,
+            async_input=async_input,
+            native_body=native_body,
+            region=region,
+            profile=profile,
+            endpoint_url=endpoint_url,
+        )
+    with reporting(debug=debug):
+        from decimal import Decimal
+
+        from .verify import VerifyOptions
+        from .verify import verify as run
+
+        options = VerifyOptions(
+            live=live,
+            model=model,
+            max_cost=None if no_max_cost else Decimal(str(max_cost)),
+            prices=tuple(price or ()),
+            only=tuple(only or ()),
+            guardrail=guardrail,
+            guardrail_checks=guardrail_checks,
+            output_s3_uri=output_s3_uri,
+            async_model=async_model,
+            async_input=async_input,
+            native_body=native_body,
+            cassette=cassette,
+            redact_prompts=redact_prompts,
+            as_json=as_json,
+            region=region,
+            profile=profile,
+            endpoint_url=endpoint_url,
+        )
+        if not run(options):
+            raise typer.Exit(FAILED)
+
+
+@app.command()
 def plugins(
     *,
     check: Annotated[bool, typer.Option("--check", help="Import each of them, to see whether it works.")] = False,
@@ -221,14 +418,21 @@ def plugins(
 
 @app.command()
 def doctor(
-    *, region: Region = None, profile: Profile = None, endpoint_url: EndpointUrl = None, debug: Debug = False
+    *,
+    models: Annotated[
+        bool, typer.Option("--models", help="Also list models and inference profiles, to see what the account may do.")
+    ] = False,
+    region: Region = None,
+    profile: Profile = None,
+    endpoint_url: EndpointUrl = None,
+    debug: Debug = False,
 ) -> None:
     """Examine credentials, region, endpoint, clock and versions. Exits with 1 when something failed."""
     with reporting(debug=debug):
         from .doctor import DoctorOptions
         from .doctor import doctor as run
 
-        if not run(DoctorOptions(region=region, profile=profile, endpoint_url=endpoint_url)):
+        if not run(DoctorOptions(region=region, profile=profile, endpoint_url=endpoint_url, models=models)):
             raise typer.Exit(FAILED)
 
 
@@ -247,9 +451,15 @@ def _settings(
 
 def _check_local(*, local: bool, **others: str | None) -> None:
     """Refuse --local together with what says where else to go."""
+    if local:
+        _check_unused("--local asks a model in this process", **others)
+
+
+def _check_unused(because: str, **others: object) -> None:
+    """Refuse the options that are given and could have no effect."""
     given = [f"--{name.replace('_', '-')}" for name, value in others.items() if value is not None]
-    if local and given:
-        raise typer.BadParameter(f"--local asks a model in this process; {', '.join(given)} cannot apply to it.")
+    if given:
+        raise typer.BadParameter(f"{because}; {', '.join(given)} cannot apply to it.")
 
 
 def _question(argument: str | None) -> str:

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Mapping, Sequence
 from typing import Final, TextIO
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from ..errors import BedrockError
 
-__all__ = ["show_error", "show_note", "styled", "terminal_safe"]
+__all__ = ["show_error", "show_note", "show_table", "styled", "terminal_safe"]
 
 # Everything but tab and line feed that a terminal would obey: models and servers are not to move its cursor.
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -34,6 +36,22 @@ def _visible(found: re.Match[str]) -> str:
 def styled(file: TextIO) -> Console:
     """Return a console that writes colours to terminals only, and leaves markup, emoji codes and long lines alone."""
     return Console(file=file, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+def show_table(header: Sequence[str], rows: Sequence[Sequence[str]], styles: Mapping[str, str]) -> None:
+    """Write rows to stdout: as a table on a terminal, the last column in the style of its value, else in columns."""
+    console = styled(sys.stdout)
+    if console.is_terminal:
+        table = Table(*header, box=None, pad_edge=False, header_style="bold")
+        for row in rows:
+            *cells, state = map(terminal_safe, row)
+            table.add_row(*map(Text, cells), Text(state, style=styles.get(state, "")))
+        console.print(table)
+        return
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    for row in (header, *rows):
+        sys.stdout.write("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+        sys.stdout.write("\n")
 
 
 def show_error(error: BedrockError) -> None:

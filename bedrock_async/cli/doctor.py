@@ -9,7 +9,7 @@ import asyncio
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sized
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -21,7 +21,10 @@ from rich.text import Text
 
 from .._version import __version__
 from ..auth import RegionChoice, resolve_authenticator, resolve_region
-from ..errors import BedrockError
+from ..client import BedrockClient
+from ..errors import AccessDeniedError, BedrockError
+from ..iam import ACTIONS
+from ..resilience import NO_RETRY
 from ..transport import Endpoint, Transport, WireRequest, default_transport, resolve_endpoint
 from .console import styled, terminal_safe
 from .loop import CommandLoop
@@ -31,6 +34,7 @@ __all__ = [
     "Finding",
     "check_credentials",
     "check_endpoint",
+    "check_models",
     "check_region",
     "check_versions",
     "doctor",
@@ -40,6 +44,9 @@ State: TypeAlias = Literal["ok", "warning", "failed"]
 
 LIMIT_S: Final = 5.0
 """For the credentials, and for the endpoint; both are asked at the same time."""
+
+LIST_LIMIT_S: Final = 15.0
+"""For each list of the control plane."""
 
 # A signature is refused when its time is more than five minutes off.  [IAM user guide, "Signature Version 4"]
 SKEW_LIMIT_S: Final = 300.0
@@ -72,6 +79,8 @@ class DoctorOptions:
     region: str | None = None
     profile: str | None = None
     endpoint_url: str | None = None
+    models: bool = False
+    """Whether to ask the control plane too, which needs permissions of its own."""
 
 
 def doctor(options: DoctorOptions) -> bool:
@@ -157,7 +166,45 @@ async def _check_connection(
     async with anyio.create_task_group() as group:
         group.start_soon(look_at_credentials)
         group.start_soon(look_at_endpoint)
-    return [*credentials, *connection]
+    if not options.models:
+        return [*credentials, *connection]
+    failed = [each.subject for each in (*credentials, *connection) if each.state == "failed"]
+    if choice is None or failed:
+        missing = ", ".join(["region"] if choice is None else failed)
+        return [*credentials, *connection, Finding("warning", "models", f"not listed, for want of: {missing}")]
+    return [*credentials, *connection, *await check_models(options)]
+
+
+async def check_models(options: DoctorOptions, *, limit_s: float = LIST_LIMIT_S) -> list[Finding]:
+    """List models and inference profiles as a client would; return a line each, with the action that is missing."""
+    findings: list[Finding] = []
+    async with BedrockClient(
+        region=options.region, profile=options.profile, endpoint_url=options.endpoint_url, retry=NO_RETRY
+    ) as client:
+        asked: Mapping[str, tuple[str, Callable[[], Awaitable[Sized]]]] = {
+            "models": ("ListFoundationModels", client.list_models),
+            "inference profiles": ("ListInferenceProfiles", client.list_inference_profiles),
+        }
+        for subject, (operation, ask) in asked.items():
+            try:
+                async with asyncio.timeout(limit_s):
+                    count = len(await ask())
+            except AccessDeniedError as exc:
+                step = f"Allow the action {ACTIONS[operation]} in the principal's IAM policy (docs/iam.md)."
+                findings.append(Finding("failed", subject, exc.message, exc.hint if _names_action(exc) else step))
+            except BedrockError as exc:
+                findings.append(_failed(subject, exc))
+            except TimeoutError:
+                text = f"no answer within {limit_s:g} s"
+                findings.append(Finding("failed", subject, text, "Check network, proxy and firewall."))
+            else:
+                findings.append(Finding("ok", subject, f"{count} in {client.region}"))
+    return findings
+
+
+def _names_action(error: AccessDeniedError) -> bool:
+    """Return whether the service has named what is missing: an action, or the key itself."""
+    return "is not authorized to perform: " in error.message or "API Key" in error.message
 
 
 async def check_credentials(

@@ -6,9 +6,11 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import anyio
 
@@ -19,7 +21,7 @@ from .console import styled
 from .loop import CommandLoop
 from .models import SCRIPTED, load_model, start_model
 
-__all__ = ["ServeOptions", "serve"]
+__all__ = ["Load", "ServeOptions", "run_server", "serve"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +37,22 @@ class ServeOptions:
     allow_remote: bool = False
 
 
+Load: TypeAlias = Callable[[], Awaitable[tuple[Sequence[ServedModel], str]]]
+"""Makes what is to be served, and says in a few words what that is."""
+
+
 def serve(options: ServeOptions) -> int:
+    """Serve models until SIGINT or SIGTERM; see `run_server`."""
+    return run_server(
+        partial(_load, options),
+        host=options.host,
+        port=options.port,
+        region=options.region,
+        allow_remote=options.allow_remote,
+    )
+
+
+def run_server(load: Load, *, host: str, port: int, region: str, allow_remote: bool) -> int:
     """Serve until SIGINT or SIGTERM, stop cleanly, and return the number of the signal.
 
     The endpoint's URL goes to stdout, a line of its own, as soon as it answers; everything else goes to stderr.
@@ -45,13 +62,13 @@ def serve(options: ServeOptions) -> int:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     with CommandLoop(signal.SIGINT, signal.SIGTERM) as loop:
         try:
-            loop.run(_serve(options))
+            loop.run(_serve(load, host=host, port=port, region=region, allow_remote=allow_remote))
         except KeyboardInterrupt:
             return loop.received or signal.SIGINT
     return 0
 
 
-async def _serve(options: ServeOptions) -> None:
+async def _load(options: ServeOptions) -> tuple[Sequence[ServedModel], str]:
     names = options.models or (() if options.replay else (SCRIPTED,))
     served: list[ServedModel] = []
     if options.replay is not None:
@@ -59,15 +76,18 @@ async def _serve(options: ServeOptions) -> None:
         directory = options.replay
         served.append(await anyio.to_thread.run_sync(lambda: ReplayModel.from_directory(directory, strict=strict)))
     served += [await load_model(name, text=options.text) for name in names]
-    emulator = BedrockEmulator(
-        served, host=options.host, port=options.port, region=options.region, allow_remote=options.allow_remote
-    )
+    what = [f"recordings of {options.replay}"] if options.replay else []
+    return served, ", ".join([*what, *names])
+
+
+async def _serve(load: Load, *, host: str, port: int, region: str, allow_remote: bool) -> None:
+    served, what = await load()
+    emulator = BedrockEmulator(served, host=host, port=port, region=region, allow_remote=allow_remote)
     async with emulator:
         for model in served:
             await start_model(model)
-        what = [f"recordings of {options.replay}"] if options.replay else []
         console = styled(sys.stderr)
-        console.print(f"Serving {', '.join([*what, *names])} in {options.region}. Ctrl-C stops.")
+        console.print(f"Serving {what} in {region}. Ctrl-C stops.")
         console.print(f"Clients find it with  AWS_ENDPOINT_URL_BEDROCK_RUNTIME={emulator.url}  and any credentials.")
         sys.stdout.write(f"{emulator.url}\n")
         sys.stdout.flush()

@@ -8,8 +8,21 @@
 
 from __future__ import annotations
 
+from .account import EmulatorAccount
 from .answers import Control, HttpAnswer, HttpModel, Output, StepModel
 from .authentication import CredentialsLike, EmulatorCredentials, SigningCredentials
+from .cassette import Cassette, CassetteMode
+from .cassette_exchange import CassetteExchange, CassetteRequest, CassetteResponse, RecordedFailure, RecordedPiece
+from .cassette_format import CassetteFile, read_cassette, write_cassette
+from .cassette_matching import NotRecordedError
+from .contracts import (
+    FamilyContract,
+    FamilySample,
+    ProviderContract,
+    ProviderSample,
+    TaskContract,
+    TaskSample,
+)
 from .emulator import BedrockEmulator
 from .fold import fold_wire_events
 from .frames import (
@@ -25,40 +38,72 @@ from .frames import (
     truncated,
     wire_json,
 )
+from .guardrails import GuardrailRules
+from .jobs import JobModel, JobObjects, Jobs, JobScript, RunsJobs
 from .models import ENTRY_POINT_GROUP, EmulatorModel
+from .object_store import MemoryObjectStore, ObjectStore, S3ObjectStore
 from .operations import CountsInvokeTokens
 from .received import ReceivedRequest
+from .redaction import Redact, Redactor
 from .registry import ServedModel, emulator_model_names, load_emulator_model
 from .replay import EXCHANGE_HEADER, RecordedExchange, ReplayModel
 from .script import Script, ScriptedModel, Step, Waitable, text_events, tool_use_events
-from .service_model import reference_version, service_model
+from .service_model import control_plane_model, reference_version, service_model
 
 __all__ = [
     "ENTRY_POINT_GROUP",
     "EXCHANGE_HEADER",
     "PADDING_ALPHABET",
     "BedrockEmulator",
+    "Cassette",
+    "CassetteExchange",
+    "CassetteFile",
+    "CassetteMode",
+    "CassetteRequest",
+    "CassetteResponse",
     "Control",
     "CountsInvokeTokens",
     "CredentialsLike",
+    "EmulatorAccount",
     "EmulatorCredentials",
     "EmulatorModel",
+    "FamilyContract",
+    "FamilySample",
+    "GuardrailRules",
     "HttpAnswer",
     "HttpModel",
+    "JobModel",
+    "JobObjects",
+    "JobScript",
+    "Jobs",
+    "MemoryObjectStore",
+    "NotRecordedError",
+    "ObjectStore",
     "Output",
     "Padding",
+    "ProviderContract",
+    "ProviderSample",
     "ReceivedRequest",
     "RecordedExchange",
+    "RecordedFailure",
+    "RecordedPiece",
+    "Redact",
+    "Redactor",
     "ReplayModel",
+    "RunsJobs",
+    "S3ObjectStore",
     "Script",
     "ScriptedModel",
     "ServedModel",
     "SigningCredentials",
     "Step",
     "StepModel",
+    "TaskContract",
+    "TaskSample",
     "Waitable",
     "WireEvent",
     "chunk_frame",
+    "control_plane_model",
     "corrupted",
     "emulator_model_names",
     "event_frame",
@@ -66,6 +111,7 @@ __all__ = [
     "fold_wire_events",
     "load_emulator_model",
     "oversized_frame",
+    "read_cassette",
     "reference_version",
     "service_model",
     "stream_bytes",
@@ -73,4 +119,5 @@ __all__ = [
     "tool_use_events",
     "truncated",
     "wire_json",
+    "write_cassette",
 ]

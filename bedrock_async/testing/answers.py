@@ -34,12 +34,15 @@ class HttpAnswer:
     """A whole HTTP response as it is to be sent; nothing is added but the server's own connection headers.
 
     ``chunk_bytes`` are the sizes of the pieces in which the body is written, each one flushed; None writes it at once.
+    ``pauses_s`` are the seconds before each piece. ``end`` is what happens in the place of the body's end.
     """
 
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     chunk_bytes: Sequence[int] | None = None
+    pauses_s: Sequence[float] = ()
+    end: Control | None = None
 
     @classmethod
     def html(cls, status: int = 502, text: str = "Bad Gateway") -> HttpAnswer:
@@ -82,8 +85,8 @@ class StepModel(Protocol):
 class HttpModel(Protocol):
     """A model that answers whole HTTP requests, before any validation or routing."""
 
-    def respond(self, request: ReceivedRequest) -> HttpAnswer | None:
-        """Return the answer, or None when the request is for another model of the emulator."""
+    def respond(self, request: ReceivedRequest) -> HttpAnswer | Control | None:
+        """Return the answer, or what to do instead of one; None when the request is for another model."""
         ...
 
     async def aclose(self) -> None:

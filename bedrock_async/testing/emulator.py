@@ -16,11 +16,12 @@ import ipaddress
 import ssl
 import uuid
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
-from typing import Any, Final, Self, cast
+from typing import Any, Final, Self, TypeAlias, cast
 from weakref import WeakSet
 
 import anyio
@@ -30,10 +31,15 @@ from aiohttp.web_protocol import RequestHandler
 from ..errors import InvalidModelIdError, InvalidRequestError, ServiceError, service_error
 from ..model_id import parse_model_id
 from ..types import JSONValue
+from .account import EmulatorAccount, partition_of
 from .answers import HttpModel
 from .authentication import Authentication, CredentialsLike
+from .control_plane import ControlPlane
+from .guardrails import GuardrailRules
+from .jobs import Jobs
 from .models import EmulatorModel
-from .operations import OPERATIONS, Operation
+from .object_store import MemoryObjectStore, ObjectStore
+from .operations import ACCOUNT_OPERATIONS, OPERATIONS, AccountCall, ModelCall
 from .received import ReceivedRequest
 from .registry import ServedModel
 from .responses import Call, error_answer, front_end_error, send
@@ -44,6 +50,9 @@ __all__ = ["BedrockEmulator"]
 
 _CLOSING_S: Final = 5.0
 _INVALID_MODEL_ID: Final = "The provided model identifier is invalid."
+
+_Request: TypeAlias = tuple[web.BaseRequest, ReceivedRequest, JSONValue, int | None, float]
+"""What every `Call` begins with."""
 
 
 class _Server(web.Server):
@@ -91,8 +100,13 @@ class BedrockEmulator:
     `ScriptedModel`. The emulator closes its models when it is closed.
 
     With ``credentials`` (objects or tuples of key id, secret and session token) or ``api_keys`` only requests signed
-    with these are accepted, within five minutes of ``clock``; with neither, everything is. ``host`` must be a loopback
-    address unless ``allow_remote`` is true. ``port`` 0 takes a free one. With ``ssl_context`` it serves TLS.
+    with these are accepted, within five minutes of ``clock``; with neither, everything is. ``account`` is what the
+    control plane (bedrock, served at the same URL) tells beside the models, and what may not be called. ``host`` must
+    be a loopback address unless ``allow_remote`` is true. ``port`` 0 takes a free one. With ``ssl_context`` it serves
+    TLS.
+
+    Guardrails find what ``guardrail`` says, by default nothing. Jobs write their output to ``object_store``, by default
+    to memory, and last as long as the clock and their scripts say; see `JobScript`.
 
     ``padding_seed`` makes the padding of streams reproducible: every stream of an emulator is padded the same way;
     None sends none, as for some models of the service. ``requests`` holds the last ``keep_requests`` requests.
@@ -104,6 +118,9 @@ class BedrockEmulator:
         *,
         credentials: Sequence[CredentialsLike] | None = None,
         api_keys: Sequence[str] | None = None,
+        account: EmulatorAccount | None = None,
+        guardrail: GuardrailRules | None = None,
+        object_store: ObjectStore | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
         region: str = "us-east-1",
@@ -128,6 +145,17 @@ class BedrockEmulator:
         served = [model for model in reversed(self._models) if isinstance(model, EmulatorModel)]
         self._by_id = {model_id: model for model in served for model_id in model.model_ids}
         self._authentication = Authentication(region=region, credentials=credentials, api_keys=api_keys)
+        self._account = account or EmulatorAccount()
+        self._control_plane = ControlPlane(self._account, region, self._by_id)
+        self._rules = guardrail or GuardrailRules()
+        self.object_store: ObjectStore = MemoryObjectStore() if object_store is None else object_store
+        self.jobs = Jobs(
+            self.object_store,
+            account_id=self._account.account_id,
+            region=region,
+            clock=clock,
+            page_size=self._account.page_size,
+        )
         self._host, self._port, self._ssl_context = host, port, ssl_context
         self._clock, self._padding_seed = clock, padding_seed
         self._routes: tuple[Route, ...] = ()
@@ -153,6 +181,7 @@ class BedrockEmulator:
         if self._runner is not None:
             raise InvalidRequestError(f"the emulator already runs at {self.url}.", hint="Start another one instead.")
         self._routes = await anyio.to_thread.run_sync(routes)
+        await anyio.to_thread.run_sync(self._control_plane.load)
         self._server = _Server(self._handle)
         self._runner = web.ServerRunner(self._server, shutdown_timeout=_CLOSING_S)
         try:
@@ -233,13 +262,15 @@ class BedrockEmulator:
             if (answer := http_model.respond(received)) is not None:
                 return await send(http, received, answer)
         try:
-            operation, document = self._route(received)
-            model = self._model(received.model_id or "")
+            if (told := self._control_plane.answer(received, self._check)) is not None:
+                return await send(http, received, told)
+            name, document, labels = self._route(received)
+            self._check(received)
+            call, answering = self._prepared(name, labels, (http, received, document, self._padding_seed, started))
         except ServiceError as exc:
             return await send(http, received, error_answer(received, exc))
-        call = Call(http, received, document, model, self._padding_seed, started)
         try:
-            return await operation(call)
+            return await answering()
         except Exception as exc:
             if http.transport is None or http.transport.is_closing():
                 raise ConnectionResetError("the client went away") from exc  # which aiohttp takes for that
@@ -263,26 +294,56 @@ class BedrockEmulator:
             self._arrived.notify_all()
         return received
 
-    def _route(self, received: ReceivedRequest) -> tuple[Operation, JSONValue]:
+    def _route(self, received: ReceivedRequest) -> tuple[str, JSONValue, Mapping[str, str]]:
+        """Return the name of the operation, the body, and what the path names."""
         for route in self._routes:
             labels = route.match(received.method, received.path)
             if labels is None:
                 continue
-            received.operation, received.model_id = route.operation.name, labels.get("modelId")
-            operation = OPERATIONS.get(route.operation.name)
-            if operation is None:
-                raise _unknown_operation(f"The emulator does not serve {route.operation.name}.")
-            return operation, read_request(route.operation, received, labels)
+            name = received.operation = route.operation.name
+            received.model_id = labels.get("modelId")
+            if name not in OPERATIONS and name not in ACCOUNT_OPERATIONS:
+                raise _unknown_operation(f"The emulator does not serve {name}.")
+            document = read_request(route.operation, received, labels)
+            if isinstance(document, dict) and isinstance(named := document.get("modelId"), str):
+                received.model_id = named
+            return name, document, labels
         raise _unknown_operation(
             f"{received.method} {received.path} is no operation of the service; a '/' in a model id travels as %2F."
         )
+
+    def _prepared(
+        self, name: str, labels: Mapping[str, str], request: _Request
+    ) -> tuple[Call, Callable[[], Awaitable[web.StreamResponse]]]:
+        """Return the call and what answers it."""
+        if (account_operation := ACCOUNT_OPERATIONS.get(name)) is not None:
+            account_call = AccountCall(
+                *request,
+                labels=labels,
+                jobs=self.jobs,
+                rules=self._rules,
+                find_model=self._model,
+                guardrail_arn=self._guardrail_arn,
+            )
+            return account_call, partial(account_operation, account_call)
+        model_call = ModelCall(*request, model=self._model(labels["modelId"]))
+        return model_call, partial(OPERATIONS[name], model_call)
+
+    def _guardrail_arn(self, identifier: str) -> str:
+        if identifier.startswith("arn:"):
+            return identifier
+        prefix = f"arn:{partition_of(self.region)}:bedrock:{self.region}:{self._account.account_id}"
+        return f"{prefix}:guardrail/{identifier}"
+
+    def _check(self, received: ReceivedRequest) -> None:
+        self._account.check(received, self.region)
 
     def _model(self, model_id: str) -> EmulatorModel:
         try:
             parsed = parse_model_id(model_id)
         except InvalidModelIdError as exc:
             raise service_error("ValidationException", _INVALID_MODEL_ID) from exc
-        names = [model_id]
+        names = [model_id, *self._control_plane.behind(parsed)]
         if parsed.kind in {"foundation-model", "inference-profile"}:
             names += [parsed.resource, parsed.base_model or ""]
         if parsed.region in {None, self.region}:

@@ -11,7 +11,9 @@ import functools
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
+from urllib.parse import parse_qsl
 
 import anyio
 from aiohttp import web
@@ -21,14 +23,46 @@ from ..types import JSONValue
 from .answers import Control, Output, StepModel
 from .fold import fold_wire_events
 from .frames import Padding, WireEvent, chunk_frame, event_frame, frame_of, wire_json
+from .guardrails import GuardrailRules
+from .jobs import Jobs
+from .models import EmulatorModel
 from .received import ReceivedRequest
 from .responses import Call
 
-__all__ = ["OPERATIONS", "CountsInvokeTokens", "Operation"]
+__all__ = ["ACCOUNT_OPERATIONS", "OPERATIONS", "AccountCall", "CountsInvokeTokens", "ModelCall"]
 
 T = TypeVar("T")
 
-Operation: TypeAlias = Callable[[Call], Awaitable[web.StreamResponse]]
+
+@dataclass(slots=True, kw_only=True)
+class ModelCall(Call):
+    """A valid request for the model that its path names."""
+
+    model: EmulatorModel
+
+
+@dataclass(slots=True, kw_only=True)
+class AccountCall(Call):
+    """A valid request that concerns jobs or guardrails of the account.
+
+    ``labels`` are what its path names. ``find_model`` returns the model of an id, or raises ServiceError;
+    ``guardrail_arn`` returns the ARN of a guardrail's id.
+    """
+
+    labels: Mapping[str, str]
+    jobs: Jobs
+    rules: GuardrailRules
+    find_model: Callable[[str], EmulatorModel]
+    guardrail_arn: Callable[[str], str]
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The decoded query."""
+        return dict(parse_qsl(self.received.query, keep_blank_values=True))
+
+
+_ModelOperation: TypeAlias = Callable[[ModelCall], Awaitable[web.StreamResponse]]
+_AccountOperation: TypeAlias = Callable[[AccountCall], Awaitable[web.StreamResponse]]
 
 _CLOSING_S: Final = 5.0
 _TOKEN_HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -50,7 +84,7 @@ class _Frame(Protocol):
     def __call__(self, payload: WireEvent, /, *, padding: str | None = None) -> bytes: ...
 
 
-async def _converse(call: Call) -> web.StreamResponse:
+async def _converse(call: ModelCall) -> web.StreamResponse:
     events: list[WireEvent] = []
     async with _closing(_converse_outputs(call)) as outputs:
         async for output in outputs:
@@ -63,11 +97,11 @@ async def _converse(call: Call) -> web.StreamResponse:
     return await call.answer(wire_json(folded))
 
 
-async def _converse_stream(call: Call) -> web.StreamResponse:
+async def _converse_stream(call: ModelCall) -> web.StreamResponse:
     return await _stream(call, _converse_outputs(call), frame_of, {})
 
 
-async def _invoke(call: Call) -> web.StreamResponse:
+async def _invoke(call: ModelCall) -> web.StreamResponse:
     _check_native(call.received)
     answer = b"{}"
     if isinstance(call.model, StepModel):
@@ -83,7 +117,7 @@ async def _invoke(call: Call) -> web.StreamResponse:
     return await call.answer(answer, headers)
 
 
-async def _invoke_stream(call: Call) -> web.StreamResponse:
+async def _invoke_stream(call: ModelCall) -> web.StreamResponse:
     _check_native(call.received)
     headers = {"x-amzn-bedrock-content-type": "application/json"}
     if isinstance(call.model, StepModel):
@@ -91,7 +125,7 @@ async def _invoke_stream(call: Call) -> web.StreamResponse:
     return await _stream(call, _encoded_chunks(call), functools.partial(event_frame, "chunk"), headers)
 
 
-async def _count_tokens(call: Call) -> web.StreamResponse:
+async def _count_tokens(call: ModelCall) -> web.StreamResponse:
     counted = cast("dict[str, Any]", call.document)["input"]
     if "converse" in counted:
         count = await call.model.count_tokens(counted["converse"])
@@ -102,14 +136,48 @@ async def _count_tokens(call: Call) -> web.StreamResponse:
     return await call.answer(wire_json({"inputTokens": count}))
 
 
-OPERATIONS: Final[Mapping[str, Operation]] = {
+async def _apply_guardrail(call: AccountCall) -> web.StreamResponse:
+    request = cast("dict[str, Any]", call.document)
+    arn = call.guardrail_arn(call.labels["guardrailIdentifier"])
+    version = call.labels["guardrailVersion"]
+    answer = call.rules.apply(request, arn=arn, version=version, latency_ms=call.elapsed_ms())
+    return await call.answer(wire_json(answer))
+
+
+async def _invoke_guardrail_checks(call: AccountCall) -> web.StreamResponse:
+    return await call.answer(wire_json(call.rules.check(cast("dict[str, Any]", call.document))))
+
+
+async def _start_async_invoke(call: AccountCall) -> web.StreamResponse:
+    request = cast("dict[str, Any]", call.document)
+    return await call.answer(wire_json(await call.jobs.start(request, call.find_model(request["modelId"]))))
+
+
+async def _get_async_invoke(call: AccountCall) -> web.StreamResponse:
+    return await call.answer(wire_json(await call.jobs.get(call.labels["invocationArn"])))
+
+
+async def _list_async_invokes(call: AccountCall) -> web.StreamResponse:
+    return await call.answer(wire_json(await call.jobs.page(call.query)))
+
+
+OPERATIONS: Final[Mapping[str, _ModelOperation]] = {
     "Converse": _converse,
     "ConverseStream": _converse_stream,
     "CountTokens": _count_tokens,
     "InvokeModel": _invoke,
     "InvokeModelWithResponseStream": _invoke_stream,
 }
-"""The operations by their names in the service model."""
+"""The operations that go to one model, by their names in the service model."""
+
+ACCOUNT_OPERATIONS: Final[Mapping[str, _AccountOperation]] = {
+    "ApplyGuardrail": _apply_guardrail,
+    "GetAsyncInvoke": _get_async_invoke,
+    "InvokeGuardrailChecks": _invoke_guardrail_checks,
+    "ListAsyncInvokes": _list_async_invokes,
+    "StartAsyncInvoke": _start_async_invoke,
+}
+"""The operations on jobs and guardrails, by their names in the service model."""
 
 
 async def _stream(
@@ -149,13 +217,13 @@ async def _closing(iterator: AsyncIterator[T]) -> AsyncGenerator[AsyncIterator[T
                 await aclose()
 
 
-def _converse_outputs(call: Call) -> AsyncIterator[Output]:
+def _converse_outputs(call: ModelCall) -> AsyncIterator[Output]:
     if isinstance(call.model, StepModel):
         return call.model.steps(call.received)
     return call.model.converse_stream(cast("dict[str, JSONValue]", call.document))
 
 
-async def _encoded_chunks(call: Call) -> AsyncGenerator[Output]:
+async def _encoded_chunks(call: ModelCall) -> AsyncGenerator[Output]:
     async with _closing(call.model.invoke_stream(call.received.body)) as chunks:
         async for chunk in chunks:
             yield {"bytes": base64.b64encode(chunk).decode()}

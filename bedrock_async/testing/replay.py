@@ -22,12 +22,20 @@ from .answers import HttpAnswer
 from .frames import wire_json
 from .received import ReceivedRequest
 
-__all__ = ["EXCHANGE_HEADER", "RecordedExchange", "ReplayModel"]
+__all__ = [
+    "CONNECTION_HEADERS",
+    "EXCHANGE_HEADER",
+    "RecordedExchange",
+    "ReplayModel",
+    "body_key",
+    "body_value",
+    "not_recorded",
+]
 
 EXCHANGE_HEADER: Final = "x-replay-exchange"
 
-# These describe the recorded connection, not the response, and the replaying server sets its own.
-_CONNECTION_HEADERS: Final = frozenset({"connection", "content-length", "keep-alive", "transfer-encoding"})
+CONNECTION_HEADERS: Final = frozenset({"connection", "content-length", "keep-alive", "transfer-encoding"})
+"""These describe the recorded connection, not the response, and the replaying server sets its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +63,7 @@ class RecordedExchange:
             answer = HttpAnswer(
                 status=record["status"],
                 body=base64.b64decode(record["response_body_b64"]),
-                headers={name: value for name, value in headers.items() if name.lower() not in _CONNECTION_HEADERS},
+                headers={name: value for name, value in headers.items() if name.lower() not in CONNECTION_HEADERS},
                 chunk_bytes=record.get("response_chunk_sizes"),
             )
             return cls(
@@ -97,7 +105,7 @@ class ReplayModel:
             if exchange.request_body is not None:
                 line = (exchange.method, unquote(exchange.path))
                 self._paths[line] = self._paths.get(line, 0) + 1
-                self._by_request.setdefault((*line, _body_key(exchange.request_body)), deque()).append(exchange)
+                self._by_request.setdefault((*line, body_key(exchange.request_body)), deque()).append(exchange)
 
     @classmethod
     def from_directory(
@@ -138,7 +146,7 @@ class ReplayModel:
             return self._by_id.get(name)
         if self._queue:
             return self._queue.popleft()
-        matching = self._by_request.get((request.method, request.decoded_path, _body_key(request.body)))
+        matching = self._by_request.get((request.method, request.decoded_path, body_key(request.body)))
         if matching is None:
             return None
         return matching.popleft() if len(matching) > 1 else matching[0]
@@ -150,25 +158,36 @@ class ReplayModel:
 
     def _not_recorded(self, request: ReceivedRequest) -> HttpAnswer:
         same_path = self._paths.get((request.method, request.decoded_path), 0)
-        message = (
+        return not_recorded(
+            request,
             f"None of the {len(self.exchanges)} recorded exchanges answers {request.method} {request.decoded_path} "
-            f"with this body of {len(request.body)} bytes; {same_path} have the same path."
+            f"with this body of {len(request.body)} bytes; {same_path} have the same path.",
         )
-        headers = {
-            "content-type": "application/json",
-            "x-amzn-errortype": "ResourceNotFoundException",
-            "x-amzn-requestid": request.request_id,
-        }
-        return HttpAnswer(404, wire_json({"message": message}), headers)
 
 
-def _body_key(body: bytes) -> str:
-    """Return a text that is the same for bodies that are equal as JSON, or else equal bytes."""
+def not_recorded(request: ReceivedRequest, message: str) -> HttpAnswer:
+    """Return the refusal of a request that no recording answers."""
+    headers = {
+        "content-type": "application/json",
+        "x-amzn-errortype": "ResourceNotFoundException",
+        "x-amzn-requestid": request.request_id,
+    }
+    return HttpAnswer(404, wire_json({"message": message}), headers)
+
+
+def body_value(body: bytes) -> JSONValue | bytes:
+    """Return the JSON of a body, with 1.0 and 1 as one number; the bytes of a body that is none."""
     try:
         value: JSONValue = json.loads(body)
     except (ValueError, RecursionError):
-        return repr(body)
-    return json.dumps(_numbers(value), sort_keys=True)
+        return body
+    return _numbers(value)
+
+
+def body_key(body: bytes) -> str:
+    """Return a text that is the same for bodies that are equal as JSON, or else equal bytes."""
+    value = body_value(body)
+    return repr(value) if isinstance(value, bytes) else json.dumps(value, sort_keys=True)
 
 
 def _numbers(value: JSONValue) -> JSONValue:

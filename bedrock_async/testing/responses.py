@@ -8,7 +8,8 @@ import socket
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from itertools import zip_longest
+from typing import Final, NoReturn
 
 import anyio
 from aiohttp import web
@@ -18,7 +19,6 @@ from ..eventstream import CONTENT_TYPE as EVENT_STREAM
 from ..types import JSONValue
 from .answers import Control, HttpAnswer
 from .frames import exception_frame, wire_json
-from .models import EmulatorModel
 from .received import ReceivedRequest
 
 __all__ = ["Call", "error_answer", "front_end_error", "send"]
@@ -29,17 +29,17 @@ _JSON: Final = "application/json"
 _MODEL_ERRORS: Final = "http://internal.amazon.com/coral/com.amazon.bedrock/"
 _FRONT_END_ERRORS: Final = "http://internal.amazon.com/coral/com.amazon.coral.service/"
 _FRONT_END_CODES: Final = frozenset({"SerializationException", "UnknownOperationException"})
+_REFUSED_BY_IAM: Final = " is not authorized to perform: "
 _LINGER_ZERO: Final = struct.pack("ii", 1, 0)
 
 
 @dataclass(slots=True)
 class Call:
-    """A valid request for a model. ``response`` is there once the head of a stream went out."""
+    """A valid request. ``response`` is there once the head of a stream went out."""
 
     http: web.BaseRequest
     received: ReceivedRequest
     document: JSONValue
-    model: EmulatorModel
     padding_seed: int | None
     started: float
     response: web.StreamResponse | None = None
@@ -67,20 +67,9 @@ class Call:
         """Perform what a script has in the place of an event."""
         if isinstance(output, bytes):
             return await self.answer(output)
-        if isinstance(output, HttpAnswer):
-            if self.response is not None:
-                raise InvalidRequestError("an HttpAnswer is the whole answer and cannot follow an event.")
-            return await send(self.http, self.received, output)
-        if output is Control.SILENCE:
-            await anyio.sleep_forever()
-        if (transport := self.http.transport) is not None:
-            if output is Control.RESET:
-                connection: socket.socket = transport.get_extra_info("socket")
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
-                transport.abort()
-            else:
-                transport.close()
-        raise ConnectionResetError("the script closed the connection")  # which tells aiohttp to go no further
+        if isinstance(output, HttpAnswer) and self.response is not None:
+            raise InvalidRequestError("an HttpAnswer is the whole answer and cannot follow an event.")
+        return await send(self.http, self.received, output)
 
     async def failed(self, exc: Exception) -> web.StreamResponse:
         """Tell the client of a model's error: over HTTP, or inside the stream when that has begun."""
@@ -99,26 +88,46 @@ class Call:
         return self.response
 
 
-async def send(http: web.BaseRequest, received: ReceivedRequest, answer: HttpAnswer) -> web.StreamResponse:
-    """Send a whole answer, in pieces where it says so."""
+async def send(http: web.BaseRequest, received: ReceivedRequest, answer: HttpAnswer | Control) -> web.StreamResponse:
+    """Send a whole answer, in pieces where it says so; or do with the connection what stands in its place."""
+    if isinstance(answer, Control):
+        await _break_off(http, answer)
     received.status = answer.status
-    if answer.chunk_bytes is None:
+    if answer.chunk_bytes is None and answer.end is None:
         return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
     response = web.StreamResponse(status=answer.status, headers=answer.headers)
     response.enable_chunked_encoding()
     await response.prepare(http)
     start = 0
-    for size in (*answer.chunk_bytes, len(answer.body)):
-        if piece := answer.body[start : start + size]:
+    for size, pause_s in zip_longest((*(answer.chunk_bytes or ()), len(answer.body)), answer.pauses_s, fillvalue=0):
+        await asyncio.sleep(pause_s)
+        if piece := answer.body[start : start + int(size)]:
             await response.write(piece)
-            await asyncio.sleep(0)
-        start += size
+        start += int(size)
+    if answer.end is not None:
+        await _break_off(http, answer.end)
     await response.write_eof()
     return response
 
 
+async def _break_off(http: web.BaseRequest, control: Control) -> NoReturn:
+    """Leave the connection without an end of the answer: silent, closed or reset."""
+    if control is Control.SILENCE:
+        await anyio.sleep_forever()
+    if (transport := http.transport) is not None:
+        if control is Control.RESET:
+            connection: socket.socket = transport.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+            transport.abort()
+        else:
+            transport.close()
+    raise ConnectionResetError("the script closed the connection")  # which tells aiohttp to go no further
+
+
 def error_answer(received: ReceivedRequest, error: ServiceError) -> HttpAnswer:
     """Return the refusal of the service behind the front end: of the model, or of the validation."""
+    if _REFUSED_BY_IAM in error.message and error.code == "AccessDeniedException":
+        return front_end_error(received, error)
     origin = _FRONT_END_ERRORS if error.code in _FRONT_END_CODES else _MODEL_ERRORS
     members: dict[str, JSONValue] = {"message": error.message, **_original(error)}
     if error.code == "UnknownOperationException":
@@ -151,5 +160,6 @@ def _original(error: ServiceError) -> dict[str, JSONValue]:
     members: dict[str, JSONValue] = {
         "originalMessage": error.original_message,
         "originalStatusCode": error.original_status_code,
+        "resourceName": error.resource_name,
     }
     return {name: value for name, value in members.items() if value is not None}

@@ -1,8 +1,8 @@
-"""The reference service model: what the service's own model says of every operation, member and constraint.
+"""The reference service models: what the service's own model says of every operation, member and constraint.
 
-It is a copy of the newest bedrock-runtime model without its documentation text, written by
-``scripts/refresh_service_model.py``, so that what the emulator knows does not depend on the botocore that happens to
-be installed. botocore itself only interprets it.
+They are copies of the newest bedrock-runtime model, and of what an inference client needs of the control plane's
+(bedrock), without their documentation text, written by ``scripts/refresh_service_model.py``, so that what the emulator
+knows does not depend on the botocore that happens to be installed. botocore itself only interprets them.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from ..errors import MissingExtraError
 if TYPE_CHECKING:
     from botocore.model import ServiceModel
 
-__all__ = ["reference_version", "service_model"]
+__all__ = ["control_plane_model", "reference_version", "service_model"]
 
 
 @functools.cache
-def _document() -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(files("bedrock_async.testing").joinpath("service_model.json").read_bytes())
+def _document(name: str = "service_model.json") -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(files("bedrock_async.testing").joinpath(name).read_bytes())
     return document
 
 
@@ -39,6 +39,16 @@ def service_model() -> ServiceModel:
     The first call reads 60 kB and imports botocore.model: call it in a worker thread where an event loop runs.
     Raises MissingExtraError when botocore is not installed.
     """
+    return _read(_document(), "bedrock-runtime")
+
+
+@functools.cache
+def control_plane_model() -> ServiceModel:
+    """Return the reference model of the control plane's operations for inference, as `service_model` does its own."""
+    return _read(_document("control_plane_model.json"), "bedrock")
+
+
+def _read(document: dict[str, Any], service: str) -> ServiceModel:
     try:
         from botocore.model import ServiceModel
     except ImportError as exc:
@@ -46,4 +56,4 @@ def service_model() -> ServiceModel:
             "The emulator needs botocore, which is not installed.",
             hint='Install it with: pip install "bedrock-async[testing]"',
         ) from exc
-    return ServiceModel(_document(), "bedrock-runtime")
+    return ServiceModel(document, service)

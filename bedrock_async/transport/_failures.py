@@ -34,6 +34,11 @@ def peer_of(url: str) -> str:
         raise InvalidRequestError("the request's URL is no absolute http or https URL.", path="endpoint_url") from exc
     if not host:
         raise InvalidRequestError("the request's URL names no host.", path="endpoint_url")
+    return host_port(host, port)
+
+
+def host_port(host: str, port: int) -> str:
+    """Return both as a URL has them, and as messages name a peer."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class WireRequest:
+
+class WireRequest(msgspec.Struct, frozen=True, gc=False):
     """One HTTP request, ready to be sent.
 
     ``url`` is absolute and quoted exactly as it was signed: a transport must not quote, unquote or normalise it.

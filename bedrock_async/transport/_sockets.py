@@ -6,6 +6,8 @@ import socket
 import sys
 from typing import Final
 
+from ..errors import InvalidRequestError
+
 _MAX_CONNECTIONS: Final = 1000
 _SPARE_DESCRIPTORS: Final = 64
 """Left to the rest of the process: files, log handlers, the credential chain, the loop's own pipes."""
@@ -28,6 +30,20 @@ def default_max_connections() -> int:
     """Return how many connections a transport may hold: 1,000, or 64 less than the open files allowed."""
     limit = soft_descriptor_limit()
     return _MAX_CONNECTIONS if limit is None else max(1, min(_MAX_CONNECTIONS, limit - _SPARE_DESCRIPTORS))
+
+
+def pool_size(max_connections: int | None) -> int:
+    """Return how many connections a pool may hold, when that many are asked for; None asks for the default.
+
+    Raises InvalidRequestError for less than one, with which every request would wait for ever.
+    """
+    if max_connections is None:
+        return default_max_connections()
+    if max_connections < 1:
+        raise InvalidRequestError(
+            f"max_connections is {max_connections}; at least 1 is needed.", path="max_connections"
+        )
+    return max_connections
 
 
 def keepalive_options(idle_s: int) -> tuple[tuple[int, int, int], ...]:

@@ -1,4 +1,4 @@
-"""The default transport: HTTP/1.1 over aiohttp's connection pool.
+"""Another transport: HTTP/1.1 over aiohttp's connection pool.
 
 Nothing of aiohttp is visible from here on: requests, responses and errors are ours.
 """
@@ -30,8 +30,8 @@ from ..errors import BedrockError, ConnectError, InvalidRequestError, TransportE
 from . import _failures
 from ._protocol import WireRequest, WireResponse
 from ._proxies import EnvironmentProxies
-from ._sockets import default_max_connections, keepalive_options
-from ._tls import shared_context
+from ._sockets import keepalive_options, pool_size
+from ._tls import ClientCert, shared_context
 
 __all__ = ["AiohttpTransport"]
 
@@ -49,12 +49,8 @@ _DROPPED: Final = frozenset({errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, 
 class AiohttpTransport:
     """Sends requests over a pool of at most ``max_connections`` connections.
 
-    ``max_connections`` is 1,000 or 64 less than the process's open files, whichever is less. ``ssl_context``
-    replaces the process-wide context, which trusts ``ca_bundle``, else AWS_CA_BUNDLE, else the system's store.
-    ``environ`` (default: ``os.environ``) gives that variable and the proxies; ``trust_env=False`` reads neither.
-    Connections are probed after ``keepalive_idle_s`` silent seconds and dropped after ``pool_idle_s`` unused ones
-    (60 s, as the AWS SDK for Java does). Making one needs no event loop; the first request binds it to the running
-    loop, after which it belongs to that loop.
+    The arguments mean what they mean for `NativeTransport`. The first request binds it to the running loop, after
+    which it belongs to that loop.
     """
 
     name = "aiohttp"
@@ -65,20 +61,19 @@ class AiohttpTransport:
         max_connections: int | None = None,
         ssl_context: ssl.SSLContext | None = None,
         ca_bundle: str | None = None,
+        client_cert: ClientCert | None = None,
+        proxies: Mapping[str, str] | None = None,
         trust_env: bool = True,
         environ: Mapping[str, str] | None = None,
         keepalive_idle_s: int = 60,
         pool_idle_s: float = 60.0,
     ) -> None:
-        if max_connections is not None and max_connections < 1:
-            raise InvalidRequestError(
-                f"max_connections is {max_connections}; at least 1 is needed.", path="max_connections"
-            )
         environ = (os.environ if environ is None else environ) if trust_env else {}
-        self._max_connections = default_max_connections() if max_connections is None else max_connections
+        self._max_connections = pool_size(max_connections)
         self._tls = ssl_context
         self._ca_bundle = ca_bundle or environ.get("AWS_CA_BUNDLE") or None
-        self._proxies = EnvironmentProxies(environ)
+        self._client_cert = client_cert
+        self._proxies = EnvironmentProxies(environ, proxies)
         self._keepalive = keepalive_options(keepalive_idle_s)
         self._pool_idle_s = pool_idle_s
         self._session: aiohttp.ClientSession | None = None
@@ -90,18 +85,14 @@ class AiohttpTransport:
         """Send the request and return when the response's head has arrived; see `Transport.send`.
 
         A connection from the pool that turns out to have been closed by the peer, before any byte of the response,
-        is replaced by another, once. A server may close an idle connection at any time, also while a request is on
-        its way, and RFC 9112 (section 9.3.1) lets a client repeat what it knows to be safe. These requests are:
-        inference changes nothing, and what starts a job carries a token against starting it twice. botocore repeats
-        every operation in this case; urllib3 sorts out dropped connections when it takes one from its pool, which
-        leaves a gap. On a new connection the same failure means something else, and is reported.
+        is replaced by another, once, for the reasons given at `NativeTransport.send`.
         """
         if self._closed:
             raise _failures.transport_closed()
         session = self._session or self._open()
         secure = request.url.startswith("https:")
         if secure and self._tls is None:
-            self._tls = await shared_context(self._ca_bundle)
+            self._tls = await shared_context(self._ca_bundle, self._client_cert)
         if self._timeout.connect != connect_timeout_s:
             # An infinite threshold: aiohttp would round longer limits up to the next full second of the loop's clock.
             self._timeout = aiohttp.ClientTimeout(connect=connect_timeout_s, ceil_threshold=math.inf)

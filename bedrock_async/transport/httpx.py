@@ -1,4 +1,4 @@
-"""The other transport: over httpx or httpx2, for SOCKS proxies, HTTP/2, MockTransport, or a client that is there.
+"""Another transport: over httpx or httpx2, for SOCKS proxies, HTTP/2, MockTransport, or a client that is there.
 
 It costs several times the CPU of the default one, and keeps the same promises.
 """
@@ -16,16 +16,16 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import suppress
 from types import ModuleType
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar, cast
-from urllib.parse import urlsplit
 
 import anyio
 
 from ..errors import BedrockError, ConnectError, InvalidRequestError, MissingExtraError, TransportError
 from . import _failures
+from ._origin import target_of
 from ._protocol import WireRequest, WireResponse
 from ._proxies import EnvironmentProxies
-from ._sockets import default_max_connections, keepalive_options
-from ._tls import shared_context
+from ._sockets import keepalive_options, pool_size
+from ._tls import ClientCert, shared_context
 
 if TYPE_CHECKING:
     import httpx
@@ -44,7 +44,7 @@ class HttpxTransport:
 
     A client that is passed in stays its owner's: `aclose` leaves it open, and its limits, proxies and TLS settings
     hold, not the arguments here. Its default headers, cookies, ``auth`` and redirects do not apply, because a request
-    is sent exactly as it was signed. Without ``client`` the arguments mean what they mean for `AiohttpTransport`.
+    is sent exactly as it was signed. Without ``client`` the arguments mean what they mean for `NativeTransport`.
     Raises MissingExtraError when neither library is installed.
 
     Pieces of a body come as httpx hands them out, one at a time for each HTTP chunk.
@@ -59,24 +59,23 @@ class HttpxTransport:
         max_connections: int | None = None,
         ssl_context: ssl.SSLContext | None = None,
         ca_bundle: str | None = None,
+        client_cert: ClientCert | None = None,
+        proxies: Mapping[str, str] | None = None,
         trust_env: bool = True,
         environ: Mapping[str, str] | None = None,
         keepalive_idle_s: int = 60,
         pool_idle_s: float = 60.0,
     ) -> None:
-        if max_connections is not None and max_connections < 1:
-            raise InvalidRequestError(
-                f"max_connections is {max_connections}; at least 1 is needed.", path="max_connections"
-            )
         environ = (os.environ if environ is None else environ) if trust_env else {}
         self._library = _installed_library() if client is None else _library_of(client)
         # httpx2 has httpx's interface; where the two classes matter, `_library` names the right ones.
         self._given = cast("httpx.AsyncClient | None", client)
         self._own: dict[str | None, httpx.AsyncClient] = {}
-        self._max_connections = max_connections or default_max_connections()
+        self._max_connections = pool_size(max_connections)
         self._tls = ssl_context
         self._ca_bundle = ca_bundle or environ.get("AWS_CA_BUNDLE") or None
-        self._proxies = EnvironmentProxies(environ)
+        self._client_cert = client_cert
+        self._proxies = EnvironmentProxies(environ, proxies)
         self._keepalive = keepalive_options(keepalive_idle_s)
         self._pool_idle_s = pool_idle_s
         self._live: weakref.WeakSet[_Response] = weakref.WeakSet()
@@ -88,7 +87,7 @@ class HttpxTransport:
         """Send the request and return when the response's head has arrived; see `Transport.send`.
 
         A connection that waited in the pool and was closed by the peer meanwhile is replaced once, for the reasons
-        given at `AiohttpTransport.send`.
+        given at `NativeTransport.send`.
         """
         if self._closed:
             raise _failures.transport_closed()
@@ -144,7 +143,7 @@ class HttpxTransport:
             await client.aclose()
 
     async def _open(self, proxy: str | None) -> httpx.AsyncClient:
-        tls = self._tls or await shared_context(self._ca_bundle)
+        tls = self._tls or await shared_context(self._ca_bundle, self._client_cert)
         if self._closed:
             raise _failures.transport_closed()
         library = self._library
@@ -166,7 +165,7 @@ class HttpxTransport:
             "timeout": {"connect": limit_s, "pool": limit_s, "read": None, "write": None},
             "trace": progress,
         }
-        target = _target(request.url)
+        target = target_of(request.url).encode("ascii")
         if url.raw_path != target:
             # httpx resolves dot segments and quotes what it thinks needs quoting; the signature covers the original.
             extensions["target"] = target
@@ -510,10 +509,3 @@ def _is_connect(info: Mapping[str, object]) -> bool:
 
 def _headers(response: httpx.Response) -> dict[str, str]:
     return dict(response.headers.items())  # lower case and joined, as httpx has them
-
-
-def _target(url: str) -> bytes:
-    """Return path and query exactly as they stand in ``url``."""
-    parts = urlsplit(url)
-    rest = url[url.index(parts.netloc) + len(parts.netloc) :].partition("#")[0]
-    return (rest if rest.startswith("/") else f"/{rest}").encode("ascii")

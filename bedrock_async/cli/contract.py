@@ -1,0 +1,210 @@
+"""What `verify` is made of: a check is one function and one row of data, and a subject is what it examines.
+
+A check makes a call, says with `Subject.expect` what must hold, and with `Subject.agree` has the client's reading
+compared with the bytes that came and with the official parser. What it does not catch decides the outcome: a
+ServiceError means that the service refused, anything else that the client failed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, Protocol, TypeAlias
+
+from ..client import BedrockClient
+from ..errors import BedrockError, MissingExtraError, ServiceError
+from ..events import Event
+from ..native import InvokeChunk, InvokeResponse
+from ..testing.cassette import Cassette
+from ..testing.cassette_exchange import CassetteExchange
+from ..testing.official_reading import output_shape, parsed, parsed_error, parsed_events, pruned, stream_shape
+from ..testing.redaction import frames_of
+from ..testing.service_model import service_model
+from ..types import JSONValue
+from .spending import SpendingGuard
+
+__all__ = ["Check", "Configuration", "Examine", "Finding", "Skipped", "Subject", "has_official_parser", "same"]
+
+_PADDING: Final = "p"
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """What the account offers for the checks; what is None is not checked."""
+
+    model: str
+    guardrail_id: str | None = None
+    guardrail_version: str = "DRAFT"
+    output_s3_uri: str | None = None
+    async_model: str | None = None
+    async_input: Mapping[str, JSONValue] | None = None
+    native_body: Mapping[str, JSONValue] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Whether one thing holds."""
+
+    holds: bool
+    what: str
+
+
+class Skipped(Exception):  # noqa: N818 - it is no error
+    """The check does not apply; the message says why."""
+
+
+class ToWire(Protocol):
+    """What the client returns: it can be written as it came, and in boto3's shape."""
+
+    def to_wire(self) -> dict[str, JSONValue]:
+        """Return the JSON that travels."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return boto3's shape."""
+        ...
+
+
+OpenClient: TypeAlias = Callable[..., BedrockClient]
+"""Makes a client of the same endpoint, over the same transport, with other keywords."""
+
+
+def has_official_parser() -> bool:
+    """Whether botocore is installed. It reads a model: call it in a worker thread."""
+    try:
+        service_model()
+    except MissingExtraError:
+        return False
+    return True
+
+
+@dataclass(slots=True)
+class Subject:
+    """What a check examines: a client, and everything that passes over its transport."""
+
+    client: BedrockClient
+    open_client: OpenClient
+    guard: SpendingGuard
+    cassette: Cassette
+    configuration: Configuration
+    official: bool
+    findings: list[Finding] = field(default_factory=list[Finding])
+
+    @property
+    def model(self) -> str:
+        """The model that is asked."""
+        return self.configuration.model
+
+    @property
+    def last(self) -> CassetteExchange:
+        """The exchange that was made last, as it came."""
+        return self.cassette.recorded[-1]
+
+    def expect(self, holds: object, what: str) -> None:
+        """Note whether ``what`` holds."""
+        self.findings.append(Finding(bool(holds), what))
+
+    def agree(self, operation: str, answer: ToWire) -> None:
+        """Compare a whole answer with the bytes that came last."""
+        body = _body(self.last)
+        self.expect(same(answer.to_wire(), json.loads(body)), "to_wire() is the JSON that came, member for member")
+        if self.official:
+            reading = parsed(operation, body, headers=_headers(self.last))
+            shape = output_shape(operation)
+            self.expect(pruned(answer.to_dict(), shape) == reading, "to_dict() is what botocore reads")
+
+    def agree_bytes(self, answer: InvokeResponse) -> None:
+        """Compare a native answer with the bytes that came last."""
+        body = _body(self.last)
+        self.expect(answer.body == body, "the body is the bytes that came")
+        if self.official:
+            reading = parsed("InvokeModel", body, headers=_headers(self.last))
+            self.expect(answer.to_dict() == reading, "to_dict() is what botocore reads")
+
+    def agree_events(self, operation: str, events: Sequence[Event | InvokeChunk]) -> None:
+        """Compare the events of a stream with the frames that came last."""
+        body = _body(self.last)
+        self.expect([event.to_wire() for event in events] == _frames(body), "every frame is an event, complete")
+        if self.official:
+            shape = stream_shape(operation)
+            readings = [pruned(event.to_dict(), shape) for event in events]
+            self.expect(readings == parsed_events(operation, body), "the events are those that botocore reads")
+
+    async def refusal(self, operation: str, call: Awaitable[object], expected: type[ServiceError]) -> None:
+        """Make a call that must be refused with an error of this class, and compare the error with what came."""
+        with self.guard.refused():
+            try:
+                await call
+            except ServiceError as exc:
+                error = exc
+            else:
+                self.expect(False, f"the service refuses ({expected.__name__})")  # noqa: FBT003 - it is the finding
+                return
+        response = self.last.response
+        self.expect(isinstance(error, expected), f"it is a {expected.__name__}, not a {type(error).__name__}")
+        self.expect(error.request_id, "the error has the request id")
+        self.expect(error.hint, "the error says what to do next")
+        if self.official and response is not None:
+            code, message = parsed_error(operation, response.body, status=response.status, headers=response.headers)
+            self.expect((error.code, error.message) == (code, message), "code and message are what botocore reads")
+
+
+Examine: TypeAlias = Callable[[Subject], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One row of the contract.
+
+    ``promise`` says what holds when it agrees. An ``essential`` one must not be refused: without it nothing is known;
+    of the others a model may be incapable. ``needs`` names the option without which it is skipped.
+    """
+
+    name: str
+    operation: str
+    promise: str
+    run: Examine
+    essential: bool = False
+    needs: str | None = None
+
+
+def same(wire: JSONValue, came: JSONValue) -> bool:
+    """Whether two JSON values are the same, the spelling of times aside: ``.5Z`` is ``.500000Z``."""
+    return _with_times(wire) == _with_times(came)
+
+
+def _with_times(value: JSONValue) -> object:
+    if isinstance(value, dict):
+        return {name: _with_times(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_with_times(item) for item in value]
+    if isinstance(value, str) and _TIME.fullmatch(value):
+        return datetime.fromisoformat(value)
+    return value
+
+
+def _body(exchange: CassetteExchange) -> bytes:
+    if exchange.response is None:
+        raise BedrockError("no response was recorded for the call.")
+    return exchange.response.body
+
+
+def _headers(exchange: CassetteExchange) -> Mapping[str, str]:
+    return exchange.response.headers if exchange.response is not None else {}
+
+
+def _frames(body: bytes) -> list[dict[str, JSONValue]]:
+    """Return the events in a body as one-key objects, without padding, by nothing but framing and JSON."""
+    from ..eventstream import parse_headers
+
+    frames, _ = frames_of(body)
+    events: list[dict[str, JSONValue]] = []
+    for block, payload in frames:
+        members: dict[str, JSONValue] = json.loads(payload)
+        members.pop(_PADDING, None)
+        events.append({str(parse_headers(block).get(":event-type")): members})
+    return events

@@ -1,0 +1,297 @@
+"""What calls may cost, before they are made: a guard on the transport, which lets no request pass that costs too much.
+
+A bound is computed from the very request that goes out, so that retries count too: a token of input has at least one
+byte, and a request never gets more tokens of output than it asks for. What a call did cost, by the tokens that the
+service reports, takes the place of its bound as soon as that is known.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final, NamedTuple, Protocol
+from urllib.parse import unquote, urlsplit
+
+from ..errors import InvalidRequestError
+from ..testing.cassette_exchange import CassetteExchange
+from ..testing.redaction import frames_of
+from ..transport import Transport, WireRequest, WireResponse
+from ..types import JSONValue
+
+__all__ = ["OverBudgetError", "PriceList", "SpendingGuard", "TokenPrices", "Tokens", "UnknownPriceError", "price_list"]
+
+_MILLION: Final = Decimal(1_000_000)
+# What the service adds to a request that has tools; the largest that a vendor states is 530 tokens.
+# [Claude's documentation, "Pricing", tool use system prompt token count]
+_ADDED_TOKENS: Final = 600
+# Writing to the cache for an hour costs twice the price of input, the most that any use of input costs.
+_CACHE_FACTOR: Final = 2
+_CACHE_MARKS: Final = (b'"cachePoint"', b'"cache_control"')
+_GUARDRAIL_MARKS: Final = (b'"guardrailConfig"',)
+
+_OUTPUT_LIMITS: Final = frozenset(
+    {
+        *("maxTokens", "max_tokens", "max_new_tokens", "max_gen_len", "maxTokenCount", "max_tokens_to_sample"),
+        "max_completion_tokens",
+    }
+)
+_INFERENCE: Final = frozenset({"converse", "converse-stream", "invoke", "invoke-with-response-stream"})
+_OK: Final = range(200, 300)
+
+
+class OverBudgetError(InvalidRequestError):
+    """The call was not made: with it, the calls might cost more than they may."""
+
+
+class UnknownPriceError(InvalidRequestError):
+    """The call was not made: nobody here knows what it costs at most."""
+
+
+class Tokens(NamedTuple):
+    """Tokens of one call; what was written to the cache or read from it counts as input."""
+
+    input: int
+    output: int
+
+
+class TokenPrices(Protocol):
+    """Knows what models cost."""
+
+    def usd(self, model: str, tokens: Tokens) -> Decimal:
+        """Return the price of the tokens in US dollars. Raises UnknownPriceError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FixedPrices:
+    """Prices that the user gives, in US dollars per million tokens."""
+
+    input: Decimal
+    output: Decimal
+
+    def usd(self, model: str, tokens: Tokens) -> Decimal:
+        """Return the price of the tokens, whatever the model."""
+        return (self.input * tokens.input + self.output * tokens.output) / _MILLION
+
+
+class PublishedPrices:
+    """The list prices that the package genai-prices knows."""
+
+    def usd(self, model: str, tokens: Tokens) -> Decimal:
+        """Return the price of the tokens. Raises UnknownPriceError for a model that is not in the package."""
+        try:
+            from genai_prices import Usage, calc_price
+        except ImportError as exc:
+            raise UnknownPriceError(
+                "prices are not known: the package genai-prices is not installed.",
+                hint='pip install "bedrock-async[cost]", or give them: --price input=3 --price output=15 '
+                "(US dollars per million tokens).",
+            ) from exc
+        try:
+            price = calc_price(
+                Usage(input_tokens=tokens.input, output_tokens=tokens.output), model_ref=model, provider_id="aws"
+            )
+        except LookupError as exc:
+            raise UnknownPriceError(
+                f"the package genai-prices knows no price of the model {model}.",
+                hint="Give it: --price input=3 --price output=15 (US dollars per million tokens).",
+            ) from exc
+        return price.total_price
+
+
+@dataclass(frozen=True, slots=True)
+class PriceList:
+    """All that a call can cost: tokens, and what is charged for a use of a guardrail or a job."""
+
+    tokens: TokenPrices
+    guardrail: Decimal | None = None
+    job: Decimal | None = None
+
+    def each(self, kind: str, usd: Decimal | None) -> Decimal:
+        """Return the price of one use. Raises UnknownPriceError."""
+        if usd is None:
+            raise UnknownPriceError(
+                f"what a {kind} costs is in no price list here.",
+                hint=f"Give what one costs at most in US dollars: --price {kind}=0.01.",
+            )
+        return usd
+
+
+def price_list(given: Sequence[str]) -> PriceList:
+    """Return the prices that ``--price NAME=USD`` options give, and for the rest the published ones.
+
+    Raises InvalidRequestError for an option that cannot be read.
+    """
+    prices: dict[str, Decimal] = {}
+    for option in given:
+        name, _, amount = option.partition("=")
+        if name not in {"input", "output", "guardrail", "job"} or not amount.replace(".", "", 1).isdecimal():
+            raise InvalidRequestError(
+                f"--price {option} cannot be read.",
+                path="price",
+                hint="Give input and output in US dollars per million tokens, guardrail and job per use: "
+                "--price input=3 --price output=15 --price guardrail=0.001 --price job=0.5.",
+            )
+        prices[name] = Decimal(amount)
+    if ("input" in prices) != ("output" in prices):
+        raise InvalidRequestError("--price gives one of input and output.", path="price", hint="Give both.")
+    tokens: TokenPrices = FixedPrices(prices["input"], prices["output"]) if "input" in prices else PublishedPrices()
+    return PriceList(tokens, prices.get("guardrail"), prices.get("job"))
+
+
+class SpendingGuard:
+    """A `Transport` that sends what may be sent; with ``limit_usd`` None that is everything, priced or not."""
+
+    name = "spending guard"
+
+    def __init__(self, inner: Transport, prices: PriceList, limit_usd: Decimal | None) -> None:
+        self._inner = inner
+        self._prices = prices
+        self._limit_usd = limit_usd
+        self._free = False
+        self._bounds: list[Decimal] = []
+        self.spent_usd = Decimal(0)
+        """What the calls so far have cost, or can have cost at most where that is not known yet."""
+        self.unpriced = 0
+        """The number of calls that passed without a price."""
+
+    async def send(self, request: WireRequest, *, connect_timeout_s: float) -> WireResponse:
+        """Send the request, if it may cost what it can cost at most; see `Transport.send`.
+
+        Raises OverBudgetError or UnknownPriceError before anything is sent.
+        """
+        bound = self._bound(request)
+        if self._limit_usd is not None and self.spent_usd + bound > self._limit_usd:
+            raise OverBudgetError(
+                f"the call could cost {usd(bound)}, and {usd(max(self._limit_usd - self.spent_usd, Decimal(0)))} of "
+                f"{usd(self._limit_usd)} are left.",
+                hint="Raise --max-cost, or choose a cheaper model.",
+            )
+        self._bounds.append(bound)
+        self.spent_usd += bound
+        return await self._inner.send(request, connect_timeout_s=connect_timeout_s)
+
+    async def aclose(self) -> None:
+        """Do nothing: the transport below belongs to whoever made it."""
+
+    @contextmanager
+    def refused(self) -> Generator[None]:
+        """Price at nothing what is sent inside: calls that the service refuses."""
+        self._free = True
+        try:
+            yield
+        finally:
+            self._free = False
+
+    def settle(self, exchanges: Sequence[CassetteExchange]) -> None:
+        """Put what the calls since the last time did cost in the place of their bounds, as far as they tell."""
+        for bound, exchange in zip(self._bounds, exchanges, strict=False):
+            actual = self._actual(exchange)
+            if actual is not None:
+                self.spent_usd += actual - bound
+        self._bounds.clear()
+
+    def _bound(self, request: WireRequest) -> Decimal:
+        if self._free:
+            return Decimal(0)
+        try:
+            return bound_usd(request, self._prices)
+        except UnknownPriceError:
+            if self._limit_usd is not None:
+                raise
+            self.unpriced += 1
+            return Decimal(0)
+
+    def _actual(self, exchange: CassetteExchange) -> Decimal | None:
+        response = exchange.response
+        if response is None:
+            return None
+        if response.status not in _OK:
+            return Decimal(0)
+        model, operation = _target(exchange.request.path)
+        if operation not in _INFERENCE or b'"guardrailConfig"' in exchange.request.body:
+            return None
+        tokens = tokens_used(exchange)
+        try:
+            return None if tokens is None else self._prices.tokens.usd(model, tokens)
+        except UnknownPriceError:
+            return None
+
+
+def usd(amount: Decimal) -> str:
+    """Return an amount as people read it."""
+    return f"${amount:.4f}"
+
+
+def bound_usd(request: WireRequest, prices: PriceList) -> Decimal:
+    """Return the most that a request can cost. Raises UnknownPriceError where nobody knows."""
+    path = urlsplit(request.url).path
+    model, operation = _target(path)
+    if request.method == "GET" or operation == "count-tokens":
+        return Decimal(0)
+    if operation == "apply" or path.endswith("/guardrail-checks/invoke"):
+        return prices.each("guardrail", prices.guardrail)
+    if operation == "async-invoke":
+        return prices.each("job", prices.job)
+    if operation not in _INFERENCE:
+        raise UnknownPriceError(f"what {request.method} {path} costs is not known.", hint="Pass --no-max-cost.")
+    factor = _CACHE_FACTOR if any(mark in request.body for mark in _CACHE_MARKS) else 1
+    output = _output_limit(request.body)
+    if output is None:
+        raise UnknownPriceError(
+            "the request limits its output nowhere, so that it could cost anything.",
+            hint="Limit the output tokens in the native body (max_tokens or what the model calls it).",
+        )
+    cost = prices.tokens.usd(model, Tokens(factor * (len(request.body) + _ADDED_TOKENS), output))
+    if any(mark in request.body for mark in _GUARDRAIL_MARKS):
+        cost += prices.each("guardrail", prices.guardrail)
+    return cost
+
+
+def _target(path: str) -> tuple[str, str]:
+    """Return model and operation of a path that ends ``/model/{model}/{operation}``; of others the last step alone."""
+    steps = path.strip("/").split("/")
+    return (unquote(steps[-2]) if steps[-3:-2] == ["model"] else "", steps[-1])
+
+
+def _output_limit(body: bytes) -> int | None:
+    """Return how many tokens a body asks for at most, under the names that models have for it."""
+    try:
+        value: JSONValue = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    limits: list[int] = []
+    pending = [value]
+    while pending:
+        current = pending.pop()
+        if isinstance(current, dict):
+            limits += [member for name, member in current.items() if name in _OUTPUT_LIMITS and isinstance(member, int)]
+            pending += [member for name, member in current.items() if name not in {"messages", "toolConfig", "tools"}]
+    return max(limits, default=None)
+
+
+def tokens_used(exchange: CassetteExchange) -> Tokens | None:
+    """Return the tokens that the service reports for a call, None where it reports none."""
+    response = exchange.response
+    if response is None:
+        return None
+    counts = [response.headers.get(f"x-amzn-bedrock-{side}-token-count", "") for side in ("input", "output")]
+    if all(count.isdecimal() for count in counts):
+        return Tokens(int(counts[0]), int(counts[1]))
+    frames, _ = frames_of(response.body)
+    for payload in reversed([payload for _, payload in frames] or [response.body]):
+        if b'"usage"' in payload and (tokens := _usage(payload)) is not None:
+            return tokens
+    return None
+
+
+def _usage(payload: bytes) -> Tokens | None:
+    try:
+        usage: Mapping[str, int] = json.loads(payload)["usage"]
+        cached = usage.get("cacheReadInputTokens", 0) + _CACHE_FACTOR * usage.get("cacheWriteInputTokens", 0)
+        return Tokens(usage["inputTokens"] + cached, usage["outputTokens"])
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None

@@ -1,0 +1,432 @@
+"""Record the traffic of any transport once, and replay it ever after: to our client, or to any other over HTTP.
+
+::
+
+    async with Cassette("tests/cassettes/greeting.json") as cassette:
+        async with BedrockClient(transport=cassette, credentials=cassette.credentials, ...) as client:
+            reply = await client.converse(model, "Say hello.")
+
+The same object can stand among the models of a `BedrockEmulator`, which then replays it to boto3 or a client in any
+other language.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias, get_args
+
+import anyio
+import anyio.lowlevel
+
+from ..errors import (
+    BedrockError,
+    CallTimeoutError,
+    ClientClosedError,
+    ConnectionLostError,
+    InvalidRequestError,
+    ProtocolError,
+    TransportError,
+)
+from ..transport import Transport, WireRequest, WireResponse, as_transport
+from .answers import Control, HttpAnswer
+from .cassette_exchange import (
+    CassetteExchange,
+    CassetteRequest,
+    CassetteResponse,
+    Ended,
+    RecordedFailure,
+    RecordedPiece,
+)
+from .cassette_format import CassetteFile, read_cassette, write_cassette
+from .cassette_matching import NotRecordedError, Shelf
+from .received import ReceivedRequest
+from .redaction import Redact, Redactor
+from .replay import not_recorded
+
+if TYPE_CHECKING:
+    from ..auth import Credentials
+    from ..transport import HttpClient
+
+__all__ = ["Cassette", "CassetteMode"]
+
+CassetteMode: TypeAlias = Literal["auto", "record", "replay"]
+"""``record`` sends every request and records it anew; ``replay`` sends nothing; ``auto`` records what is missing."""
+
+_LARGE_BYTES: Final = 2**18  # from here on, redacting a body takes the loop away for more than ten milliseconds
+_HINT: Final = 'Record it: Cassette(path, mode="record"), or pytest --bedrock-record=all.'
+
+
+class Cassette:
+    """A `Transport` that records what another one does, or replays it; use it with ``async with``, or aclose() it.
+
+    With ``mode="auto"`` a request that is in the file ``path`` is answered from it, and any other is sent through
+    ``transport`` (as for `BedrockClient`; the default one is made when it is first needed) and recorded. Where the
+    environment variable CI is set, auto is replay: a test that asks for something new fails there. Without a path
+    everything stays in memory. ``exchanges`` are what it holds instead of a file's.
+
+    The file is written when the cassette is closed, also when a test fails or is cancelled: a response that was not
+    read to its end is kept as far as it came, and marked. Keys, tokens, cookies and account ids are never written;
+    ``redact_prompts`` blanks what people and models wrote, and ``redact`` are callables (see `Redact`) for the rest.
+
+    Recorded exchanges are played in their order, each once; with ``repeat`` the last of equal ones again and again.
+    ``pace`` 1 keeps the recorded times, 2 takes twice as long; 0, the default, waits for nothing.
+    """
+
+    name = "cassette"
+
+    def __init__(
+        self,
+        path: str | Path | None = None,
+        *,
+        mode: CassetteMode = "auto",
+        transport: Transport | HttpClient | str | None = None,
+        exchanges: Iterable[CassetteExchange] | None = None,
+        redact_prompts: bool = False,
+        redact: Redact | Iterable[Redact] = (),
+        repeat: bool = False,
+        pace: float = 0.0,
+        environ: Mapping[str, str] | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+    ) -> None:
+        """Prepare the cassette; nothing is read yet. Raises InvalidRequestError for an unknown mode."""
+        if mode not in get_args(CassetteMode):
+            raise InvalidRequestError(
+                f"mode={mode!r} is none of {', '.join(get_args(CassetteMode))}.", path="mode", hint='Pass mode="auto".'
+            )
+        environ = os.environ if environ is None else environ
+        self.path = None if path is None else Path(path)
+        self.mode: CassetteMode = "replay" if mode == "auto" and _in_ci(environ) else mode
+        """What it does; ``auto`` has become ``replay`` in CI."""
+        self.label: str | None = None
+        """What the exchanges that are recorded from now on are called in the file."""
+        self._transport = transport
+        self._given = None if exchanges is None else tuple(exchanges)
+        self._redactor = Redactor(prompts=redact_prompts, redact=redact)
+        self._repeat = repeat
+        self._pace = pace
+        self._clock, self._sleep = clock, sleep
+        self._shelf: Shelf | None = None
+        self._recorded: list[_Entry] = []
+        self._loading = threading.Lock()
+        self._inner: Transport | None = None
+        self._keeper: AsyncGenerator[None] | None = None
+        self._closed = False
+
+    # -- what is in it
+
+    @property
+    def exchanges(self) -> tuple[CassetteExchange, ...]:
+        """What the file holds, or will hold: redacted. The first use may read the file."""
+        return (*self._load().exchanges, *self._new())
+
+    @property
+    def recorded(self) -> tuple[CassetteExchange, ...]:
+        """What was recorded in this run, as it came: not redacted, to be looked at here and never written."""
+        return tuple(entry.exchange() for entry in self._recorded)
+
+    @property
+    def unplayed(self) -> tuple[CassetteExchange, ...]:
+        """The exchanges of the file that nobody has asked for."""
+        return self._load().unplayed
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """Credentials for a client that replays, which nobody will look at; None, the default chain, for others."""
+        from ..auth import Credentials
+
+        return Credentials("REPLAYED", "replayed") if self.mode == "replay" else None
+
+    def save(self, path: str | Path | None = None) -> None:
+        """Write what it holds to ``path``, or what was recorded to the cassette's own, if anything was.
+
+        It writes a file: call it off the loop. Raises InvalidRequestError when it cannot be written.
+        """
+        target = self.path if path is None else Path(path)
+        if target is None or (path is None and not self._recorded):
+            return
+        write_cassette(target, CassetteFile(self.exchanges, self._redactor.prompts))
+
+    def _load(self) -> Shelf:
+        with self._loading:  # requests that come together would read it in a thread each
+            return self._read() if self._shelf is None else self._shelf
+
+    def _read(self) -> Shelf:
+        held = self._given or ()
+        if self._given is None and self.mode != "record" and self.path is not None and self.path.exists():
+            file = read_cassette(self.path)
+            held = tuple(file.exchanges)
+            self._redactor.prompts = self._redactor.prompts or file.prompts_redacted
+        self._shelf = Shelf(held, self._redactor, repeat=self._repeat, source=self._source())
+        return self._shelf
+
+    def _source(self) -> str:
+        if self.path is None:
+            return "the cassette"
+        return f"the cassette {self.path}" + ("" if self.path.exists() else ", which does not exist,")
+
+    def _new(self) -> list[CassetteExchange]:
+        return [self._redactor.exchange(entry.exchange()) for entry in self._recorded]
+
+    # -- as a transport
+
+    async def send(self, request: WireRequest, *, connect_timeout_s: float) -> WireResponse:
+        """Answer from the recording, or send the request and record it; see `Transport.send`.
+
+        Raises what was recorded, what sending raises, and NotRecordedError for a request that is not in the file.
+        """
+        if self._closed:
+            raise ClientClosedError("the cassette is closed.", hint="Keep `async with Cassette(...)` open for longer.")
+        shelf = self._shelf if self._shelf is not None else await anyio.to_thread.run_sync(self._load)
+        sent = CassetteRequest.from_wire(request)
+        if self.mode != "record":
+            redact = partial(self._redactor.request, sent)
+            wanted = redact() if len(sent.body) < _LARGE_BYTES else await anyio.to_thread.run_sync(redact)
+            if (exchange := shelf.take(wanted)) is not None:
+                return await self._play(exchange)
+            if self.mode == "replay":
+                raise shelf.missing(wanted, hint=_HINT)
+        return await self._record(request, sent, connect_timeout_s)
+
+    async def aclose(self) -> None:
+        """Write what was recorded, and close the transport if the cassette made it. Idempotent."""
+        self._closed = True
+        with anyio.CancelScope(shield=True):
+            try:
+                if self._recorded:
+                    await anyio.to_thread.run_sync(self.save)
+            finally:
+                keeper, self._keeper = self._keeper, None
+                if keeper is not None:
+                    await keeper.aclose()
+
+    async def __aenter__(self) -> Self:
+        """Read the file. Raises InvalidRequestError when it cannot be read."""
+        await anyio.to_thread.run_sync(self._load)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it, whatever happened inside."""
+        await self.aclose()
+
+    async def _play(self, exchange: CassetteExchange) -> WireResponse:
+        response, failure = exchange.response, exchange.failure
+        if self._pace and response is not None:
+            await self._sleep(self._pace * response.head_ms / 1000)
+        else:
+            await anyio.lowlevel.checkpoint()
+        if response is not None:
+            return _Played(exchange, response, self._pace, self._sleep)
+        if failure is not None:
+            raise failure.error()
+        raise _not_recorded_further(exchange, 0)
+
+    async def _record(self, request: WireRequest, sent: CassetteRequest, connect_timeout_s: float) -> WireResponse:
+        inner = self._inner or await self._open()
+        entry = _Entry(sent, self._clock, self.label)
+        self._recorded.append(entry)
+        try:
+            response = await inner.send(request, connect_timeout_s=connect_timeout_s)
+        except BedrockError as exc:
+            if not entry.failed(exc):
+                self._recorded.remove(entry)  # nothing of it has anything to do with the other side
+            raise
+        entry.answered(response)
+        return _Recorded(response, entry)
+
+    async def _open(self) -> Transport:
+        inner, owned = as_transport(self._transport)
+        self._inner = inner
+        if owned:
+            # A fixture that is no coroutine cannot close the transport when the test is over. The event loop can: it
+            # closes the asynchronous generators that are still open when it ends.
+            self._keeper = _kept_open(inner)
+            await anext(self._keeper)
+        return inner
+
+    # -- as a model of the emulator
+
+    def respond(self, request: ReceivedRequest) -> HttpAnswer | Control | None:
+        """Return the recorded answer. Without one, a 404 that names the nearest; in the mode ``auto`` None."""
+        shelf = self._load()
+        wanted = self._redactor.request(CassetteRequest.from_received(request))
+        if (exchange := shelf.take(wanted)) is not None:
+            return exchange.answer(pace=self._pace)
+        return None if self.mode == "auto" else not_recorded(request, shelf.missing(wanted, hint=_HINT).message)
+
+
+def _in_ci(environ: Mapping[str, str]) -> bool:
+    return environ.get("CI", "").lower() not in {"", "0", "false", "no"}
+
+
+async def _kept_open(transport: Transport) -> AsyncGenerator[None]:
+    """Close the transport when the generator is closed."""
+    try:
+        yield
+    finally:
+        await transport.aclose()
+
+
+def _not_recorded_further(exchange: CassetteExchange, size: int) -> NotRecordedError:
+    return NotRecordedError(
+        f"{exchange.request.method} {exchange.request.path}: the recording ends after {size} bytes of the response, "
+        "where whoever recorded it stopped reading.",
+        hint=_HINT,
+    )
+
+
+class _Entry:
+    """An exchange that is being recorded."""
+
+    def __init__(self, request: CassetteRequest, clock: Callable[[], float], label: str | None) -> None:
+        self._request = request
+        self._clock, self._started = clock, clock()
+        self._label = label
+        self._head: CassetteResponse | None = None
+        self._pieces: list[RecordedPiece] = []
+        self._ended: Ended = "incomplete"
+        self._failure: RecordedFailure | None = None
+
+    def answered(self, response: WireResponse) -> None:
+        """Note the head of the response."""
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        self._head = CassetteResponse(response.status, headers, head_ms=self._elapsed_ms())
+
+    def received(self, data: bytes) -> None:
+        """Note a piece of the body, or with ``b""`` its end."""
+        if data:
+            self._pieces.append(RecordedPiece(data, self._elapsed_ms()))
+        else:
+            self._ended = "complete"
+
+    def failed(self, error: BedrockError) -> bool:
+        """Note a failure of the connection; return whether it is one."""
+        if not isinstance(error, TransportError | CallTimeoutError):
+            return False
+        self._ended, self._failure = "failed", RecordedFailure.of(error)
+        return True
+
+    def exchange(self) -> CassetteExchange:
+        """Return what is there so far. It is not redacted."""
+        head = self._head
+        response = (
+            None if head is None else CassetteResponse(head.status, head.headers, tuple(self._pieces), head.head_ms)
+        )
+        return CassetteExchange(self._request, response, self._ended, self._failure, self._label)
+
+    def _elapsed_ms(self) -> int:
+        return round((self._clock() - self._started) * 1000)
+
+
+class _Recorded:
+    """A response that is written down while it is read."""
+
+    def __init__(self, response: WireResponse, entry: _Entry) -> None:
+        self.status = response.status
+        self.headers = response.headers
+        self._response = response
+        self._entry = entry
+        self._aborted = False
+
+    async def receive(self) -> bytes:
+        """Return the next piece; see `WireResponse.receive`."""
+        try:
+            data = await self._response.receive()
+        except BedrockError as exc:
+            if not self._aborted:  # else it says no more than that nobody wanted the rest
+                self._entry.failed(exc)
+            raise
+        self._entry.received(data)
+        return data
+
+    async def read(self, max_bytes: int) -> bytes:
+        """Return the whole body, noting the pieces in which it came; see `WireResponse.read`."""
+        return await _read(self, max_bytes)
+
+    def abort(self) -> None:
+        """Close the connection; what arrived stays recorded."""
+        self._aborted = True
+        self._response.abort()
+
+
+class _Played:
+    """A recorded response, given out in the recorded pieces."""
+
+    def __init__(
+        self,
+        exchange: CassetteExchange,
+        response: CassetteResponse,
+        pace: float,
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
+        self.status = response.status
+        self.headers = response.headers
+        self._exchange = exchange
+        self._pieces = list(reversed(response.pieces))
+        self._size = 0
+        self._now_ms = response.head_ms
+        self._pace, self._sleep = pace, sleep
+        self._aborted = False
+        self._ended = False
+        self._pause: anyio.CancelScope | None = None
+
+    async def receive(self) -> bytes:
+        """Return the next recorded piece. Raises the recorded failure, or NotRecordedError beyond the recording."""
+        await self._wait()
+        if self._aborted:
+            raise ConnectionLostError("the response was closed here before its body was read.", sent=True)
+        if self._pieces:
+            piece = self._pieces.pop()
+            self._now_ms = piece.at_ms
+            self._size += len(piece.data)
+            return piece.data
+        if self._exchange.ended == "incomplete":
+            raise _not_recorded_further(self._exchange, self._size)
+        if self._exchange.failure is not None:
+            raise self._exchange.failure.error()
+        self._ended = True
+        return b""
+
+    async def read(self, max_bytes: int) -> bytes:
+        """Return the whole recorded body; see `WireResponse.read`."""
+        return await _read(self, max_bytes)
+
+    def abort(self) -> None:
+        """Give out nothing more, and wake up who waits."""
+        self._aborted = not self._ended
+        if self._pause is not None:
+            self._pause.cancel()
+
+    async def _wait(self) -> None:
+        pause_ms = self._pieces[-1].at_ms - self._now_ms if self._pieces and self._pace else 0
+        if not pause_ms or self._aborted:
+            await anyio.lowlevel.checkpoint()
+            return
+        with anyio.CancelScope() as self._pause:
+            await self._sleep(self._pace * pause_ms / 1000)
+        self._pause = None
+
+
+async def _read(response: _Recorded | _Played, max_bytes: int) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        while data := await response.receive():
+            size += len(data)
+            if size > max_bytes:
+                raise ProtocolError(
+                    f"the body of the response is longer than the {max_bytes} bytes allowed.", sent=True
+                )
+            pieces.append(data)
+    except BaseException:
+        response.abort()
+        raise
+    return b"".join(pieces)

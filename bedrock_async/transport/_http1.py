@@ -1,0 +1,463 @@
+"""One HTTP/1.1 connection: requests go out, one at a time, and llhttp (httptools) takes the responses apart."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType, SimpleNamespace
+from typing import Final, Protocol, cast
+
+from httptools import HttpParserCallbackError, HttpParserError, HttpResponseParser
+
+from ..errors import BedrockError, TransportError
+from . import _failures
+from ._tls_layer import TlsLayer
+
+__all__ = ["Connection", "Owner", "Response"]
+
+_MOST_UNREAD_BYTES: Final = 2**17
+"""So much may wait for a reader before the peer is slowed down, or come without getting anywhere."""
+
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+
+_MOST_FIELDS: Final = 256
+"""Header fields of a response. Bedrock sends about ten."""
+
+_AT_ONCE_BYTES: Final = 2**16
+"""Shorter bodies go out in one write with the head, longer ones in pieces of this size."""
+
+_PIECES_A_TURN: Final = 4
+"""After so many pieces of a long body, other tasks have their turn."""
+
+
+class Owner(Protocol):
+    """Whoever gave the connection to a request, and gets it back."""
+
+    def freed(self, connection: Connection) -> None:
+        """Take back a connection that can be used again."""
+        ...
+
+    def closed(self, connection: Connection) -> None:
+        """Take note that the connection is closed, at once."""
+        ...
+
+
+class _EndOfParsingError(Exception):
+    """What makes the parser stop: it passes errors of callbacks on to the caller."""
+
+
+class Response:
+    """A response under way or complete; see `WireResponse`.
+
+    When ``head`` is done, its head is there, or ``status`` is 0 and ``failure`` says why.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_loop",
+        "_peer",
+        "_pieces",
+        "failure",
+        "head",
+        "headers",
+        "reader",
+        "received_bytes",
+        "status",
+        "unanswered",
+    )
+
+    def __init__(self, connection: Connection, pieces: list[bytes], loop: asyncio.AbstractEventLoop, peer: str) -> None:
+        self.status = 0
+        self.headers: Mapping[str, str] = _NO_HEADERS
+        self.head: asyncio.Future[None] = loop.create_future()
+        self.reader: asyncio.Future[None] | None = None
+        """Done when something has arrived for the one who waits."""
+        self.received_bytes = 0
+        """So much of the body was handed out."""
+        self.unanswered = False
+        """The connection was lost before a byte of the response."""
+        self._connection: Connection | None = connection
+        """None when the body is complete or has failed."""
+        self._pieces = pieces
+        """What nobody has taken yet; the connection's own list as long as it is there."""
+        self.failure: BedrockError | None = None
+        self._loop = loop
+        self._peer = peer
+
+    async def receive(self) -> bytes:
+        """Return the next piece of the body; see `WireResponse.receive`. Cancelling leaves the response usable."""
+        while not self._pieces:
+            if self.failure is not None:
+                raise self.failure
+            if self._connection is None:
+                return b""
+            if self.reader is not None:
+                raise RuntimeError("another task is already reading this response")
+            self.reader = self._loop.create_future()
+            try:
+                await self.reader
+            finally:
+                self.reader = None
+        return self._take()
+
+    async def read(self, max_bytes: int) -> bytes:
+        """Return the whole body; see `WireResponse.read`. Cancelling closes the connection."""
+        pieces: list[bytes] = []
+        size = 0
+        try:
+            while piece := await self.receive():
+                size += len(piece)
+                if size > max_bytes:
+                    raise _failures.body_too_large(peer=self._peer, max_bytes=max_bytes)
+                pieces.append(piece)
+                if self._connection is None and self.failure is None and not self._pieces:
+                    break
+        except BaseException:
+            self.abort()
+            raise
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def abort(self) -> None:
+        """Close the connection now; see `WireResponse.abort`."""
+        if self._connection is not None:
+            self._connection.abort()
+
+    def _take(self) -> bytes:
+        """Return all that has arrived, which is not nothing."""
+        pieces = self._pieces
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        self.received_bytes += len(data)
+        if self._connection is not None:
+            self._connection.caught_up()
+        return data
+
+    # -- what the connection says
+
+    def complete(self, rest: list[bytes]) -> None:
+        """Take the rest of the body; the connection may serve another request from now on."""
+        self._end(rest)
+
+    def fail(self, failure: BedrockError, rest: list[bytes]) -> None:
+        """Take what had arrived before the body, or the head, failed."""
+        self.failure = failure
+        if not self.head.done():
+            self.head.set_result(None)
+        self._end(rest)
+
+    def _end(self, rest: list[bytes]) -> None:
+        self._connection = None
+        self._pieces = rest
+        if self.reader is not None and not self.reader.done():
+            self.reader.set_result(None)
+
+
+class Connection(asyncio.BufferedProtocol):
+    """A connection to ``peer`` (``host:port``), through as many layers of TLS, the outermost first.
+
+    What arrives is read into ``buffer``, which may serve any number of connections of the same loop: nothing stays
+    in it. Call `start` when the connection is made and no other request is under way.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_complete",
+        "_fields",
+        "_head_only",
+        "_headers",
+        "_keep_alive",
+        "_layers",
+        "_loop",
+        "_lost_by",
+        "_owner",
+        "_parser",
+        "_paused",
+        "_peer",
+        "_pieces",
+        "_response",
+        "_transport",
+        "_unread_bytes",
+        "_unsent",
+        "_until_close",
+        "_writable",
+        "closed",
+        "idle_since",
+        "reused",
+    )
+
+    def __init__(
+        self,
+        owner: Owner,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        peer: str,
+        buffer: memoryview,
+        layers: Sequence[TlsLayer] = (),
+    ) -> None:
+        self._owner = owner
+        self._loop = loop
+        self._peer = peer
+        self._buffer = buffer
+        self._layers = layers
+        self._pieces: list[bytes] = []
+        self._headers: dict[str, str] = {}
+        callbacks = SimpleNamespace(
+            on_message_begin=self._message_begins,
+            on_header=self._header,
+            on_headers_complete=self._head_ends,
+            on_body=self._pieces.append,
+            on_message_complete=self._message_ends,
+        )
+        self._parser: HttpResponseParser | None = HttpResponseParser(callbacks)
+        self._fields = 0
+        self._response: Response | None = None
+        self._lost_by: Exception | None = None
+        self._unread_bytes = 0
+        self._unsent: memoryview | None = None
+        self._complete = self._keep_alive = self._until_close = self._head_only = self._paused = False
+        self._writable = True
+        self.closed = False
+        self.reused = False
+        """Whether a request has been answered on it before the one under way."""
+        self.idle_since = 0.0
+        """The loop's time at which the owner got it back."""
+
+    # -- requests
+
+    def start(self, method: str, head: bytes, body: bytes) -> Response:
+        """Send a request and return its response, whose head is to be awaited."""
+        response = self._response = Response(self, self._pieces, self._loop, self._peer)
+        self._unread_bytes = self._fields = 0
+        self._until_close = False
+        self._head_only = method == "HEAD"
+        if self.closed:
+            self._lost(self._lost_by)
+            return response
+        try:
+            if len(body) <= _AT_ONCE_BYTES:
+                self._write(head + body if body else head)
+            else:
+                self._write(head)
+                self._unsent = memoryview(body)
+                self._write_on()
+        except ssl.SSLError as exc:
+            self._lost(exc)
+        return response
+
+    def _write(self, data: bytes | memoryview) -> None:
+        for layer in reversed(self._layers):
+            data = layer.seal(data)
+        self._transport.write(data)
+
+    def _write_on(self) -> None:
+        """Send more of a long body, until the system takes no more of it or others should have their turn."""
+        for _ in range(_PIECES_A_TURN):
+            unsent = self._unsent
+            if unsent is None or not self._writable:
+                return  # `resume_writing` goes on
+            self._unsent = unsent[_AT_ONCE_BYTES:] or None
+            try:
+                self._write(unsent[:_AT_ONCE_BYTES])
+            except ssl.SSLError as exc:
+                self._lost(exc)
+                return
+        if self._unsent is not None:
+            self._loop.call_soon(self._write_on)
+
+    def pause_writing(self) -> None:
+        """Wait with the rest of a long body; asyncio calls it."""
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        """Go on with a long body; asyncio calls it."""
+        self._writable = True
+        self._write_on()
+
+    # -- what arrives
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport; asyncio calls it."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return where to put what arrives; asyncio calls it."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what has arrived; asyncio calls it."""
+        if not self._layers:
+            self._feed(self._buffer[:nbytes])
+            return
+        data: bytes | memoryview = self._buffer[:nbytes]
+        for depth, layer in enumerate(self._layers):
+            data = layer.open(data)
+            if reply := layer.outgoing:
+                for below in reversed(self._layers[:depth]):
+                    reply = below.seal(reply)
+                self._transport.write(reply)
+        if data:
+            self._feed(data)
+        for layer in self._layers:
+            if layer.failure is not None:
+                self._lost(layer.failure)
+            elif layer.said_goodbye:
+                self.eof_received()
+
+    def _feed(self, data: bytes | memoryview) -> None:
+        response, parser = self._response, self._parser
+        if response is None or parser is None:
+            self.abort()  # nobody asked for anything; some servers announce so that they are about to close
+            return
+        try:
+            parser.feed_data(data)
+        except HttpParserError as exc:
+            if not self._complete:
+                self._broken(exc)
+                return
+            self._keep_alive = False  # what follows the response belongs to nobody
+        if self._complete:
+            self._finish(response)
+            return
+        self._unread_bytes += len(data)
+        if self._unread_bytes > _MOST_UNREAD_BYTES:
+            self._slow_down(response)
+        reader = response.reader
+        if reader is not None and self._pieces and not reader.done():
+            reader.set_result(None)
+
+    def eof_received(self) -> None:
+        """Take note of the end of what the peer has to say; asyncio calls it."""
+        response = self._response
+        # Without a length, a TLS connection that was cut off looks like the end of the body: only the peer's goodbye
+        # tells them apart.  [RFC 9112, section 9.8]
+        if response is not None and self._until_close and all(layer.said_goodbye for layer in self._layers):
+            self._keep_alive = False
+            self._finish(response)
+        else:
+            self._lost(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Take note of the end of the connection; asyncio calls it."""
+        self._lost(exc)
+        self._parser = None  # which holds this object
+
+    # -- what the parser finds
+
+    def _message_begins(self) -> None:
+        if self._complete:
+            raise _EndOfParsingError("a second response")
+
+    def _header(self, name: bytes, value: bytes) -> None:
+        headers = self._headers
+        key = name.decode("latin-1").lower()
+        text = value.decode("utf-8", "surrogateescape")
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+        self._fields += 1
+        if self._fields > _MOST_FIELDS:
+            raise _EndOfParsingError(f"more than {_MOST_FIELDS} header fields")
+
+    def _head_ends(self) -> None:
+        response, parser = self._response, self._parser
+        if response is None or parser is None:
+            return
+        status = parser.get_status_code()
+        headers, self._headers = self._headers, {}
+        if status == 101:
+            raise _EndOfParsingError("status 101 without having been asked for another protocol")
+        if status < 200:
+            return  # 100 Continue, 103 Early Hints: the response is still to come
+        response.status, response.headers = status, headers
+        if self._head_only:
+            # The parser cannot be told that no body follows, whatever the headers say.
+            self._complete, self._keep_alive = True, False
+        elif "content-length" not in headers:
+            coding = headers.get("transfer-encoding")
+            self._until_close = coding is None or not coding.lower().endswith("chunked")
+        if not response.head.done():
+            response.head.set_result(None)
+        if self._complete:
+            raise _EndOfParsingError("no body to read")
+
+    def _message_ends(self) -> None:
+        response, parser = self._response, self._parser
+        if response is not None and parser is not None and response.status:
+            self._complete = True
+            self._keep_alive = parser.should_keep_alive()
+
+    # -- ends
+
+    def _finish(self, response: Response) -> None:
+        """Hand the rest of the body over, and the connection back where it can be used again."""
+        self._response = None
+        self._complete = False
+        pieces = self._pieces
+        response.complete(pieces[:])
+        pieces.clear()
+        # A server may answer before it has read all of a request, and need not read the rest. And whoever was cancelled
+        # just before the answer came finds the connection closed, as always.
+        unsent = self._unsent is not None or self._transport.get_write_buffer_size()
+        if self._keep_alive and not unsent and not response.head.cancelled():
+            self.reused = True
+            self._owner.freed(self)
+        else:
+            self.abort()
+
+    def abort(self, failure: BedrockError | None = None) -> None:
+        """Close the connection now; a response under way ends with ``failure``. Idempotent."""
+        if self.closed:
+            return
+        self.closed = True
+        self._unsent = None
+        response, self._response = self._response, None
+        if not self._loop.is_closed():
+            self._transport.abort()
+        self._owner.closed(self)
+        if response is not None:
+            response.fail(failure or _failures.connection_aborted(peer=self._peer), [])
+
+    def _lost(self, exc: Exception | None) -> None:
+        """End a response under way, for which the connection ended too early."""
+        response = self._response
+        if response is None:
+            if not self.closed:
+                self._lost_by = exc
+            self.abort()
+            return
+        cause = exc or EOFError("the peer closed the connection")
+        received = response.received_bytes + sum(map(len, self._pieces)) if response.status else None
+        response.unanswered = not (response.status or self._unread_bytes or isinstance(exc, ssl.SSLError))
+        self._break(_failures.connection_lost(cause, peer=self._peer, received_bytes=received), cause)
+
+    def _broken(self, exc: Exception) -> None:
+        """End the response under way: what the peer sent is no HTTP."""
+        said = str(exc.__context__ if isinstance(exc, HttpParserCallbackError) and exc.__context__ else exc)
+        self._break(_failures.not_http(said, peer=self._peer), exc)
+
+    def _break(self, failure: TransportError, cause: Exception) -> None:
+        failure.__cause__ = cause
+        response, self._response = self._response, None
+        rest = self._pieces[:]
+        self._pieces.clear()
+        self.abort()
+        if response is not None:
+            response.fail(failure, rest)
+
+    # -- the reader's pace
+
+    def _slow_down(self, response: Response) -> None:
+        """Stop reading until the reader has caught up; a peer that sends without getting anywhere is not waited for."""
+        if not response.status:
+            self._broken(_EndOfParsingError(f"a head of more than {_MOST_UNREAD_BYTES} bytes"))
+        elif not self._pieces:
+            self._broken(_EndOfParsingError(f"{_MOST_UNREAD_BYTES} bytes between two pieces of the body"))
+        elif not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def caught_up(self) -> None:
+        """Take note that the reader has taken all that had arrived."""
+        self._unread_bytes = 0
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()

@@ -1,0 +1,134 @@
+"""Where a connection leads: an origin, directly or through a proxy; and what a URL says about it."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from ..errors import InvalidRequestError
+from . import _failures
+from ._proxies import EnvironmentProxies
+
+__all__ = ["Origin", "Proxy", "Route", "Router", "target_of"]
+
+_MOST_ROUTES: Final = 512
+"""A service asks the same few URLs again and again; whoever asks new ones for ever fills no memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """An http or https proxy."""
+
+    secure: bool
+    host: str
+    port: int
+    authorization: str
+    """The header line with its credentials, else nothing."""
+
+    @property
+    def peer(self) -> str:
+        """How errors name it."""
+        return f"{_failures.host_port(self.host, self.port)} (the proxy)"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Origin:
+    """The other end of a connection; requests to the same origin share connections. There is one object for each."""
+
+    secure: bool
+    host: str
+    port: int
+    proxy: Proxy | None
+    """Carries the bytes, once it is asked to (CONNECT)."""
+
+    @property
+    def peer(self) -> str:
+        """How errors name it: ``host:port``."""
+        return _failures.host_port(self.host, self.port)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What follows from a URL alone."""
+
+    origin: Origin
+    peer: str
+    """``host:port`` for errors."""
+    host: str
+    """As the Host header has it."""
+    target: str
+    """As the request line has it."""
+    proxy_header: str
+    """A header line for a proxy that takes requests itself, else nothing."""
+
+
+class Router:
+    """Finds the route of a URL, and keeps it."""
+
+    def __init__(self, proxies: EnvironmentProxies) -> None:
+        self._proxies = proxies
+        self._routes: dict[str, Route] = {}
+        self._origins: dict[tuple[object, ...], Origin] = {}
+
+    def route(self, url: str) -> Route:
+        """Return the route. Raises InvalidRequestError for a URL that leads nowhere or would break the request."""
+        known = self._routes.get(url)
+        if known is not None:
+            return known
+        if len(self._routes) >= _MOST_ROUTES:
+            self._routes.clear()
+        found = self._routes[url] = self._find(url)
+        return found
+
+    def _find(self, url: str) -> Route:
+        peer = _failures.peer_of(url)
+        if not url.isascii() or not url.isprintable() or " " in url:
+            raise InvalidRequestError(f"the request to {peer} cannot be sent (its URL holds unquoted characters).")
+        parts = urlsplit(url)
+        secure = parts.scheme == "https"
+        host = parts.hostname or ""
+        port = parts.port or (443 if secure else 80)
+        shown = parts.netloc.rpartition("@")[2]
+        target = target_of(url)
+        named = self._proxies.proxy_for(url)
+        if named is None:
+            return Route(self._origin(secure, host, port, None), peer, shown, target, "")
+        proxy = _proxy(named)
+        if secure:
+            return Route(self._origin(secure, host, port, proxy), peer, shown, target, "")
+        # The proxy takes the request itself: for any host, on the same connections.
+        origin = self._origin(proxy.secure, proxy.host, proxy.port, None)
+        return Route(origin, peer, shown, f"http://{shown}{target}", proxy.authorization)
+
+    def _origin(self, secure: bool, host: str, port: int, proxy: Proxy | None) -> Origin:  # noqa: FBT001
+        key = (secure, host, port, proxy)
+        return self._origins.setdefault(key, Origin(secure, host, port, proxy))
+
+
+def target_of(url: str) -> str:
+    """Return path and query exactly as they stand in ``url``."""
+    authority = urlsplit(url).netloc
+    rest = url.partition("://")[2][len(authority) :].partition("#")[0]
+    return rest if rest.startswith("/") else f"/{rest}"
+
+
+def _proxy(url: str) -> Proxy:
+    unreadable = InvalidRequestError(
+        "the URL of the proxy that is asked for cannot be read.",
+        hint="It looks like http://user:password@proxy.example:3128, with special characters quoted.",
+    )
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise unreadable from None  # the cause may quote the URL, and with it a password
+    if not host:
+        raise unreadable
+    secure = parts.scheme == "https"
+    authorization = ""
+    if parts.username is not None:
+        secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        authorization = f"proxy-authorization: Basic {b64encode(secret.encode()).decode()}\r\n"
+    return Proxy(secure, host, port or (443 if secure else 80), authorization)

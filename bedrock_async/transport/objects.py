@@ -1,0 +1,230 @@
+"""Reading objects of S3: whole, piece by piece, or as a list."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+
+import anyio
+
+from ..errors import InvalidRequestError, ProtocolError
+from ..providers.invocations import S3Uri, parse_s3_uri
+from .s3 import LISTING, READING, S3Clients, S3Lease, storage_error
+
+if TYPE_CHECKING:
+    from ..auth import Credentials
+
+__all__ = ["ObjectBody", "ObjectReader", "ObjectStream", "S3ObjectReader", "StoredObject"]
+
+_PIECE_BYTES: Final = 256 * 1024
+_CLOSING_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object as a listing shows it; ``size`` is in bytes."""
+
+    s3_uri: str
+    key: str
+    size: int
+    last_modified: datetime | None = None
+
+
+class ObjectBody(Protocol):
+    """The content of one object, on its way."""
+
+    size: int | None
+    """The bytes of the whole content, where the store tells."""
+
+    async def receive(self) -> bytes:
+        """Return the next piece, ``b""`` at the end. Raises ConnectionLostError when the content is not complete."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of the connection. Idempotent."""
+        ...
+
+
+class ObjectReader(Protocol):
+    """Reads objects for a client."""
+
+    async def read(self, s3_uri: str, *, max_bytes: int, owner: str | None = None) -> bytes:
+        """Return the whole object. Raises ObjectNotFoundError, AccessDeniedError, ProtocolError beyond ``max_bytes``.
+
+        ``owner`` is the account that the bucket must belong to. Cancelling closes the connection.
+        """
+        ...
+
+    def open(self, s3_uri: str, *, owner: str | None = None) -> ObjectStream:
+        """Return the object as a stream of pieces; the request goes out when the first one is asked for."""
+        ...
+
+    async def list(self, s3_uri: str, *, owner: str | None = None) -> Sequence[StoredObject]:
+        """Return the objects whose URI begins with ``s3_uri``, sorted by key."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close all connections. Idempotent."""
+        ...
+
+
+class ObjectStream:
+    """The content of one object: ``async for piece in stream``.
+
+    The request goes out at the first piece, or on entering ``async with``. Leaving ``async with``, an error, and
+    cancelling close the connection; a loop that is left by ``break`` without ``async with`` keeps it until `aclose`.
+    """
+
+    def __init__(self, opener: Callable[[], Awaitable[ObjectBody]]) -> None:
+        """Read what ``opener`` opens."""
+        self._opener = opener
+        self._body: ObjectBody | None = None
+        self._closed = False
+
+    @property
+    def size(self) -> int | None:
+        """The bytes of the whole object; None before it is opened, and where the store does not tell."""
+        return self._body.size if self._body is not None else None
+
+    async def __aenter__(self) -> Self:
+        """Send the request. Raises ObjectNotFoundError, AccessDeniedError, TransportError..."""
+        await self._opened()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connection."""
+        await self.aclose()
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Return itself."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return the next piece of the content; cancelling closes the stream."""
+        if self._closed:
+            raise StopAsyncIteration
+        try:
+            piece = await (await self._opened()).receive()
+        except BaseException:
+            await self.aclose()
+            raise
+        if not piece:
+            await self.aclose()
+            raise StopAsyncIteration
+        return piece
+
+    async def aclose(self) -> None:
+        """Close the connection, whether or not everything was read. Idempotent."""
+        self._closed = True
+        if self._body is not None:
+            await self._body.aclose()
+
+    async def _opened(self) -> ObjectBody:
+        if self._body is None:
+            self._body = await self._opener()
+        return self._body
+
+
+class S3ObjectReader:
+    """Reads objects of S3 with the credentials that ``credentials`` returns, asked anew for every object."""
+
+    def __init__(self, clients: S3Clients, credentials: Callable[[], Awaitable[Credentials]]) -> None:
+        self._clients = clients
+        self._credentials = credentials
+
+    async def read(self, s3_uri: str, *, max_bytes: int, owner: str | None = None) -> bytes:
+        """Return the whole object; see `ObjectReader.read`."""
+        pieces: list[bytes] = []
+        total = 0
+        async with self.open(s3_uri, owner=owner) as stream:
+            _refuse_large(stream.size or 0, max_bytes, s3_uri)
+            async for piece in stream:
+                total += len(piece)
+                _refuse_large(total, max_bytes, s3_uri)
+                pieces.append(piece)
+        return b"".join(pieces)
+
+    def open(self, s3_uri: str, *, owner: str | None = None) -> ObjectStream:
+        """Return the object as a stream. Raises InvalidRequestError for what is no URI of an object."""
+        uri = parse_s3_uri(s3_uri, path="s3_uri")
+        if not uri.key:
+            raise InvalidRequestError(f"{s3_uri} names a bucket, and no object in it.", path="s3_uri")
+        return ObjectStream(lambda: self._get(uri, owner))
+
+    async def list(self, s3_uri: str, *, owner: str | None = None) -> Sequence[StoredObject]:
+        """Return the objects whose URI begins with ``s3_uri``, however many pages they fill."""
+        uri = parse_s3_uri(s3_uri, path="s3_uri")
+        found: list[StoredObject] = []
+        parameters: dict[str, object] = {"Bucket": uri.bucket, "Prefix": uri.key, **_expected(owner)}
+        lease = await self._clients.lease(await self._credentials())
+        try:
+            while True:
+                page = await lease.client.call("list_objects_v2", **parameters)
+                found += [_stored(uri.bucket, item) for item in page.get("Contents", ())]
+                if not page.get("IsTruncated"):
+                    return found
+                parameters["ContinuationToken"] = page["NextContinuationToken"]
+        except Exception as exc:
+            raise storage_error(exc, uri, LISTING) from exc
+        finally:
+            await lease.release()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._clients.aclose()
+
+    async def _get(self, uri: S3Uri, owner: str | None) -> ObjectBody:
+        lease = await self._clients.lease(await self._credentials())
+        try:
+            answer = await lease.client.call("get_object", Bucket=uri.bucket, Key=uri.key, **_expected(owner))
+        except BaseException as exc:
+            await lease.release()
+            if isinstance(exc, Exception):
+                raise storage_error(exc, uri, READING) from exc
+            raise
+        return _S3Body(lease, uri, answer)
+
+
+class _S3Body:
+    """A body of GetObject."""
+
+    def __init__(self, lease: S3Lease, uri: S3Uri, answer: Mapping[str, Any]) -> None:
+        self.size: int | None = answer.get("ContentLength")
+        self._lease: S3Lease | None = lease
+        self._client, self._uri, self._body = lease.client, uri, answer["Body"]
+
+    async def receive(self) -> bytes:
+        try:
+            return await self._client.receive(self._body, _PIECE_BYTES)
+        except Exception as exc:
+            raise storage_error(exc, self._uri, READING) from exc
+
+    async def aclose(self) -> None:
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            with anyio.move_on_after(_CLOSING_S, shield=True):
+                await self._client.close_body(self._body)
+            await lease.release()
+
+
+def _expected(owner: str | None) -> dict[str, object]:
+    return {} if owner is None else {"ExpectedBucketOwner": owner}
+
+
+def _stored(bucket: str, item: Mapping[str, Any]) -> StoredObject:
+    key: str = item["Key"]
+    return StoredObject(str(S3Uri(bucket, key)), key, item.get("Size", 0), item.get("LastModified"))
+
+
+def _refuse_large(size: int, max_bytes: int, s3_uri: str) -> None:
+    if size > max_bytes:
+        raise ProtocolError(
+            f"the object {s3_uri} holds {size} bytes or more; {max_bytes} are read into memory at most.",
+            hint="Stream it to a file, or raise Limits.max_response_bytes.",
+            sent=True,
+        )
