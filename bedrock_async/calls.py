@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from random import Random
 from typing import Final, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
 import anyio
+from anyio import to_thread
 
 from .auth import Authenticator
 from .errors import (
@@ -27,7 +29,18 @@ from .errors import (
     TotalTimeoutError,
     TransportError,
 )
-from .providers import EffectResult, EventDecoder, Flow, HttpRequest, HttpResponse, ReadObject, Send, Sleep, StreamPlan
+from .providers import (
+    Effect,
+    EffectResult,
+    EventDecoder,
+    Flow,
+    HttpRequest,
+    HttpResponse,
+    ReadObject,
+    Send,
+    Sleep,
+    StreamPlan,
+)
 from .resilience import RetryPolicy, Timeouts
 from .transport import Endpoint, Transport, WireRequest, WireResponse
 from .transport.objects import ObjectReader
@@ -68,6 +81,8 @@ class Call:
     line: Line
     timeouts: Timeouts
     retry: RetryPolicy
+    large: bool = False
+    """Whether the body is so large that making and hashing it would hold up the other calls of the loop."""
     attempts: list[Attempt] = field(default_factory=list[Attempt])
     status: int = 0
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -129,7 +144,7 @@ async def run(flow: Flow[T], call: Call) -> T:
 async def _drive(flow: Flow[T], call: Call) -> T:
     result: EffectResult
     try:
-        effect = next(flow)
+        effect = next(flow) if not call.large else _effect(await to_thread.run_sync(_first, flow))
         while True:
             try:
                 match effect:
@@ -147,6 +162,19 @@ async def _drive(flow: Flow[T], call: Call) -> T:
     except StopIteration as stop:
         value: T = stop.value
         return value
+
+
+def _first(flow: Flow[T]) -> Effect | StopIteration:
+    try:
+        return next(flow)
+    except StopIteration as stop:  # which cannot come out of a worker thread
+        return stop
+
+
+def _effect(first: Effect | StopIteration) -> Effect:
+    if isinstance(first, StopIteration):
+        raise first
+    return first
 
 
 async def _read_object(s3_uri: str, call: Call) -> bytes:
@@ -244,9 +272,20 @@ async def _signed(request: HttpRequest, call: Call) -> WireRequest:
     if request.query:
         url += "?" + _query(request.query)
     headers = {"host": base_url.partition("://")[2].partition("/")[0], "user-agent": line.user_agent, **request.headers}
-    authenticator.authorize(
-        request.method, url, headers, request.body, service=request.signing_name, region=line.region, now=now
+    authorize = partial(
+        authenticator.authorize,
+        request.method,
+        url,
+        headers,
+        request.body,
+        service=request.signing_name,
+        region=line.region,
+        now=now,
     )
+    if call.large:
+        await to_thread.run_sync(authorize)
+    else:
+        authorize()
     call.signed = headers
     return WireRequest(request.method, url, headers, request.body)
 

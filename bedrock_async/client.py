@@ -13,6 +13,8 @@ from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, Unpack, overload
 from uuid import uuid4
 
+from anyio import to_thread
+
 from ._version import __version__
 from .auth import (
     Authenticator,
@@ -92,6 +94,7 @@ from .types.control_plane import (
     ModelCustomization,
     ModelModality,
 )
+from .types.request import LARGE_BODY_BYTES
 from .types.response import ServiceResponse
 
 if TYPE_CHECKING:
@@ -352,7 +355,7 @@ class BedrockClient:
         request, effective = self._request(model, messages, settings, verb="converse")
         provider = self._registry.get(effective.get("provider") or self._provider)
         context = self._context(request, effective, provider)
-        call = self._call(effective)
+        call = self._call(effective, large=_is_large(request))
         response = await run(provider.converse(request, context), call)
         return response.with_meta(self._meta(context.target, provider.name, call))
 
@@ -379,7 +382,7 @@ class BedrockClient:
         request, effective = self._request(model, messages, settings, verb="stream")
         provider = self._registry.get(effective.get("provider") or self._provider)
         context = self._context(request, effective, provider)
-        call = self._call(effective, check_loop=False)
+        call = self._call(effective, check_loop=False, large=_is_large(request))
 
         async def opener() -> tuple[OpenStream[Event], ResponseMeta]:
             self._check_usable()
@@ -817,12 +820,12 @@ class BedrockClient:
             )
         return model
 
-    def _call(self, settings: Mapping[str, Any], *, check_loop: bool = True) -> Call:
+    def _call(self, settings: Mapping[str, Any], *, check_loop: bool = True, large: bool = False) -> Call:
         if check_loop:
             self._check_usable()
         elif self._closed:
             raise _closed()
-        return Call(self._line, settings.get("timeouts") or self._timeouts, settings.get("retry") or self._retry)
+        return Call(self._line, settings.get("timeouts") or self._timeouts, settings.get("retry") or self._retry, large)
 
     def _check_usable(self) -> None:
         if self._closed:
@@ -873,11 +876,21 @@ def _ready(request: ConverseRequest, model: str | None) -> ConverseRequest:
     return request.model_copy(update={"model_id": model})
 
 
+def _is_large(request: ConverseRequest) -> bool:
+    return request.size_hint >= LARGE_BODY_BYTES
+
+
 async def _open(
     provider: Provider, request: ConverseRequest, context: CallContext, call: Call, *, streaming: bool
 ) -> OpenStream[Event]:
     """Open a stream, or run the call whole and replay its answer, for models and providers that cannot stream."""
-    plan = provider.stream(request, context) if streaming else provider.converse(request, context)
+    plan: StreamPlan[Event] | Flow[ConverseResponse]
+    if not streaming:
+        plan = provider.converse(request, context)
+    elif call.large:
+        plan = await to_thread.run_sync(provider.stream, request, context)
+    else:
+        plan = provider.stream(request, context)
     if not isinstance(plan, StreamPlan):
         return OpenStream(unfold(await run(plan, call)))
     return await open_stream(plan, lambda: _plan_again(provider, request, context), call)

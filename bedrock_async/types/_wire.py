@@ -170,12 +170,20 @@ class WireModel(BaseModel):
 
     def to_wire_bytes(self) -> bytes:
         """Return `to_wire` as compact UTF-8 JSON; text with lone surrogates is escaped as ASCII JSON."""
+        return self.wire_bytes_without()
+
+    def wire_bytes_without(self, *names: str) -> bytes:
+        """Return `to_wire_bytes` without these fields (their Python names)."""
+        left_out = self.not_in_body | {*names} if names else self.not_in_body
         try:
             return self.__pydantic_serializer__.to_json(
-                self, by_alias=True, exclude_unset=True, exclude=self.not_in_body or None
+                self, by_alias=True, exclude_unset=True, exclude=left_out or None
             )
         except ValueError:
-            return json.dumps(self.to_wire(), separators=(",", ":")).encode("ascii")
+            wire = self.__pydantic_serializer__.to_python(
+                self, mode="json", by_alias=True, exclude_unset=True, exclude=left_out or None
+            )
+            return json.dumps(wire, separators=(",", ":")).encode("ascii")
 
 
 class WireUnion(WireModel):

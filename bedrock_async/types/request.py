@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal, Self, TypeAlias
+from typing import Annotated, ClassVar, Final, Literal, Self, TypeAlias
 
 from pydantic import Field, FiniteFloat
 
 from ._wire import JSON, Enum, List, WireModel, WireUnion
-from .content import Message, SystemBlock
+from .content import (
+    AudioBlock,
+    DocumentBlock,
+    ImageBlock,
+    Message,
+    SystemBlock,
+    TextBlock,
+    ToolResultBlock,
+    VideoBlock,
+)
 from .guardrails import GuardrailConfig
 from .tools import ToolConfig
 
@@ -68,6 +77,9 @@ class OutputConfig(WireModel):
     effort: str | None = None
 
 
+LARGE_BODY_BYTES: Final = 512 * 1024
+"""From here on a body is made and hashed beside the event loop: it would take a millisecond of it."""
+
 PromptVariables: TypeAlias = dict[str, PromptVariable]
 
 
@@ -94,8 +106,42 @@ class ConverseRequest(WireModel):
     service_tier: ServiceTier | None = None
     output_config: OutputConfig | None = None
 
+    @property
+    def size_hint(self) -> int:
+        """Bytes of text and media in the messages, roughly: what makes a body large."""
+        return sum(_size(block) for message in self.messages or () for block in message.content)
+
+    def to_wire_bytes(self) -> bytes:
+        """Return `to_wire` as compact UTF-8 JSON; text with lone surrogates is escaped as ASCII JSON.
+
+        A large body is made block by block, so that another thread need not wait for the whole of it.
+        """
+        if self.messages is None or self.size_hint < LARGE_BODY_BYTES:
+            return super().to_wire_bytes()
+        rest = self.wire_bytes_without("messages")
+        messages = b",".join(map(_message_bytes, self.messages))
+        return b'{"messages":[' + messages + b"]" + (b"," + rest[1:] if rest != b"{}" else b"}")
+
     @classmethod
     def from_wire(cls, wire: bytes | str | Mapping[str, object], *, model_id: str | None = None) -> Self:
         """Read the JSON body of a request; the model id stands in the path, so it is an argument of its own."""
         request = super().from_wire(wire)
         return request if model_id is None else request.model_copy(update={"model_id": model_id})
+
+
+def _message_bytes(message: Message) -> bytes:
+    rest = message.wire_bytes_without("content")
+    content = b",".join(block.to_wire_bytes() for block in message.content)
+    return b'{"content":[' + content + b"]" + (b"," + rest[1:] if rest != b"{}" else b"}")
+
+
+def _size(block: object) -> int:
+    match block:
+        case TextBlock():
+            return len(block.text)
+        case ImageBlock() | VideoBlock() | AudioBlock() | DocumentBlock():
+            return len(block.source.bytes or b"")
+        case ToolResultBlock():
+            return sum(map(_size, block.content or ()))
+        case _:
+            return 0
