@@ -171,7 +171,7 @@ class ChunkDecoder:
             self._frames.receive_data(data)
             while batch := self._frames.next_raw_frames():
                 for block, payload in batch:  # one by one: the chunks before a fault are not lost
-                    chunks.append(_chunk(block, payload))  # noqa: PERF401
+                    chunks.append(_chunk(block, payload))
         except BedrockError as exc:
             self.pending_error = exc
             if not chunks:

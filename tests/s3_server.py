@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from itertools import count
 from threading import Thread
 from typing import Any, Final
@@ -15,10 +16,19 @@ from botocore.session import get_session
 
 from bedrock_async import Credentials
 
-__all__ = ["CREDENTIALS", "S3Server", "s3_server"]
+__all__ = ["CREDENTIALS", "SESSIONS", "S3Server", "s3_server"]
 
 CREDENTIALS: Final = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
 _NUMBERS: Final = count(1)
+
+_FACTORIES: Final[Mapping[str, Callable[[], Any]]] = {
+    "aiobotocore": lambda: import_module("aiobotocore.session").get_session(),
+    "aioboto3": lambda: import_module("aioboto3").Session(),
+    "boto3": lambda: import_module("boto3").Session(),
+    "botocore": get_session,
+}
+SESSIONS: Final = {name: make for name, make in _FACTORIES.items() if find_spec(name)}
+"""What makes a session of each library that is installed; every environment has botocore."""
 
 
 class S3Server:

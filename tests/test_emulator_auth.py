@@ -318,7 +318,11 @@ async def test_an_api_key_is_accepted_over_tls(
     """botocore's AWS_BEARER_TOKEN_BEDROCK goes through, on an emulator that serves TLS."""
     monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", API_KEY)
     emulator = BedrockEmulator(api_keys=["ABSKother", API_KEY], ssl_context=tls(certificate))
-    keyless = {"aws_access_key_id": None, "aws_secret_access_key": None, "verify": str(certificate)}
+    keyless: dict[str, Any] = {
+        "aws_access_key_id": None,
+        "aws_secret_access_key": None,
+        "verify": str(certificate),
+    }
     async with emulator, connect(emulator.url, **keyless) as client:
         await client.call("converse", modelId=MODEL, messages=MESSAGES)
         events = [event async for event in client.events("converse_stream", modelId=MODEL, messages=MESSAGES)]
@@ -338,7 +342,11 @@ async def test_a_wrong_api_key_is_access_denied(
 ) -> None:
     """The refusals are those printed in public, AccessDeniedException both."""
     monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", key)
-    keyless = {"aws_access_key_id": None, "aws_secret_access_key": None, "verify": str(certificate)}
+    keyless: dict[str, Any] = {
+        "aws_access_key_id": None,
+        "aws_secret_access_key": None,
+        "verify": str(certificate),
+    }
     async with BedrockEmulator(api_keys=[API_KEY], ssl_context=tls(certificate)) as emulator:
         error = await refused(connect, emulator, **keyless)
     assert error.response["Error"] == {"Code": "AccessDeniedException", "Message": message}

@@ -7,8 +7,6 @@ import json
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta, timezone
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -17,7 +15,7 @@ import anyio
 import pytest
 from official_clients import OFFICIAL_CLIENTS, Connect
 from rawserver import RawConnection, RawServer
-from s3_server import CREDENTIALS, S3Server, s3_server
+from s3_server import CREDENTIALS, SESSIONS, S3Server, s3_server
 
 from bedrock_async import (
     AccessDeniedError,
@@ -147,15 +145,7 @@ async def test_a_job_from_start_to_file(s3: S3Server, bucket: str, tmp_path: Pat
     assert result.summary.status == "Completed"
 
 
-SESSIONS: Final[dict[str, Callable[[], Any]]] = {
-    "aiobotocore": lambda: import_module("aiobotocore.session").get_session(),
-    "aioboto3": lambda: import_module("aioboto3").Session(),
-    "boto3": lambda: import_module("boto3").Session(),
-    "botocore": lambda: import_module("botocore.session").get_session(),
-}
-
-
-@pytest.mark.parametrize("library", [name for name in SESSIONS if find_spec(name)])
+@pytest.mark.parametrize("library", list(SESSIONS))
 async def test_the_output_is_read_with_the_session_of_the_client(
     s3: S3Server, bucket: str, library: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,7 @@ from bedrock_async import (
     ValidationError,
 )
 from bedrock_async.errors import service_error
+from bedrock_async.providers.invocations import output_folder, parse_invocation_arn, parse_s3_uri
 from bedrock_async.providers.polling import PollSchedule
 from bedrock_async.types import AsyncInvokePage
 
@@ -379,6 +380,31 @@ def test_what_is_no_arn_is_refused(arn: Any) -> None:  # noqa: ANN401
     with pytest.raises(InvalidRequestError, match=r"invocation ARN is .*It reads arn:aws:bedrock:") as caught:
         AsyncInvokeJob(arn, poll=service.poll, objects=NoObjects(), max_bytes=1)
     assert caught.value.path == "arn"
+
+
+@pytest.mark.parametrize(
+    ("told", "folder"),
+    [
+        ("s3://videos", "s3://videos/abcdef012345"),
+        ("s3://videos/", "s3://videos/abcdef012345"),
+        ("s3://videos/made", "s3://videos/made/abcdef012345"),
+        ("s3://videos/made/", "s3://videos/made/abcdef012345"),
+        ("s3://videos/abcdef012345", "s3://videos/abcdef012345"),
+        ("s3://videos/made/abcdef012345/", "s3://videos/made/abcdef012345"),
+        ("s3://videos/abcdef012345-old", "s3://videos/abcdef012345-old/abcdef012345"),
+    ],
+)
+def test_the_folder_of_a_job(told: str, folder: str) -> None:
+    """It is called like the job, whether the service tells the folder itself or the prefix above it."""
+    assert str(output_folder(told, "abcdef012345")) == folder
+
+
+def test_places_and_arns_are_shown_as_they_are_written() -> None:
+    """``str`` gives back what was taken apart."""
+    assert str(parse_invocation_arn(ARN)) == ARN
+    for uri in ("s3://bucket", "s3://bucket/key", "s3://bucket/a//b/"):
+        assert str(parse_s3_uri(uri, path="uri")) == uri
+    assert str(parse_s3_uri("s3://bucket/", path="uri")) == "s3://bucket"
 
 
 @pytest.mark.parametrize("partition", ["aws", "aws-cn", "aws-us-gov"])

@@ -24,7 +24,8 @@ LAYERS: Final[tuple[frozenset[str], ...]] = (
     frozenset({"families", "providers", "features", "resilience"}),
     frozenset({"auth", "transport"}),
     frozenset({"calls"}),
-    frozenset({"botocore_config", "stream", "jobs", "control_plane", "tool_loop", "conversation", "media", "telemetry"}),
+    frozenset({"botocore_config", "control_plane", "conversation", "jobs", "media", "stream", "telemetry"})
+    | {"tool_loop"},
     frozenset({"client"}),
     frozenset({PACKAGE}),
     frozenset({"testing", "cli"}),
@@ -36,7 +37,7 @@ PURE: Final = frozenset[str]().union(*LAYERS[: LAYER_OF["auth"]])
 WITHIN_LAYER: Final = {
     ("folding", "events"): "a response is folded from events, and unfolded into them",
     ("native", "events"): "native chunks come in the same framing",
-    ("providers", "families"): "a call's context has the model's family and facts; the invoke provider speaks through it",
+    ("providers", "families"): "a call's context has the family and the facts; the invoke provider speaks through it",
     ("features", "resilience"): "the keywords of a call hold its retry policy and timeouts",
     ("cli", "testing"): "`bedrock-async serve` runs the emulator",
 }

@@ -8,14 +8,12 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any, Final
 
 import anyio
 import pytest
 from rawserver import RawConnection, RawServer
-from s3_server import CREDENTIALS, S3Server, s3_server
+from s3_server import CREDENTIALS, SESSIONS, S3Server, s3_server
 
 from bedrock_async import (
     AccessDeniedError,
@@ -38,30 +36,7 @@ REGION: Final = "us-east-1"
 LARGE: Final = bytes(range(256)) * 4096  # a megabyte: several pieces
 
 
-def _aiobotocore() -> object:
-    return import_module("aiobotocore.session").get_session()
-
-
-def _aioboto3() -> object:
-    return import_module("aioboto3").Session()
-
-
-def _boto3() -> object:
-    return import_module("boto3").Session()
-
-
-def _botocore() -> object:
-    return import_module("botocore.session").get_session()
-
-
-SESSIONS: Final[dict[str, Callable[[], object]]] = {
-    "aiobotocore": _aiobotocore,
-    "aioboto3": _aioboto3,
-    "boto3": _boto3,
-    "botocore": _botocore,
-}
-# Every environment has botocore; which of the others it has is the environment's point.
-WAYS: Final = ["none", *(name for name in SESSIONS if find_spec(name))]
+WAYS: Final = ["none", *SESSIONS]
 
 
 @pytest.fixture(scope="module")
@@ -282,9 +257,9 @@ async def test_cancelling_closes_the_connection() -> None:
 
 
 def _aiobotocore_or_skip() -> Any:  # noqa: ANN401
-    if not find_spec("aiobotocore"):
+    if "aiobotocore" not in SESSIONS:
         pytest.skip("threads cannot be cancelled: with botocore alone the connection ends with the thread")
-    return _aiobotocore()
+    return SESSIONS["aiobotocore"]()
 
 
 async def test_leaving_a_stream_early_closes_it(s3: S3Server, session: Any) -> None:  # noqa: ANN401
@@ -297,6 +272,26 @@ async def test_leaving_a_stream_early_closes_it(s3: S3Server, session: Any) -> N
                 break
         assert [each async for each in stream] == []
         await stream.aclose()
+
+
+async def test_a_bare_loop_that_is_left_closes_the_connection(session: Any) -> None:  # noqa: ANN401
+    """When the last reference to a stream dies, its connection goes, though nobody closed it."""
+    left = asyncio.Event()
+
+    async def never_ending(peer: RawConnection) -> None:
+        await peer.read_request()
+        await peer.send(
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 600000\r\n\r\n", bytes(300_000)
+        )
+        await peer.closed.wait()
+        left.set()
+
+    async with RawServer(never_ending) as server, reader_of(server.url, session) as reader:
+        async for piece in reader.open("s3://bucket/key"):
+            assert piece
+            break
+        with anyio.fail_after(10):
+            await left.wait()
 
 
 async def test_the_owner_of_the_bucket_is_checked() -> None:
@@ -413,6 +408,9 @@ async def test_a_body_that_fails_is_closed() -> None:
 
         async def aclose(self) -> None:
             closed.append(True)
+
+        def abort(self) -> None:
+            raise AssertionError("the stream was closed already")
 
     async def opener() -> Broken:
         return Broken()

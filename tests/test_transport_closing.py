@@ -318,13 +318,14 @@ async def test_cancelling_a_read_of_the_whole_body(kind: str, *, tls: bool, turn
 
 
 TCP_STATES: Final = Path("/proc/net/tcp")
-"""One connection a line: local address as ``0100007F:PORT`` in hexadecimal in the second field, state in the fourth."""
+"""One connection a line: local and remote address as ``0100007F:PORT`` in hexadecimal, then the state."""
 
 
-def is_established(port: int) -> bool:
-    """Whether the system holds an open connection from this local port."""
+def is_established(port: int, remote_port: int) -> bool:
+    """Whether the system holds an open connection from this local port to that port."""
+    ends = f":{port:04X}", f":{remote_port:04X}"  # one local port may be in use towards several others
     rows = (line.split() for line in TCP_STATES.read_text().splitlines()[1:])
-    return any(row[1].endswith(f":{port:04X}") and row[3] == "01" for row in rows)
+    return any(row[1].endswith(ends[0]) and row[2].endswith(ends[1]) and row[3] == "01" for row in rows)
 
 
 @pytest.mark.skipif(not TCP_STATES.exists(), reason="asks Linux for the state of a connection")
@@ -346,12 +347,12 @@ async def test_cancelling_while_the_request_goes_out(kind: str, *, tls: bool) ->
         (peer,) = server.connections
         port: int = peer.transport.get_extra_info("peername")[1]
         await turns(200)
-        assert is_established(port)
+        assert is_established(port, server.port)
         request.cancel()
         with pytest.raises(asyncio.CancelledError):
             await request
         await turns(10)
-        assert not is_established(port)
+        assert not is_established(port, server.port)
         peer.transport.resume_reading()
         await seen_closed(peer)
         assert len(peer.received) < len(body)

@@ -12,11 +12,14 @@ import sys
 from asyncio.sslproto import SSLProtocol
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 from typing import Final
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rawserver import RawConnection, RawRequest, RawServer, Script
 from transports import (
     CONNECT_S,
@@ -464,6 +467,10 @@ class Nowhere(asyncio.Transport):
     def abort(self) -> None:
         self.aborted = True
 
+    @override
+    def get_write_buffer_size(self) -> int:
+        return 0
+
 
 class Owner:
     """Whoever gets a connection back."""
@@ -517,6 +524,59 @@ async def test_a_connection_that_was_lost_before_it_was_used() -> None:
     assert isinstance(response.failure, ConnectionLostError)
     assert response.failure.__cause__ is reset
     assert (transport.written, owner.told) == (b"", ["closed"])
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> tuple[bytes, bytes]:
+    """Return a response in one of the forms of HTTP/1.1, and its body."""
+    pieces = draw(st.lists(st.binary(min_size=1, max_size=40), max_size=4))
+    body = b"".join(pieces)
+    head = b"HTTP/1.1 100 Continue\r\n\r\n" * draw(st.integers(0, 1)) + b"HTTP/1.1 200 OK\r\nx-a:\r\n"
+    if draw(st.booleans()):
+        return head + b"content-length: %d\r\n\r\n" % len(body) + body, body
+    chunks = b"".join(b"%x;a=b\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+    return head + b"transfer-encoding: chunked\r\n\r\n" + chunks + b"0\r\nx-b: 1\r\n\r\n", body
+
+
+def cut(data: bytes, draw: st.DataObject) -> list[bytes]:
+    """Return the bytes in pieces."""
+    places = sorted(draw.draw(st.lists(st.integers(0, len(data)), max_size=6)))
+    return [data[start:end] for start, end in pairwise([0, *places, len(data)]) if start < end]
+
+
+@given(st.data())
+async def test_however_a_response_is_cut(data: st.DataObject) -> None:
+    """The body is the same, the connection is given back, and nothing else is ever handed out."""
+    answer, body = data.draw(answers())
+    connection, _, owner = connected()
+    response = connection.start("POST", b"", b"")
+    for piece in cut(answer, data):
+        arrives(connection, piece)
+    assert (response.status, await response.read(1000)) == (200, body)
+    assert owner.told == ["freed"]
+
+
+@given(st.data())
+async def test_whatever_arrives(data: st.DataObject) -> None:
+    """Damaged responses, and what is none, end in a failure or in a body: never in another error, or in no end."""
+    answer, _ = data.draw(answers())
+    at, removed = data.draw(st.integers(0, len(answer))), data.draw(st.integers(0, 5))
+    damaged = answer[:at] + data.draw(st.binary(max_size=5)) + answer[at + removed :]
+    connection, _, owner = connected()
+    response = connection.start("POST", b"", b"")
+    for piece in cut(damaged, data):
+        if connection.closed:
+            break
+        arrives(connection, piece)
+    connection.eof_received()
+    connection.connection_lost(None)
+    await response.head
+    if response.status:
+        with contextlib.suppress(ProtocolError, ConnectionLostError):
+            await response.read(1000)
+    else:
+        assert isinstance(response.failure, ProtocolError | ConnectionLostError)
+    assert owner.told in (["closed"], ["freed", "closed"])
 
 
 # -- TLS

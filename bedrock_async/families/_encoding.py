@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 from ..errors import BedrockError, EventDecodeError, InvalidRequestError, PluginError, ResponseDecodeError
 from ..types import ConverseRequest, ConverseResponse
 from ._features import check_supported
 from ._protocol import FamilyContext, ModelFamily, NativeDecoder, NativeObject, NativeRequest
+from .profiles import UNKNOWN, OutputModality
+
+T = TypeVar("T")
 
 
 def encode_request(family: ModelFamily, request: ConverseRequest, ctx: FamilyContext) -> NativeRequest:
@@ -18,8 +21,7 @@ def encode_request(family: ModelFamily, request: ConverseRequest, ctx: FamilyCon
     These are ``additional_request_fields`` and ``extra_body``, object into object. Raises InvalidRequestError for what
     the family cannot express and for a model that does not chat, PluginError for a family that fails.
     """
-    if not ctx.profile.chats:
-        raise _does_not_chat(ctx)
+    check_output(ctx, "text")
     supported = _called(family, "supports", lambda: family.supports(ctx))
     if isinstance(supported, str) or not isinstance(supported, Collection):
         raise _wrong_type(family, "supports", supported, "a collection of names")
@@ -80,6 +82,24 @@ def decode_result(family: ModelFamily, call: Callable[[], object], raw: bytes) -
             hint="Is it the right family for this model? Otherwise report the answer, the error's `body`, with the "
             "model id.",
         ) from exc
+
+
+def result_of(family: ModelFamily, method: str, call: Callable[[], object], raw: bytes, kind: type[T]) -> T:
+    """Return what a decoding method gives, as ``kind``. Raises as `decode_result`, PluginError for another type."""
+    result = decode_result(family, call, raw)
+    if not isinstance(result, kind):
+        raise _wrong_type(family, method, result, f"an object of {kind.__name__}")
+    return result
+
+
+def results_of(family: ModelFamily, method: str, call: Callable[[], object], raw: bytes, kind: type[T]) -> list[T]:
+    """Return what a decoding method gives, as a list of ``kind``. Raises as `result_of`."""
+    results = decode_result(family, call, raw)
+    found = list(cast("Collection[object]", results)) if isinstance(results, list | tuple) else [results]
+    for each in found:
+        if not isinstance(each, kind):
+            raise _wrong_type(family, method, each, f"a list of {kind.__name__}")
+    return cast("list[T]", found)
 
 
 def new_decoder(family: ModelFamily, ctx: FamilyContext) -> NativeDecoder:
@@ -151,19 +171,28 @@ def _kind(family: ModelFamily) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-_VERBS: Final = {
-    "embedding": "makes embeddings",
-    "ranking": "ranks documents",
-    "image": "makes images",
-    "video": "makes videos",
-    "audio": "speaks",
+_OUTPUTS: Final[Mapping[str, tuple[str, str, str | None]]] = {
+    "audio": ("speaks", "does not speak", None),
+    "embedding": ("makes embeddings", "makes no embeddings", "client.embed()"),
+    "image": ("makes images", "makes no images", "client.generate_image()"),
+    "ranking": ("ranks documents", "ranks no documents", "client.rerank()"),
+    "text": ("answers with text", "does not chat", "client.converse()"),
+    "video": ("makes videos", "makes no videos", "client.generate_video()"),
 }
+"""What a model with this output does, what one without it does not, and the verb that asks for it."""
 
 
-def _does_not_chat(ctx: FamilyContext) -> InvalidRequestError:
-    does = " and ".join(sorted(_VERBS[kind] for kind in ctx.profile.output_modalities if kind in _VERBS))
-    return InvalidRequestError(
-        f"the model {ctx.base_model or ctx.model.raw} {does or 'gives no text'}; it does not chat.",
+def check_output(ctx: FamilyContext, wanted: OutputModality) -> None:
+    """Refuse a model that is known to give something else. Raises InvalidRequestError, which names what it gives."""
+    given = ctx.profile.output_modalities
+    if wanted in given or ctx.profile.source == UNKNOWN.source:
+        return
+    known = [_OUTPUTS[kind] for kind in sorted(given) if kind in _OUTPUTS]
+    does = " and ".join(does for does, _, _ in known) or "gives nothing that is known here"
+    verbs = " or ".join(verb for _, _, verb in known if verb) or "client.invoke() and its native body"
+    raise InvalidRequestError(
+        f"the model {ctx.base_model or ctx.model.raw} {does}; it {_OUTPUTS[wanted][1]}.",
         path="model",
-        hint="Call it with client.invoke() and its native body, or choose a model that answers with text.",
+        hint=f"Call it with {verbs}. Where the table of facts is wrong: "
+        f"provider_options={{'profile': {{'output_modalities': ['{wanted}']}}}}.",
     )

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
-from ..types import ConverseRequest, ImageBlock, VideoBlock
+from ..types import ConverseRequest, ImageBlock, ResponseMeta, VideoBlock
 from ._protocol import FamilyContext, NativeObject, NativeRequest
 
 EmbedInput: TypeAlias = str | ImageBlock | VideoBlock
@@ -34,10 +34,14 @@ class EmbedRequest:
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """The vectors of the inputs, in their order; ``input_tokens`` is None where nobody counted."""
+    """The vectors of the inputs, in their order; ``input_tokens`` is None where nobody counted.
+
+    ``metas`` tell of the requests, in the order of the inputs; that is the client's to add, not the family's.
+    """
 
     vectors: Sequence[Sequence[float]]
     input_tokens: int | None = None
+    metas: Sequence[ResponseMeta] = ()
 
 
 @runtime_checkable

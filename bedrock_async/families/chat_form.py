@@ -21,6 +21,7 @@ from typing import Any, Final, Literal
 from ..errors import InvalidRequestError
 from ..events import Event
 from ..types import (
+    AudioBlock,
     ContentBlock,
     ConverseRequest,
     ConverseResponse,
@@ -50,7 +51,7 @@ CHAT_FEATURES: Final = frozenset(
         *("system_messages", "temperature", "tool_choice", "tools", "top_p"),
     }
 )
-"""What the form can express of a request; images only where a vendor takes them."""
+"""What the form can express of a request; images and audio only where a vendor takes them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +59,7 @@ class ChatForm:
     """How one vendor's models take the form.
 
     - ``name``, ``models``, ``verified``: those of the family.
-    - ``features``: see `CHAT_FEATURES`; add ``"images"`` for models that see.
+    - ``features``: see `CHAT_FEATURES`; add ``"images"`` for models that see, ``"audio"`` for those that hear.
     - ``max_tokens_field``, ``system_role``, ``any_tool``: the vendor's words.
     - ``content_parts``: content may be a list of parts; otherwise texts are joined by line breaks.
     - ``reasoning_tags``: what encloses reasoning within the content; ``reasoning_field``: the member of a message
@@ -358,6 +359,10 @@ class _Writer:
             case ImageBlock(source=source) if source.bytes is not None:
                 data = b2a_base64(source.bytes, newline=False).decode("ascii")
                 return {"type": "image_url", "image_url": {"url": f"data:image/{block.format};base64,{data}"}}
+            case AudioBlock(source=source) if source.bytes is not None:
+                # [recorded: mistral.voxtral-mini-3b-2507 on bedrock-mantle, 2026-08]
+                data = b2a_base64(source.bytes, newline=False).decode("ascii")
+                return {"type": "input_audio", "input_audio": {"data": data, "format": block.format}}
             case _:
                 raise self._unsupported(block, path)
 

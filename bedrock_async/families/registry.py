@@ -73,6 +73,7 @@ class FamilyRegistry(PluginRegistry[ModelFamily]):
         super().__init__(FAMILIES, given, allowed)
         self._given = tuple(given or ())
         self._resolved: dict[str, ModelFamily] = {}
+        find_profile("any")  # reads the table of facts now, and not in the first call
 
     def resolve(self, model: ModelId, name: str | None = None) -> ModelFamily:
         """Return the family of a model, or that of ``name`` whatever the model is.

@@ -135,22 +135,17 @@ class Response:
 
     # -- what the connection says
 
-    def complete(self, rest: list[bytes]) -> None:
-        """Take the rest of the body; the connection may serve another request from now on."""
-        self._end(rest)
+    def end(self, rest: list[bytes], failure: BedrockError | None = None) -> None:
+        """Take what nobody has taken yet: the body is complete, or has failed with ``failure``, or the head has.
 
-    def fail(self, failure: BedrockError, rest: list[bytes]) -> None:
-        """Take what had arrived before the body, or the head, failed."""
-        self.failure = failure
-        if not self.head.done():
-            self.head.set_result(None)
-        self._end(rest)
-
-    def _end(self, rest: list[bytes]) -> None:
+        The connection has nothing to do with this response any more.
+        """
         self._connection = None
         self._pieces = rest
-        if self.reader is not None and not self.reader.done():
-            self.reader.set_result(None)
+        self.failure = failure
+        for waiter in (self.head, self.reader):
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -392,7 +387,7 @@ class Connection(asyncio.BufferedProtocol):
         self._response = None
         self._complete = False
         pieces = self._pieces
-        response.complete(pieces[:])
+        response.end(pieces[:])
         pieces.clear()
         # A server may answer before it has read all of a request, and need not read the rest. And whoever was cancelled
         # just before the answer came finds the connection closed, as always.
@@ -414,7 +409,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
         self._owner.closed(self)
         if response is not None:
-            response.fail(failure or _failures.connection_aborted(peer=self._peer), [])
+            response.end([], failure or _failures.connection_aborted(peer=self._peer))
 
     def _lost(self, exc: Exception | None) -> None:
         """End a response under way, for which the connection ended too early."""
@@ -441,7 +436,7 @@ class Connection(asyncio.BufferedProtocol):
         self._pieces.clear()
         self.abort()
         if response is not None:
-            response.fail(failure, rest)
+            response.end(rest, failure)
 
     # -- the reader's pace
 

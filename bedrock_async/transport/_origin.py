@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -24,7 +24,7 @@ class Proxy:
     secure: bool
     host: str
     port: int
-    authorization: str
+    authorization: str = field(repr=False)
     """The header line with its credentials, else nothing."""
 
     @property
@@ -60,7 +60,7 @@ class Route:
     """As the Host header has it."""
     target: str
     """As the request line has it."""
-    proxy_header: str
+    proxy_header: str = field(repr=False)
     """A header line for a proxy that takes requests itself, else nothing."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -47,6 +48,10 @@ class ObjectBody(Protocol):
         """Let go of the connection. Idempotent."""
         ...
 
+    def abort(self) -> None:
+        """Let go of the connection without waiting. Idempotent, never raises."""
+        ...
+
 
 class ObjectReader(Protocol):
     """Reads objects for a client."""
@@ -74,15 +79,24 @@ class ObjectReader(Protocol):
 class ObjectStream:
     """The content of one object: ``async for piece in stream``.
 
-    The request goes out at the first piece, or on entering ``async with``. Leaving ``async with``, an error, and
-    cancelling close the connection; a loop that is left by ``break`` without ``async with`` keeps it until `aclose`.
+    The request goes out at the first piece, or on entering ``async with``. Leaving ``async with``, an error,
+    cancelling, and the end of the last reference (``break`` out of a bare ``async for``) close the connection.
     """
 
     def __init__(self, opener: Callable[[], Awaitable[ObjectBody]]) -> None:
         """Read what ``opener`` opens."""
         self._opener = opener
         self._body: ObjectBody | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
+
+    def __del__(self) -> None:
+        """Close the connection when the last reference dies."""
+        body, loop = self.__dict__.get("_body"), self.__dict__.get("_loop")
+        if body is None or loop is None or self._closed or loop.is_closed():
+            return
+        # The collector may run in any thread; sockets belong to the loop's.
+        loop.call_soon_threadsafe(body.abort)
 
     @property
     def size(self) -> int | None:
@@ -126,6 +140,7 @@ class ObjectStream:
 
     async def _opened(self) -> ObjectBody:
         if self._body is None:
+            self._loop = asyncio.get_running_loop()
             self._body = await self._opener()
         return self._body
 
@@ -210,6 +225,12 @@ class _S3Body:
             with anyio.move_on_after(_CLOSING_S, shield=True):
                 await self._client.close_body(self._body)
             await lease.release()
+
+    def abort(self) -> None:
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            self._client.abort_body(self._body)
+            lease.abandon()
 
 
 def _expected(owner: str | None) -> dict[str, object]:

@@ -61,6 +61,10 @@ class S3Client(Protocol):
         """Close a streaming body."""
         ...
 
+    def abort_body(self, body: Any) -> None:  # noqa: ANN401
+        """Close a streaming body as far as that can be done without waiting. Never raises."""
+        ...
+
     async def aclose(self) -> None:
         """Close the client."""
         ...
@@ -85,6 +89,10 @@ class _AsyncClient:
         if inspect.isawaitable(closing):  # aiobotocore over httpx
             await closing
 
+    def abort_body(self, body: Any) -> None:  # noqa: ANN401
+        if not inspect.iscoroutinefunction(body.close):
+            body.close()
+
     async def aclose(self) -> None:
         await self._stack.aclose()
 
@@ -103,6 +111,9 @@ class _ThreadedClient:
         return await _in_thread(cast("Callable[[], bytes]", partial(body.read, max_bytes)))
 
     async def close_body(self, body: Any) -> None:  # noqa: ANN401
+        body.close()
+
+    def abort_body(self, body: Any) -> None:  # noqa: ANN401
         body.close()
 
     async def aclose(self) -> None:
@@ -199,6 +210,10 @@ class S3Lease:
         """Give the client back."""
         self.users -= 1
         await self._settle()
+
+    def abandon(self) -> None:
+        """Give the client back without waiting: one that is retired is left to the collector then."""
+        self.users -= 1
 
     async def retire(self) -> None:
         """Close the client as soon as nobody uses it."""
