@@ -40,6 +40,14 @@ def checked_native(family: ModelFamily, method: str, call: Callable[[], object])
     return native
 
 
+def checked_input(family: ModelFamily, method: str, call: Callable[[], object]) -> NativeObject:
+    """Return the input of a job that an encoding method gives. Raises as `checked_native`."""
+    native = _called(family, method, call)
+    if not isinstance(native, Mapping):
+        raise _wrong_type(family, method, native, "an object")
+    return cast("NativeObject", native)
+
+
 def native_body(family: ModelFamily, native: NativeRequest) -> bytes:
     """Return the bytes of a native body. Raises InvalidRequestError for what JSON cannot hold."""
     try:

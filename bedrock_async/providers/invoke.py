@@ -48,7 +48,7 @@ from ..types import (
     ServiceTier,
     TokenUsage,
 )
-from ._protocol import INTERFACE_VERSION, CallContext, EventDecoder, Flow, StreamPlan
+from ._protocol import INTERFACE_VERSION, CallContext, EventDecoder, Flow, HttpResponse, StreamPlan
 from .runtime import invoke, invoke_stream
 
 _OURS: Final = "amazon-bedrock-"
@@ -83,13 +83,10 @@ class InvokeProvider:
     def converse(self, request: ConverseRequest, ctx: CallContext) -> Flow[ConverseResponse]:
         """One InvokeModel. Raises InvalidRequestError for what the family cannot express."""
         family = _family(ctx)
-        told = _told(ctx, streaming=False)
+        told = family_context(ctx, streaming=False)
         response = yield from invoke(_invoke_request(family, request, told, ctx.target), ctx.target)
-        kind = response.headers.get("content-type", "")
-        if kind and "json" not in kind.lower():
-            raise unexpected_content_type(response.status, kind, "application/json")
         service = _Service(response.headers)
-        members = service.take(_answer_members(response.body), response.body)
+        members = service.take(_answer_members(response), response.body)
         return service.completed(decode_response(family, members, response.headers, told, raw=response.body))
 
     def stream(self, request: ConverseRequest, ctx: CallContext) -> StreamPlan[Event] | Flow[ConverseResponse]:
@@ -97,7 +94,7 @@ class InvokeProvider:
         if not ctx.profile.streaming:
             return self.converse(request, ctx)
         family = _family(ctx)
-        told = _told(ctx, streaming=True)
+        told = family_context(ctx, streaming=True)
         plan = invoke_stream(_invoke_request(family, request, told, ctx.target), ctx.target)
         return StreamPlan(plan.request, FamilyEventDecoder(family, told, plan.decoder))
 
@@ -111,7 +108,8 @@ def _family(ctx: CallContext) -> ModelFamily:
     return ctx.family
 
 
-def _told(ctx: CallContext, *, streaming: bool) -> FamilyContext:
+def family_context(ctx: CallContext, *, streaming: bool = False) -> FamilyContext:
+    """Return what a family may know of a call."""
     return FamilyContext(ctx.model, ctx.profile, ctx.region, ctx.provider_options, streaming)
 
 
@@ -152,7 +150,20 @@ def _loads(raw: bytes) -> JSONValue:
     return value
 
 
-def _answer_members(body: bytes) -> NativeObject:
+def native_answer(response: HttpResponse) -> tuple[NativeObject, int | None]:
+    """Return the model's own members of a native answer, and the input tokens that the service counted.
+
+    Raises UnexpectedContentTypeError and ResponseDecodeError.
+    """
+    service = _Service(response.headers)
+    members = service.take(_answer_members(response), response.body)
+    return members, service.input_tokens()
+
+
+def _answer_members(response: HttpResponse) -> NativeObject:
+    kind, body = response.headers.get("content-type", ""), response.body
+    if kind and "json" not in kind.lower():
+        raise unexpected_content_type(response.status, kind, "application/json")
     try:
         value, fault = _loads(body), "JSON of another type than an object"
     except (ValueError, RecursionError) as exc:
@@ -218,19 +229,25 @@ class _Service:
 
     def _usage(self, usage: TokenUsage) -> TokenUsage:
         counts: dict[str, int] = {}
-        for name, header in _COUNT_HEADERS.items():
+        for name in _COUNT_HEADERS:
             if name in usage.model_fields_set:
                 continue
-            for count in (self.metrics.get(_COUNT_METRICS[name]), self.headers.get(header)):
-                if (number := _count(count)) is not None:
-                    counts[name] = number
-                    break
+            if (number := self._counted(name)) is not None:
+                counts[name] = number
         if not counts and (not usage.model_fields_set or "total_tokens" in usage.model_fields_set):
             return usage
         filled = usage.model_copy(update=counts)
         total = filled.input_tokens + filled.output_tokens
         total += (filled.cache_read_input_tokens or 0) + (filled.cache_write_input_tokens or 0)
         return filled.model_copy(update={"total_tokens": total})
+
+    def input_tokens(self) -> int | None:
+        """Return what the service counted, None where it did not tell."""
+        return self._counted("input_tokens")
+
+    def _counted(self, name: str) -> int | None:
+        told = _count(self.metrics.get(_COUNT_METRICS[name]))
+        return _count(self.headers.get(_COUNT_HEADERS[name])) if told is None else told
 
     def _latency_ms(self) -> int | None:
         latency_ms = _count(self.metrics.get("invocationLatency"))
@@ -336,4 +353,4 @@ class FamilyEventDecoder:
         return content
 
 
-__all__ = ["FamilyEventDecoder", "InvokeProvider"]
+__all__ = ["FamilyEventDecoder", "InvokeProvider", "family_context", "native_answer"]

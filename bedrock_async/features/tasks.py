@@ -1,0 +1,223 @@
+"""The keywords of embed, rerank, generate_image and generate_video, and what a family is then asked to write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeVar, cast
+
+from pydantic import ValidationError
+
+from ..errors import InvalidRequestError
+from ..families import EmbeddingFacts, EmbedInput, EmbedRequest, ImageRequest, RerankRequest, VideoRequest
+from ..known_models import KnownModelId
+from ..resilience import RetryPolicy, Timeouts
+from ..types import GuardrailConfig, ImageBlock, Message, VideoBlock
+from .checks import check_image
+from .settings import invalid_request
+
+M = TypeVar("M", ImageBlock, VideoBlock)
+
+EmbedInputs: TypeAlias = "EmbedInput | Mapping[str, object] | Sequence[EmbedInput | Mapping[str, object]]"
+"""What `embed` takes: texts, images and videos, also as boto3's ``{"image": {...}}``; one alone is a list of one."""
+
+Image: TypeAlias = "ImageBlock | Mapping[str, object]"
+"""An image, also as boto3's ``{"image": {"format": "png", "source": {"bytes": b"..."}}}``."""
+
+_MEDIUM_HINT: Final = 'Pass an ImageBlock, or {"image": {"format": "png", "source": {"bytes": data}}}.'
+
+
+class TaskSettings(TypedDict, total=False):
+    """The keywords that `embed`, `rerank` and `generate_image` share. None is the same as leaving one out."""
+
+    additional_request_fields: Mapping[str, object] | None
+    """Members of the model's native body that the verb has no keyword for; they are merged over the body."""
+    guardrail: GuardrailConfig | Mapping[str, object] | None
+    performance: Literal["standard", "optimized"] | str | None
+    service_tier: Literal["priority", "default", "flex", "reserved"] | str | None
+    request_metadata: Mapping[str, str] | None
+    inference_profile: KnownModelId | str | None
+    """The id or ARN that the call goes to, while ``model`` says what the model behind it can do."""
+    provider_options: Mapping[str, object] | None
+    """``family`` names the model's family, ``profile`` corrects the facts about the model; a family may know more."""
+    timeouts: Timeouts | None
+    """They hold for each request that the verb sends."""
+    retry: RetryPolicy | None
+
+
+OF_ONE_CALL: Final = "additional_request_fields"
+"""What a client's ``settings`` do not preset for a task: there they are meant for conversations."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedBatch:
+    """Some of the inputs, for one request; ``first`` is the index of the first of them."""
+
+    first: int
+    request: EmbedRequest
+
+
+def build_embed(
+    inputs: object,
+    facts: EmbeddingFacts | None,
+    *,
+    purpose: str | None,
+    dimensions: int | None,
+    normalize: bool | None,
+    truncate: str | None,
+    fields: Mapping[str, Any],
+) -> list[EmbedBatch]:
+    """Return the requests that embed the inputs, none with more of them than the model takes, in their order.
+
+    Texts go together; a medium has a request of its own, as some models take but one. Raises InvalidRequestError with
+    the path of what is no input.
+    """
+    checked = _inputs(inputs)
+    _check_positive(dimensions=dimensions)
+    together = max(1, (facts or EmbeddingFacts()).max_inputs)
+    batches: list[EmbedBatch] = []
+    first = 0
+    for is_text, run in groupby(checked, lambda each: isinstance(each, str)):
+        alike = list(run)
+        size = together if is_text else 1
+        for start in range(0, len(alike), size):
+            request = EmbedRequest(
+                inputs=alike[start : start + size],
+                purpose=purpose,
+                dimensions=dimensions,
+                normalize=normalize,
+                truncate=truncate,
+                fields=fields,
+            )
+            batches.append(EmbedBatch(first + start, request))
+        first += len(alike)
+    return batches
+
+
+def build_rerank(query: str, documents: object, *, top_n: int | None, fields: Mapping[str, Any]) -> RerankRequest:
+    """Return the request that ranks the documents. Raises InvalidRequestError with the path of what is wrong."""
+    if not query.strip():
+        raise InvalidRequestError("the query is empty.", path="query")
+    if isinstance(documents, str | bytes) or not isinstance(documents, Iterable):
+        raise InvalidRequestError(
+            f"documents is a {type(documents).__name__}, not a list of texts.",
+            path="documents",
+            hint="Pass a list, also of a single text.",
+        )
+    texts = list(cast("Iterable[object]", documents))
+    if not texts:
+        raise InvalidRequestError("there are no documents to rank.", path="documents")
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InvalidRequestError(
+                f"documents[{index}] is a {type(text).__name__}, not text.", path=f"documents[{index}]"
+            )
+    _check_positive(top_n=top_n)
+    return RerankRequest(query=query, documents=cast("list[str]", texts), top_n=top_n, fields=fields)
+
+
+def build_image(
+    prompt: str | None,
+    *,
+    images: Sequence[Image],
+    mask: Image | None,
+    fields: Mapping[str, Any],
+    **members: Any,  # noqa: ANN401 - the other members of ImageRequest, as they are
+) -> ImageRequest:
+    """Return the request that makes images. Raises InvalidRequestError with the path of what is wrong."""
+    given = _images(images)
+    _check_wanted("an image", prompt, given, fields)
+    _check_positive(**{name: members.get(name) for name in ("count", "width", "height")})
+    covered = None if mask is None else _image(mask, "mask")
+    return ImageRequest(prompt=prompt, images=given, mask=covered, fields=fields, **members)
+
+
+def build_video(
+    prompt: str | None,
+    *,
+    images: Sequence[Image],
+    fields: Mapping[str, Any],
+    **members: Any,  # noqa: ANN401 - the other members of VideoRequest, as they are
+) -> VideoRequest:
+    """Return the request that makes a video. Raises InvalidRequestError with the path of what is wrong."""
+    given = _images(images)
+    _check_wanted("a video", prompt, given, fields)
+    _check_positive(**{name: members.get(name) for name in ("duration_s", "frames_per_second")})
+    return VideoRequest(prompt=prompt, images=given, fields=fields, **members)
+
+
+def media_bytes(request: EmbedRequest | RerankRequest | ImageRequest) -> int:
+    """Return about how many bytes the media of a request have."""
+    media: list[object] = []
+    match request:
+        case EmbedRequest():
+            media += request.inputs
+        case ImageRequest():
+            media += [*request.images, request.mask]
+        case RerankRequest():
+            pass
+    return sum(len(medium.source.bytes or b"") for medium in media if isinstance(medium, ImageBlock | VideoBlock))
+
+
+def _inputs(inputs: object) -> list[EmbedInput]:
+    alone = isinstance(inputs, str | ImageBlock | VideoBlock | Mapping)
+    if not alone and (isinstance(inputs, bytes | bytearray) or not isinstance(inputs, Iterable)):
+        raise InvalidRequestError(
+            f"inputs is a {type(inputs).__name__}, not a list of texts and images.",
+            path="inputs",
+            hint='Pass client.embed(model, ["a text", "another"]).',
+        )
+    listed = [inputs] if alone else list(cast("Iterable[object]", inputs))
+    if not listed:
+        raise InvalidRequestError("there are no inputs to embed.", path="inputs")
+    return [_input(each, f"inputs[{index}]") for index, each in enumerate(listed)]
+
+
+def _input(value: object, path: str) -> EmbedInput:
+    if isinstance(value, str):
+        if not value:
+            raise InvalidRequestError(f"{path} is empty: no model embeds nothing.", path=path)
+        return value
+    if isinstance(value, VideoBlock) or (isinstance(value, Mapping) and "video" in value):
+        return _medium(value, path, VideoBlock)
+    return _image(value, path)
+
+
+def _images(values: Sequence[Image]) -> list[ImageBlock]:
+    return [_image(value, f"images[{index}]") for index, value in enumerate(values)]
+
+
+def _image(value: object, path: str) -> ImageBlock:
+    image = _medium(value, path, ImageBlock)
+    check_image(image, path)
+    return image
+
+
+def _medium(value: object, path: str, kind: type[M]) -> M:
+    block: object = value
+    if isinstance(value, Mapping):
+        try:
+            (block,) = Message.model_validate({"role": "user", "content": [value]}).content
+        except ValidationError as exc:
+            fault = invalid_request(exc)
+            said, where = (text.replace("content[0]", path, 1) for text in (fault.message, fault.path or ""))
+            raise InvalidRequestError(said, path=where, hint=fault.hint) from exc
+    if not isinstance(block, kind):
+        raise InvalidRequestError(f"{path} is a {type(block).__name__}.", path=path, hint=_MEDIUM_HINT)
+    return block
+
+
+def _check_wanted(what: str, prompt: str | None, images: Sequence[ImageBlock], fields: Mapping[str, Any]) -> None:
+    if not (prompt and prompt.strip()) and not images and not fields:
+        raise InvalidRequestError(
+            f"there is nothing to make {what} of: no prompt and no images.",
+            path="prompt",
+            hint="Pass a prompt, or images=[...] for what is made of images alone.",
+        )
+
+
+def _check_positive(**numbers: int | None) -> None:
+    for name, number in numbers.items():
+        if number is not None and number < 1:
+            raise InvalidRequestError(f"{name} is {number}; 1 or more is allowed.", path=name)
