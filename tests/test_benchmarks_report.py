@@ -147,31 +147,42 @@ def test_the_report_judges_only_what_was_run() -> None:
     assert "coalesced" not in text
 
 
-def moves(now: Cell, then: Cell, other: Cell, **members: object) -> list[str]:
-    """Return what moved in a scenario between two runs in which another client stayed as it was."""
-    runs = [run({"burst": {"ours": each, "capo": other}}, **members) for each in (now, then)]
+def moves(now: Cell, then: Cell, *, rounds: int = 3) -> list[str]:
+    """Return what moved in a scenario between two runs in which two other clients stayed as they were."""
+    steady = {"capo": cell(10, 10, 10), "lmux": cell(20, 20, 20)}
+    runs = [run({"burst": {"ours": each, **steady}}, rounds=rounds) for each in (now, then)]
     return list(report.moves_since(runs[0], runs[1]))
 
 
 def test_what_moved_is_what_changed_by_more_than_both_spreads() -> None:
     """A change within the spread, or of a twentieth, is none; both directions count."""
-    steady = cell(10, 10, 10)
-    assert moves(cell(6, 6, 6), cell(5, 5, 5), steady) == ["  burst, CPU per event: ours / capo: 0.5 -> 0.6 (+20%)"]
-    assert moves(cell(4, 4, 4), cell(5, 5, 5), steady) == ["  burst, CPU per event: ours / capo: 0.5 -> 0.4 (-20%)"]
-    assert moves(cell(5.2, 5.2, 5.2), cell(5, 5, 5), steady) == []
-    assert moves(cell(5, 6, 7), cell(4, 5, 6), steady) == []
+    dearer, cheaper = moves(cell(6, 6, 6), cell(5, 5, 5)), moves(cell(4, 4, 4), cell(5, 5, 5))
+    assert dearer == ["  burst, CPU per event: +20% against 2 of 2 clients (ours / lmux 0.25 -> 0.3 (+20%))"]
+    assert cheaper == ["  burst, CPU per event: -20% against 2 of 2 clients (ours / lmux 0.25 -> 0.2 (-20%))"]
+    assert moves(cell(5.2, 5.2, 5.2), cell(5, 5, 5)) == []
+    assert moves(cell(5, 6, 7), cell(4, 5, 6)) == []
+
+
+def test_another_client_that_moved_alone_moves_nothing_of_ours() -> None:
+    """Ours has moved where it did so against most of the others."""
+    before = {"ours": cell(5, 5, 5), "capo": cell(10, 10, 10), "lmux": cell(20, 20, 20), "smithy": cell(9, 9, 9)}
+    after = before | {"capo": cell(50, 50, 50)}
+    assert list(report.moves_since(run({"burst": after}), run({"burst": before}))) == []
 
 
 def test_a_single_round_moves_nothing_by_a_fifth() -> None:
     """Where nobody knows the spread, only a large change counts."""
-    assert moves(cell(6), cell(5), cell(10), rounds=1) == []
-    assert moves(cell(7), cell(5), cell(10), rounds=1) != []
+    assert moves(cell(6), cell(5), rounds=1) == []
+    assert moves(cell(7), cell(5), rounds=1) != []
 
 
 def test_times_of_another_run_are_not_compared_but_quantities_are() -> None:
     """Kibibytes and modules do not depend on the machine's mood."""
     now, then = (run({"memory": {"ours": Cell([{"kib": kib, "open_us": 10 * kib}] * 3)}}) for kib in (20.0, 10.0))
     assert list(report.moves_since(now, then)) == ["  memory, memory per stream: 10.0 -> 20.0 (+100%)"]
+    nothing = run({"cold": {"ours": Cell([{"call_modules": 0.0}] * 3)}})
+    some = run({"cold": {"ours": Cell([{"call_modules": 3.0}] * 3)}})
+    assert list(report.moves_since(some, nothing)) == ["  cold, modules loaded by the first stream: 0 -> 3.00"]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from random import Random
 
@@ -17,7 +17,10 @@ from bedrock_async import (
     BedrockError,
     ClientClosedError,
     ConnectionLostError,
+    ConverseRequest,
+    ConverseResponse,
     Credentials,
+    Event,
     ExpiredTokenError,
     FirstEventTimeoutError,
     InvalidRequestError,
@@ -34,6 +37,9 @@ from bedrock_async import (
     UnexpectedContentTypeError,
     WrongEventLoopError,
 )
+from bedrock_async.errors import service_error
+from bedrock_async.providers import CallContext, Flow, HttpRequest, StreamPlan, send
+from bedrock_async.providers.converse import ConverseProvider
 from bedrock_async.testing.canned import CannedResponse, CannedTransport, Piece
 from bedrock_async.testing.frames import exception_frame, stream_bytes
 
@@ -404,3 +410,37 @@ async def test_a_ready_request_is_sent_as_it_is() -> None:
         assert json.loads(request.body) == {"messages": [{"role": "user", "content": [{"text": "Hi."}]}], "new": 1}
     with pytest.raises(InvalidRequestError, match="beside it"):
         await client.converse(ready, "Hi.")  # type: ignore[call-overload]
+
+
+async def test_a_provider_may_read_the_errors_of_its_endpoint() -> None:
+    """Those of calls and of streams, in a form of its own; what it makes of one decides whether it is repeated."""
+
+    def busy() -> CannedResponse:
+        return CannedResponse([b'{"oops": "busy"}'], status=418)
+
+    client, _ = client_of([busy(), busy(), busy(), busy(), CannedResponse.stream(EVENTS)], providers={"tea": Teapot()})
+    with pytest.raises(ThrottlingError) as caught:
+        await client.converse(MODEL, "Hi.", provider="tea")
+    assert (caught.value.message, caught.value.status, len(caught.value.attempts)) == ("busy", 418, 3)
+    reply = await client.stream(MODEL, "Hi.", provider="tea").get_final_response()
+    assert (reply.text, [attempt.status for attempt in reply.meta.attempts]) == ("Hello.", [418, 200])
+
+
+class Teapot(ConverseProvider):
+    """Converse, of an endpoint that tells errors in another form."""
+
+    name = "tea"
+
+    def converse(self, request: ConverseRequest, ctx: CallContext) -> Flow[ConverseResponse]:
+        response = yield from send(HttpRequest("POST", "/brew", read_error=read_teapot_error))
+        return ConverseResponse.from_wire(response.body)
+
+    def stream(self, request: ConverseRequest, ctx: CallContext) -> StreamPlan[Event]:
+        plan = super().stream(request, ctx)
+        return StreamPlan(HttpRequest("POST", "/brew", read_error=read_teapot_error), plan.decoder)
+
+
+def read_teapot_error(status: int, headers: Mapping[str, str], body: bytes) -> BedrockError:
+    """Return the error of a teapot."""
+    assert headers["content-type"]
+    return service_error("ThrottlingException", json.loads(body)["oops"], status=status)

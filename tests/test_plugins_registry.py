@@ -128,19 +128,34 @@ def test_given_families_are_asked_first(install: Install) -> None:
 
 @pytest.mark.parametrize("vendor", sorted(VENDORS - {"anthropic", "openai"}))
 def test_a_model_that_no_family_claims_names_the_package_to_install(vendor: str, install: Install) -> None:
-    """For every vendor that is known today, or the family is there already."""
+    """For every vendor that is known today and has one, or the family is there already."""
     model = parse_model_id(f"eu.{vendor}.model-1-v1:0")
     installed = {point.name for point in FAMILIES.installed()}
     if vendor in installed:
-        assert FamilyRegistry().resolve(model).name
+        assert FamilyRegistry().resolve(model, vendor).name == vendor
         return
     with pytest.raises(PluginError, match=f"no installed family claims the model 'eu.{vendor}.model-1-v1:0'") as caught:
         FamilyRegistry().resolve(model)
-    assert caught.value.distribution == known_distribution(vendor)
-    assert f"pip install bedrock-async-{vendor.removesuffix('ai') if vendor == 'moonshotai' else vendor}" in str(
-        caught.value
-    )
+    distribution = known_distribution(vendor)
+    assert caught.value.distribution == distribution
+    way = "Pass one as families={...}" if distribution is None else f"pip install {distribution}"
+    assert way in str(caught.value)
     assert "provider='converse'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("vendor", "distribution"),
+    [
+        ("meta", "bedrock-async-meta"),
+        ("moonshotai", "bedrock-async-chatforms"),
+        ("writer", "bedrock-async-chatforms"),
+        ("xai", None),
+        ("stranger", None),
+    ],
+)
+def test_the_distribution_of_a_vendor_is_known(vendor: str, distribution: str | None) -> None:
+    """Its own, the one for all that share the chat form, or none."""
+    assert known_distribution(vendor) == distribution
 
 
 def test_a_model_of_a_stranger_says_how_to_bring_its_family(install: Install) -> None:

@@ -48,6 +48,14 @@ def checked_input(family: ModelFamily, method: str, call: Callable[[], object]) 
     return cast("NativeObject", native)
 
 
+def checked_name(family: ModelFamily, call: Callable[[], object]) -> str:
+    """Return the name of the object that will hold a video. Raises as `checked_native`."""
+    name = _called(family, "video_object", call)
+    if not isinstance(name, str):
+        raise _wrong_type(family, "video_object", name, "the name of an object")
+    return name
+
+
 def native_body(family: ModelFamily, native: NativeRequest) -> bytes:
     """Return the bytes of a native body. Raises InvalidRequestError for what JSON cannot hold."""
     try:

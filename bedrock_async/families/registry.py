@@ -18,13 +18,17 @@ from .profiles import ModelProfile, best_match, find_profile
 
 GROUP: Final = "bedrock_async.families"
 
-# Vendors whose models another vendor's distribution brings.
-_DISTRIBUTIONS: Final[Mapping[str, str]] = {"moonshotai": "bedrock-async-moonshot"}
+# One distribution brings all the vendors that are only rows of data over the chat form.
+_CHAT_FORMS: Final = frozenset({"google", "minimax", "moonshot", "moonshotai", "nvidia", "writer", "zai"})
+# What is known of their models' native bodies is not enough for a family.
+_WITHOUT_FAMILY: Final = frozenset({"luma", "xai"})
 
 
 def known_distribution(vendor: str) -> str | None:
-    """Return the distribution that brings the family of a vendor, None for a vendor that nobody knows."""
-    return _DISTRIBUTIONS.get(vendor) or (f"bedrock-async-{vendor}" if vendor in VENDORS else None)
+    """Return the distribution that brings the family of a vendor, None where there is none."""
+    if vendor in _CHAT_FORMS:
+        return "bedrock-async-chatforms"
+    return f"bedrock-async-{vendor}" if vendor in VENDORS - _WITHOUT_FAMILY else None
 
 
 def _patterns(value: object) -> bool:

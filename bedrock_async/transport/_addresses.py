@@ -6,6 +6,7 @@ asyncio's ``create_connection`` has them, too, but uvloop's has not.
 from __future__ import annotations
 
 import asyncio
+import encodings.idna  # noqa: F401 - getaddrinfo encodes host names with it, and would import it on the loop
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from ipaddress import ip_address
