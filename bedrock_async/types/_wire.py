@@ -216,10 +216,20 @@ class Block(WireModel):
     flat: ClassVar[bool] = False
     """Whether the field named like the tag stands for the whole block (``{"text": "hello"}``)."""
 
+
+class FlatBlock(Block):
+    """A block whose own field is named like its tag."""
+
+    flat: ClassVar[bool] = True
+
+
+class NestedBlock(Block):
+    """A block whose members are in an object below its tag."""
+
     @model_validator(mode="before")
     @classmethod
     def _unwrap(cls, data: object) -> object:
-        if cls.flat or not isinstance(data, Mapping):
+        if not isinstance(data, Mapping):
             return data
         members = cast("Mapping[str, object]", data)
         inner = members.get(cls.tag)
@@ -233,16 +243,8 @@ class Block(WireModel):
     @model_serializer(mode="wrap")
     def _wrap(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         members: dict[str, Any] = handler(self)
-        if self.flat:
-            return members
         beside: dict[str, Any] = members.pop(_BESIDE, {})
         return {self.tag: members, **beside}
-
-
-class FlatBlock(Block):
-    """A block whose own field is named like its tag."""
-
-    flat: ClassVar[bool] = True
 
 
 class _Built(dict[str, Any]):
@@ -349,6 +351,7 @@ __all__ = [
     "Float",
     "JSONValue",
     "List",
+    "NestedBlock",
     "Tagged",
     "Timestamp",
     "UnknownBlock",

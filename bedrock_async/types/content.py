@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
-from ._wire import JSON, Blob, Block, Enum, FlatBlock, List, Tagged, UnknownBlock, WireModel, WireUnion
+from ._wire import JSON, Blob, Enum, FlatBlock, List, NestedBlock, Tagged, UnknownBlock, WireModel, WireUnion
 
 ImageFormat: TypeAlias = Annotated[Literal["png", "jpeg", "gif", "webp"] | str, Enum]
 DocumentFormat: TypeAlias = Annotated[
@@ -76,7 +76,7 @@ class TextBlock(FlatBlock):
     text: str
 
 
-class ImageBlock(Block):
+class ImageBlock(NestedBlock):
     """An image."""
 
     tag: ClassVar[str] = "image"
@@ -85,7 +85,7 @@ class ImageBlock(Block):
     error: MediaError | None = None
 
 
-class DocumentBlock(Block):
+class DocumentBlock(NestedBlock):
     """A document; the service wants a text block beside it."""
 
     tag: ClassVar[str] = "document"
@@ -96,7 +96,7 @@ class DocumentBlock(Block):
     citations: CitationsConfig | None = None
 
 
-class VideoBlock(Block):
+class VideoBlock(NestedBlock):
     """A video."""
 
     tag: ClassVar[str] = "video"
@@ -104,7 +104,7 @@ class VideoBlock(Block):
     source: MediaSource
 
 
-class AudioBlock(Block):
+class AudioBlock(NestedBlock):
     """An audio clip."""
 
     tag: ClassVar[str] = "audio"
@@ -113,7 +113,7 @@ class AudioBlock(Block):
     error: MediaError | None = None
 
 
-class ToolUseBlock(Block):
+class ToolUseBlock(NestedBlock):
     """The model asks for a tool. ``type`` is ``server_tool_use`` when the service runs the tool itself.
 
     Where the JSON of the input arrived cut off or malformed (a stream that hit max_tokens), ``input`` is that text
@@ -139,7 +139,7 @@ class SearchResultText(WireModel):
     text: str
 
 
-class SearchResultBlock(Block):
+class SearchResultBlock(NestedBlock):
     """A search result that the model may use and cite."""
 
     tag: ClassVar[str] = "searchResult"
@@ -162,7 +162,7 @@ ToolResultContent: TypeAlias = Annotated[
 """Anything that can stand in the result of a tool."""
 
 
-class ToolResultBlock(Block):
+class ToolResultBlock(NestedBlock):
     """The result of a tool, for the tool use of the same id."""
 
     tag: ClassVar[str] = "toolResult"
@@ -186,7 +186,7 @@ class GuardImage(WireModel):
     source: MediaSource
 
 
-class GuardContentBlock(Block):
+class GuardContentBlock(NestedBlock):
     """Content that the guardrail assesses; with one such block in a message the others are not assessed."""
 
     tag: ClassVar[str] = "guardContent"
@@ -194,7 +194,7 @@ class GuardContentBlock(Block):
     image: GuardImage | None = None
 
 
-class CachePointBlock(Block):
+class CachePointBlock(NestedBlock):
     """Everything before this point is to be cached, for ``ttl`` (five minutes where it is not given)."""
 
     tag: ClassVar[str] = "cachePoint"
@@ -209,7 +209,7 @@ class ReasoningText(WireModel):
     signature: str | None = None
 
 
-class ReasoningBlock(Block):
+class ReasoningBlock(NestedBlock):
     """What the model thought before it answered: readable text, or content that only the service can read."""
 
     tag: ClassVar[str] = "reasoningContent"
@@ -291,7 +291,7 @@ class Citation(WireModel):
     location: CitationLocation | None = None
 
 
-class CitationsBlock(Block):
+class CitationsBlock(NestedBlock):
     """Generated text with the sources it rests on."""
 
     tag: ClassVar[str] = "citationsContent"
@@ -312,14 +312,14 @@ class ToolReference(WireModel):
     server_name: str | None = None
 
 
-class ToolAdditionBlock(Block):
+class ToolAdditionBlock(NestedBlock):
     """From here on the model may use one more tool."""
 
     tag: ClassVar[str] = "toolAddition"
     tool: ToolReference
 
 
-class ToolRemovalBlock(Block):
+class ToolRemovalBlock(NestedBlock):
     """From here on the model may not use the tool any more."""
 
     tag: ClassVar[str] = "toolRemoval"

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, TypeAlias
 
 from pydantic import Field
 
-from ._wire import JSON, Block, List, Tagged, UnknownBlock, WireModel, WireUnion
+from ._wire import JSON, List, NestedBlock, Tagged, UnknownBlock, WireModel, WireUnion
 from .content import CachePointBlock
 
 
@@ -16,7 +16,7 @@ class ToolInputSchema(WireUnion):
     json_: JSON = Field(default=None, alias="json")
 
 
-class ToolSpec(Block):
+class ToolSpec(NestedBlock):
     """A tool that the caller runs. With ``strict`` the service holds the model to the schema."""
 
     tag: ClassVar[str] = "toolSpec"
@@ -26,7 +26,7 @@ class ToolSpec(Block):
     strict: bool | None = None
 
 
-class SystemTool(Block):
+class SystemTool(NestedBlock):
     """A tool that the service runs itself (``nova_grounding``, ``nova_code_interpreter``)."""
 
     tag: ClassVar[str] = "systemTool"
