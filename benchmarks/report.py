@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from .record import SUBJECT, Cell, Estimate, Record, estimate, main_metric, ordered
 from .scenarios import SCENARIOS, Metric
@@ -156,26 +157,59 @@ def moved_table(record: Record, before: Record) -> str:
     return "\n".join(lines)
 
 
+class Move(NamedTuple):
+    """Something that changed by more than both runs' spreads."""
+
+    what: str
+    then: float
+    now: float
+
+    @property
+    def change(self) -> float:
+        """The part by which it grew; infinite for what was nothing."""
+        return self.now / self.then - 1 if self.then else math.inf
+
+    def __str__(self) -> str:
+        change = f" ({self.change:+.0%})" if self.then else ""
+        return f"{self.what} {figure(self.then)} -> {figure(self.now)}{change}"
+
+
 def moves_since(record: Record, before: Record) -> Iterator[str]:
-    """Return a line for each ratio of ours to another client, and each quantity of ours, that moved."""
+    """Return a line for each scenario in which ours moved against the others, and each quantity of ours that did.
+
+    Ours moved when it did so against most of the others in the same direction: one that moved alone moved by itself.
+    """
     least = _LEAST_MOVE if min(record.rounds, before.rounds) > 1 else _LEAST_MOVE_OF_ONE
-    for what, now, then in _pairs(record, before):
-        if now is None or then is None:
-            continue
-        change = now.median - then.median
-        if abs(change) > max(now.spread + then.spread, least * abs(then.median)):
-            percent = f" ({change / then.median:+.0%})" if then.median else ""
-            yield f"  {what}: {figure(then.median)} -> {figure(now.median)}{percent}"
-
-
-def _pairs(record: Record, before: Record) -> Iterator[tuple[str, Estimate | None, Estimate | None]]:
-    """Return what is compared, now and then."""
     for scenario in record.results:
-        for client in record.results[scenario]:
-            if record.clients[client].kind != "ours":
-                what = f"{scenario}, {main_metric(scenario).title}: ours / {client}"
-                yield what, record.ratio(scenario, SUBJECT, client), before.ratio(scenario, SUBJECT, client)
+        moves = list(_against_others(record, before, scenario, least))
+        known = [move for move in moves if move is not None]
+        for direction in (-1, 1):
+            alike = sorted((move for move in known if move.change * direction > 0), key=lambda move: move.change)
+            if 2 * len(alike) > len(moves):
+                middle = alike[len(alike) // 2]
+                yield (
+                    f"  {scenario}, {main_metric(scenario).title}: {middle.change:+.0%} against {len(alike)} of "
+                    f"{len(moves)} clients (ours / {middle})"
+                )
         for metric in SCENARIOS[scenario].metrics:
             if metric.unit not in _TIMES:
                 now, then = (estimate(each.cell(scenario, SUBJECT).values(metric.name)) for each in (record, before))
-                yield f"{scenario}, {metric.title}", now, then
+                if move := _move(f"{metric.title}:", now, then, least):
+                    yield f"  {scenario}, {move}"
+
+
+def _against_others(record: Record, before: Record, scenario: str, least: float) -> Iterator[Move | None]:
+    """Return for each other client that both runs have how ours moved against it, None where it did not."""
+    for client in record.results[scenario]:
+        if record.clients[client].kind != "ours":
+            now, then = (each.ratio(scenario, SUBJECT, client) for each in (record, before))
+            if now is not None and then is not None:
+                yield _move(client, now, then, least)
+
+
+def _move(what: str, now: Estimate | None, then: Estimate | None, least: float) -> Move | None:
+    if now is None or then is None:
+        return None
+    if abs(now.median - then.median) <= max(now.spread + then.spread, least * abs(then.median)):
+        return None
+    return Move(what, then.median, now.median)

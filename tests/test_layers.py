@@ -25,7 +25,7 @@ LAYERS: Final[tuple[frozenset[str], ...]] = (
     frozenset({"auth", "transport"}),
     frozenset({"calls"}),
     frozenset({"botocore_config", "control_plane", "conversation", "jobs", "media", "stream", "telemetry"})
-    | {"tool_loop"},
+    | {"tasks", "tool_loop"},
     frozenset({"client"}),
     frozenset({PACKAGE}),
     frozenset({"testing", "cli"}),
@@ -38,7 +38,9 @@ WITHIN_LAYER: Final = {
     ("folding", "events"): "a response is folded from events, and unfolded into them",
     ("native", "events"): "native chunks come in the same framing",
     ("providers", "families"): "a call's context has the family and the facts; the invoke provider speaks through it",
+    ("features", "families"): "the keywords of embed and the like become what families are asked",
     ("features", "resilience"): "the keywords of a call hold its retry policy and timeouts",
+    ("tasks", "jobs"): "a video is made by a job",
     ("cli", "testing"): "`bedrock-async serve` runs the emulator",
 }
 

@@ -161,7 +161,7 @@ def test_the_distribution_of_a_vendor_is_known(vendor: str, distribution: str | 
 def test_a_model_of_a_stranger_says_how_to_bring_its_family(install: Install) -> None:
     """There is no package to name."""
     install("acme-yak", entry="yak")
-    with pytest.raises(PluginError, match=r"\(vendor 'zebra'; installed: .*yak\)") as caught:
+    with pytest.raises(PluginError, match=r"\(vendor 'zebra'; installed: .*yak.*\)") as caught:
         FamilyRegistry().resolve(MODEL)
     assert caught.value.distribution is None
     assert "families={...}" in str(caught.value)
