@@ -101,12 +101,21 @@ if TYPE_CHECKING:
         EventStreamDecoder,
         Frame,
     )
+    from .families import (
+        Embeddings,
+        GeneratedImage,
+        GeneratedVideo,
+        RankedDocument,
+    )
     from .features.operations import (
         InvokeSettings,
         NativeBody,
     )
     from .features.settings import (
         CallSettings,
+    )
+    from .features.tasks import (
+        TaskSettings,
     )
     from .folding import (
         ResponseAccumulator,
@@ -142,6 +151,11 @@ if TYPE_CHECKING:
     from .stream import (
         InvokeStream,
         ResponseStream,
+    )
+    from .tasks import (
+        GeneratedImages,
+        Ranking,
+        VideoJob,
     )
     from .transport import (
         ConnectionOptions,
@@ -336,6 +350,7 @@ __all__ = [
     "DocumentPageLocation",
     "DocumentPart",
     "DocumentSource",
+    "Embeddings",
     "Event",
     "EventDecodeError",
     "EventStreamDecoder",
@@ -346,6 +361,9 @@ __all__ = [
     "FoundationModel",
     "FoundationModelLifecycle",
     "Frame",
+    "GeneratedImage",
+    "GeneratedImages",
+    "GeneratedVideo",
     "GuardContentBlock",
     "GuardImage",
     "GuardText",
@@ -418,6 +436,8 @@ __all__ = [
     "PromptVariable",
     "ProtocolError",
     "QuotaExceededError",
+    "RankedDocument",
+    "Ranking",
     "ReasoningBlock",
     "ReasoningText",
     "RedirectError",
@@ -452,6 +472,7 @@ __all__ = [
     "SystemBlock",
     "SystemTool",
     "TLSError",
+    "TaskSettings",
     "TextBlock",
     "ThrottlingError",
     "Timeouts",
@@ -476,6 +497,7 @@ __all__ = [
     "UnknownEvent",
     "ValidationError",
     "VideoBlock",
+    "VideoJob",
     "WebLocation",
     "WireModel",
     "WrongEventLoopError",
@@ -563,11 +585,18 @@ _HOME = {
         "EventStreamDecoder",
         "Frame",
     ),
+    ".families": (
+        "Embeddings",
+        "GeneratedImage",
+        "GeneratedVideo",
+        "RankedDocument",
+    ),
     ".features.operations": (
         "InvokeSettings",
         "NativeBody",
     ),
     ".features.settings": ("CallSettings",),
+    ".features.tasks": ("TaskSettings",),
     ".folding": (
         "ResponseAccumulator",
         "fold",
@@ -598,6 +627,11 @@ _HOME = {
     ".stream": (
         "InvokeStream",
         "ResponseStream",
+    ),
+    ".tasks": (
+        "GeneratedImages",
+        "Ranking",
+        "VideoJob",
     ),
     ".transport": ("ConnectionOptions",),
     ".transport.objects": ("ObjectStream",),

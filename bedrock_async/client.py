@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from anyio import to_thread
 
+from . import tasks
 from ._version import __version__
 from .auth import (
     Authenticator,
@@ -39,7 +40,7 @@ from .errors import (
     WrongEventLoopError,
 )
 from .events import Event
-from .families import ModelFamily
+from .families import Embeddings, EmbedRequest, ModelFamily
 from .families.profiles import overridden
 from .families.registry import FamilyRegistry
 from .features.checks import check_cache_points, check_request
@@ -56,6 +57,16 @@ from .features.operations import (
     build_start_async_invoke,
 )
 from .features.settings import CallSettings, Messages, build_request, check_names, merged_settings
+from .features.tasks import (
+    EmbedInputs,
+    Image,
+    TaskSettings,
+    build_embed,
+    build_image,
+    build_rerank,
+    build_video,
+    media_bytes,
+)
 from .folding import unfold
 from .jobs import AsyncInvokeJob, AsyncInvokeListing
 from .known_models import KnownModelId
@@ -67,6 +78,7 @@ from .providers.invocations import parse_invocation_arn, parse_s3_uri
 from .providers.registry import ProviderRegistry
 from .resilience import Limits, RetryPolicy, StandardRetry, Timeouts
 from .stream import InvokeStream, ResponseStream
+from .tasks import GeneratedImages, Ranking, Task, VideoJob
 from .transport import ConnectionOptions, Endpoint, Transport, as_transport, resolve_endpoint
 from .transport.objects import S3ObjectReader
 from .transport.s3 import S3Clients
@@ -102,6 +114,7 @@ if TYPE_CHECKING:
     from .transport import HttpClient
 
 R = TypeVar("R", bound=ServiceResponse)
+T = TypeVar("T")
 
 _QUICK_S: Final = 60.0
 """Calls that are no inference are answered within this, or something is wrong."""
@@ -412,7 +425,7 @@ class BedrockClient:
         A mapping goes out as JSON, bytes and text as they are. Raises as `converse` does. Cancelling closes the
         connection of the attempt under way. Source: InvokeModel of the Amazon Bedrock Runtime API, 2023-09-30.
         """
-        effective = self._invoke_settings(settings, verb="invoke")
+        effective = self._settings_of(InvokeSettings, settings, verb="invoke")
         target, _ = self._route(model, effective)
         request = build_invoke(target.raw, body, effective)
         call = self._call(effective)
@@ -427,7 +440,7 @@ class BedrockClient:
         Arguments are those of `invoke`; life and errors those of `stream`. Source: InvokeModelWithResponseStream of the
         Amazon Bedrock Runtime API, 2023-09-30.
         """
-        effective = self._invoke_settings(settings, verb="invoke_stream")
+        effective = self._settings_of(InvokeSettings, settings, verb="invoke_stream")
         target, _ = self._route(model, effective)
         request = build_invoke(target.raw, body, effective)
         call = self._call(effective, check_loop=False)
@@ -441,6 +454,162 @@ class BedrockClient:
             return stream, self._meta(target, "invoke", call)
 
         return InvokeStream(opener, idle_s=call.timeouts.idle_s)
+
+    # -- embeddings, ranking, images, videos: in the dialect of the model's family, which must be installed or given
+
+    async def embed(
+        self,
+        model: KnownModelId | str,
+        inputs: EmbedInputs,
+        *,
+        purpose: Literal["document", "query", "classification", "clustering"] | str | None = None,
+        dimensions: int | None = None,
+        normalize: bool | None = None,
+        truncate: Literal["none", "start", "end"] | str | None = None,
+        max_concurrency: int = 8,
+        additional_request_fields: Mapping[str, object] | None = None,
+        **settings: Unpack[TaskSettings],
+    ) -> Embeddings:
+        """Return a vector for each input, in their order; None leaves a choice to the model.
+
+        Inputs are texts and images, as many as you like: they go out in as few requests as the model allows (its
+        profile's ``embedding.max_inputs``), up to ``max_concurrency`` at a time. ``purpose`` is what the vectors are
+        for; ``additional_request_fields`` are members of the native body. The first failure cancels the rest and names
+        the inputs that it is about; cancelling closes all connections in use.
+
+        Raises InvalidRequestError for no or unfit inputs and for a model that makes no embeddings, PluginError without
+        a family for it, InputTooLongError from the service, and as `converse`. Source: InvokeModel of the Amazon
+        Bedrock Runtime API, 2023-09-30.
+        """
+        task = self._task(model, settings, verb="embed")
+        task.embeds()
+        batches = build_embed(
+            inputs,
+            task.ctx.profile.embedding,
+            purpose=purpose,
+            dimensions=dimensions,
+            normalize=normalize,
+            truncate=truncate,
+            fields=additional_request_fields,
+        )
+
+        async def send(request: EmbedRequest) -> tuple[Embeddings, ResponseMeta]:
+            return await self._done(task, tasks.embed(request, task), media_bytes=media_bytes(request))
+
+        return await tasks.in_batches(batches, send, max_concurrency=max_concurrency)
+
+    async def rerank(
+        self,
+        model: KnownModelId | str,
+        query: str,
+        documents: Sequence[str],
+        *,
+        top_n: int | None = None,
+        additional_request_fields: Mapping[str, object] | None = None,
+        **settings: Unpack[TaskSettings],
+    ) -> Ranking:
+        """Return the documents by how well they answer the query, the best first, at most ``top_n`` of them.
+
+        Each has its index in ``documents`` and a score. One request; raises and is cancelled as `embed`.
+        """
+        task = self._task(model, settings, verb="rerank")
+        request = build_rerank(query, documents, top_n=top_n, fields=additional_request_fields)
+        return Ranking(*await self._done(task, tasks.rerank(request, task)))
+
+    async def generate_image(
+        self,
+        model: KnownModelId | str,
+        prompt: str | None = None,
+        *,
+        images: Sequence[Image] = (),
+        mask: Image | None = None,
+        negative_prompt: str | None = None,
+        count: int | None = None,
+        width: int | None = None,
+        height: int | None = None,
+        aspect_ratio: str | None = None,
+        seed: int | None = None,
+        format: Literal["png", "jpeg", "webp"] | str | None = None,  # noqa: A002 - the word of `GeneratedImage`
+        task: str | None = None,
+        additional_request_fields: Mapping[str, object] | None = None,
+        **settings: Unpack[TaskSettings],
+    ) -> GeneratedImages:
+        """Return the images that a model makes of a prompt, or of other images, as bytes with their format.
+
+        ``width`` and ``height`` are in pixels, ``aspect_ratio`` is text such as ``"16:9"``; ``task`` is the model's own
+        name of what to do (``"INPAINTING"``), where that is not to be told from the rest. An image that the model held
+        back has no data and a ``finish_reason``. Raises and is cancelled as `embed`.
+        """
+        job = self._task(model, settings, verb="generate_image")
+        request = build_image(
+            prompt,
+            images=images,
+            mask=mask,
+            fields=additional_request_fields,
+            negative_prompt=negative_prompt,
+            count=count,
+            width=width,
+            height=height,
+            aspect_ratio=aspect_ratio,
+            seed=seed,
+            format=format,
+            task=task,
+        )
+        flow = tasks.generate_image(request, job)
+        return GeneratedImages(*await self._done(job, flow, media_bytes=media_bytes(request)))
+
+    async def generate_video(
+        self,
+        model: KnownModelId | str,
+        prompt: str | None = None,
+        *,
+        output_s3_uri: str,
+        images: Sequence[Image] = (),
+        duration_s: int | None = None,
+        aspect_ratio: str | None = None,
+        resolution: str | None = None,
+        frames_per_second: int | None = None,
+        loop: bool | None = None,
+        seed: int | None = None,
+        kms_key_id: str | None = None,
+        bucket_owner: str | None = None,
+        client_request_token: str | None = None,
+        tags: Tags | None = None,
+        additional_request_fields: Mapping[str, object] | None = None,
+        provider_options: Mapping[str, object] | None = None,
+        timeouts: Timeouts | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> VideoJob:
+        """Start the job that makes a video of a prompt, and of images to begin with; return its handle.
+
+        ``await job.result()`` is the video. It costs and takes minutes; the video goes to S3, below ``output_s3_uri``.
+        Everything else is as of `start_async_invoke`, which this calls with the input that the model's family writes;
+        raises as that and as `embed`.
+        """
+        task = self._task(model, {"provider_options": provider_options}, verb="generate_video")
+        request = build_video(
+            prompt,
+            images=images,
+            fields=additional_request_fields,
+            duration_s=duration_s,
+            aspect_ratio=aspect_ratio,
+            resolution=resolution,
+            frames_per_second=frames_per_second,
+            loop=loop,
+            seed=seed,
+        )
+        started = await self.start_async_invoke(
+            model,
+            tasks.video_input(request, task),
+            output_s3_uri=output_s3_uri,
+            kms_key_id=kms_key_id,
+            bucket_owner=bucket_owner,
+            client_request_token=client_request_token,
+            tags=tags,
+            timeouts=timeouts,
+            retry=retry,
+        )
+        return VideoJob(started, task)
 
     # -- tokens and guardrails
 
@@ -723,10 +892,11 @@ class BedrockClient:
         check_request(request, messages, effective)
         return request, effective
 
-    def _invoke_settings(self, settings: Mapping[str, Any], *, verb: str) -> Mapping[str, Any]:
+    def _settings_of(self, known: type, settings: Mapping[str, Any], *, verb: str) -> Mapping[str, Any]:
+        """Return the settings of a call that takes the keywords of ``known``, with the client's defaults below them."""
         if settings:
-            check_names(settings, verb=verb, known=InvokeSettings)
-        defaults = {name: value for name, value in self._defaults.items() if name in InvokeSettings.__annotations__}
+            check_names(settings, verb=verb, known=known)
+        defaults = {name: value for name, value in self._defaults.items() if name in known.__annotations__}
         return merged_settings(defaults, settings)
 
     def _count_tokens_request(
@@ -785,15 +955,35 @@ class BedrockClient:
 
     def _context(self, request: ConverseRequest, settings: Mapping[str, Any], provider: Provider) -> CallContext:
         target, base = self._route(request.model_id, settings)
+        needs_family = getattr(provider, "needs_family", False)
+        family = self._family(base, settings) if needs_family else None
+        return self._context_of(target, base, settings, family)
+
+    def _family(self, base: ModelId, settings: Mapping[str, Any]) -> ModelFamily:
+        return self._families.resolve(base, (settings.get("provider_options") or _NO_SETTINGS).get("family"))
+
+    def _context_of(
+        self, target: ModelId, base: ModelId, settings: Mapping[str, Any], family: ModelFamily | None
+    ) -> CallContext:
         options = settings.get("provider_options") or _NO_SETTINGS
-        family = None
-        if getattr(provider, "needs_family", False):
-            family = self._families.resolve(base, options.get("family"))
         facts = self._families.profile(base.base_model)
         if "profile" in options:
             facts = overridden(facts, options["profile"])
         between = None if target is base else target
         return CallContext(base, self._region, options, inference_profile=between, family=family, profile=facts)
+
+    def _task(self, model: str, settings: Mapping[str, Any], *, verb: str) -> Task:
+        """Return the model, its family and the settings of a verb that is not about a conversation."""
+        effective = self._settings_of(TaskSettings, settings, verb=verb)
+        target, base = self._route(model, effective)
+        family = self._family(base, effective)
+        return Task(self._context_of(target, base, effective, family), family, effective)
+
+    async def _done(self, task: Task, flow: Flow[T], *, media_bytes: int = 0) -> tuple[T, ResponseMeta]:
+        """Run a flow of a task; return its result, and what is known of the call."""
+        call = self._call(task.settings, large=media_bytes >= LARGE_BODY_BYTES)
+        result = await run(flow, call)
+        return result, self._meta(task.ctx.target, "invoke", call)
 
     def _route(self, model_id: str | None, settings: Mapping[str, Any]) -> tuple[ModelId, ModelId]:
         """Return where a call goes, and the model whose capabilities count: the same unless a profile is between."""

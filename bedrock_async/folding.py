@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import Iterable, Sequence
 from itertools import groupby, takewhile
-from typing import Final, TypeAlias
+from typing import Final, Generic, TypeAlias, TypeVar
 
 import msgspec
 
@@ -79,72 +79,82 @@ def fold(events: Iterable[Event]) -> ConverseResponse:
     return accumulator.response()
 
 
-class _PlainPiece(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    text: str | msgspec.UnsetType = msgspec.UNSET
-    input: str | msgspec.UnsetType = msgspec.UNSET
+class _PlainText(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    text: str
 
 
-class _PlainDelta(msgspec.Struct, forbid_unknown_fields=True, gc=False, rename="camel"):
-    text: str | msgspec.UnsetType = msgspec.UNSET
-    tool_use: _PlainPiece | msgspec.UnsetType = msgspec.UNSET
-    reasoning_content: _PlainPiece | msgspec.UnsetType = msgspec.UNSET
-
-    def piece(self) -> tuple[tuple[str, ...], str] | None:
-        """Return where the text of this delta stands, and the text; None when it has more than one member."""
-        match self.text, self.tool_use, self.reasoning_content:
-            case str(text), msgspec.UNSET, msgspec.UNSET:
-                return ("text",), text
-            case msgspec.UNSET, _PlainPiece(input=str(text), text=msgspec.UNSET), msgspec.UNSET:
-                return ("toolUse", "input"), text
-            case msgspec.UNSET, msgspec.UNSET, _PlainPiece(text=str(text), input=msgspec.UNSET):
-                return ("reasoningContent", "text"), text
-            case _:
-                return None
+class _PlainInput(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    input: str
 
 
-class _Plain(msgspec.Struct, forbid_unknown_fields=True, gc=False, rename="camel"):
+class _ToolDelta(msgspec.Struct, forbid_unknown_fields=True, gc=False, rename="camel"):
+    tool_use: _PlainInput
+
+
+class _ReasoningDelta(msgspec.Struct, forbid_unknown_fields=True, gc=False, rename="camel"):
+    reasoning_content: _PlainText
+
+
+D = TypeVar("D")
+
+
+class _Plain(msgspec.Struct, Generic[D], forbid_unknown_fields=True, gc=False, rename="camel"):
     """The payload of a delta that is a piece of text and nothing else: by far the most frequent one."""
 
     content_block_index: int
-    delta: _PlainDelta
+    delta: D
     p: str = ""
 
 
-_decode_plain: Final = msgspec.json.Decoder(_Plain).decode
+_decode_text: Final = msgspec.json.Decoder(_Plain[_PlainText]).decode
+_decode_tool: Final = msgspec.json.Decoder(_Plain[_ToolDelta]).decode
+_decode_reasoning: Final = msgspec.json.Decoder(_Plain[_ReasoningDelta]).decode
+
+_Place: TypeAlias = tuple[int, tuple[str, ...]]
 
 
 def condensed(events: Iterable[Event]) -> list[Event]:
     """Return fewer events that fold into the same response: pieces of plain text that follow one another are joined."""
     kept: list[Event] = []
-    place: tuple[int, tuple[str, ...]] | None = None
+    place: _Place | None = None
     texts: list[str] = []
     for event in events:
-        found = _plain_text(event)
-        if texts and (found is None or found[0] != place):
+        found, text = _plain_text(event)
+        if texts and found != place:
             kept.append(_text_event(place, texts))
             texts = []
         if found is None:
             kept.append(event)
         else:
-            place = found[0]
-            texts.append(found[1])
+            place = found
+            texts.append(text)
     if texts:
         kept.append(_text_event(place, texts))
     return kept
 
 
-def _plain_text(event: Event) -> tuple[tuple[int, tuple[str, ...]], str] | None:
+def _plain_text(event: Event) -> tuple[_Place | None, str]:
+    """Return where the text of a delta stands, and the text; no place when it is anything but a piece of text."""
     if not isinstance(event, ContentBlockDeltaEvent):
-        return None
+        return None, ""
     try:
-        plain = _decode_plain(event.payload)
+        return _plain_text_of(event)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    piece = plain.delta.piece()
-    return None if piece is None else ((plain.content_block_index, piece[0]), piece[1])
+        return None, ""
 
 
-def _text_event(place: tuple[int, tuple[str, ...]] | None, texts: Sequence[str]) -> Event:
+def _plain_text_of(event: ContentBlockDeltaEvent) -> tuple[_Place, str]:
+    if event.text is not None:
+        plain = _decode_text(event.payload)
+        return (plain.content_block_index, ("text",)), plain.delta.text
+    if event.tool_input is not None:
+        tool = _decode_tool(event.payload)
+        return (tool.content_block_index, ("toolUse", "input")), tool.delta.tool_use.input
+    reasoning = _decode_reasoning(event.payload)
+    return (reasoning.content_block_index, ("reasoningContent", "text")), reasoning.delta.reasoning_content.text
+
+
+def _text_event(place: _Place | None, texts: Sequence[str]) -> Event:
     index, path = place or (0, ())
     delta: object = "".join(texts)
     for name in reversed(path):

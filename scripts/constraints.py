@@ -22,8 +22,11 @@ TOOLS = ("editables", "hatchling", "uv")
 
 def requirements() -> list[str]:
     """Return what set-up installs, as lines of a requirements file."""
-    plugins = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
-    return [f"-e {ROOT}[all]", *(f"-e {plugin}" for plugin in plugins), *TOOLS]
+    projects = sorted(ROOT.glob("plugins/*/pyproject.toml"))
+    # As scripts/setup_env.sh installs them.
+    extras = ["[test]" if "\ntest = " in project.read_text("utf-8") else "" for project in projects]
+    plugins = [f"-e {project.parent}{extra}" for project, extra in zip(projects, extras, strict=True)]
+    return [f"-e {ROOT}[all]", *plugins, *TOOLS]
 
 
 def resolve() -> list[str]:

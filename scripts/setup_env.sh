@@ -65,11 +65,12 @@ else
     fi
 fi
 
-# Every plugin of this checkout is a distribution of its own.
+# Every plugin of this checkout is a distribution of its own; an extra "test" has what only its tests need.
 set -- --editable '.[all]'
 for project in plugins/*/pyproject.toml; do
     if [ -f "$project" ]; then
-        set -- "$@" --editable "./$(dirname "$project")"
+        extra=$(sed -n 's/^test = .*/[test]/p' "$project")
+        set -- "$@" --editable "./$(dirname "$project")$extra"
     fi
 done
 "$uv" pip install --python "$VENV/bin/python" --constraint constraints.txt --build-constraint constraints.txt \

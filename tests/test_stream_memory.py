@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import tracemalloc
+from itertools import count
 from typing import Any
 
 import pytest
@@ -45,8 +47,10 @@ def client() -> BedrockClient:
     )
 
 
-async def grown(*, accumulate: bool) -> int:
-    """Return the bytes that the second half of a stream adds to what it holds."""
+async def grown(monkeypatch: pytest.MonkeyPatch, *, accumulate: bool) -> int:
+    """Return the bytes that the second half of a stream adds to what it holds, thirty events a second."""
+    ticks = count(1)
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: next(ticks) / 30)
     stream = client().stream(MODEL, "go on", accumulate=accumulate)
     for _ in range(COUNT // 2):
         await anext(stream)
@@ -61,14 +65,14 @@ async def grown(*, accumulate: bool) -> int:
     return held
 
 
-async def test_a_slow_stream_keeps_little_more_than_its_text() -> None:
+async def test_a_slow_stream_keeps_little_more_than_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
     """10,000 events of 6 letters add less than 25 bytes each; as objects they would be some 400."""
-    assert await grown(accumulate=True) < 25 * COUNT // 2
+    assert await grown(monkeypatch, accumulate=True) < 25 * COUNT // 2
 
 
-async def test_a_stream_that_accumulates_nothing_does_not_grow() -> None:
+async def test_a_stream_that_accumulates_nothing_does_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     """With ``accumulate=False`` memory does not depend on the length of the stream."""
-    assert await grown(accumulate=False) < 20_000
+    assert await grown(monkeypatch, accumulate=False) < 20_000
 
 
 async def test_what_was_not_kept_is_not_promised() -> None:

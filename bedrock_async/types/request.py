@@ -77,8 +77,8 @@ class OutputConfig(WireModel):
     effort: str | None = None
 
 
-LARGE_BODY_BYTES: Final = 512 * 1024
-"""From here on a body is made and hashed beside the event loop: it would take a millisecond of it."""
+LARGE_BODY_BYTES: Final = 2 * 1024 * 1024
+"""From here on a body is made and hashed beside the event loop: it would take some 4 ms of it."""
 
 PromptVariables: TypeAlias = dict[str, PromptVariable]
 
