@@ -22,7 +22,7 @@ from .providers.control_plane import (
     list_inference_profiles,
 )
 from .transport import ConnectionOptions, Endpoint, resolve_endpoint
-from .transport.endpoints import EndpointSettings, is_loopback
+from .transport.endpoints import EndpointSettings, ignores_configured_urls, is_loopback
 from .types.control_plane import (
     FoundationModel,
     InferenceProfile,
@@ -81,7 +81,7 @@ def resolve_control_endpoint(
     what `resolve_endpoint` finds for the service bedrock. Raises InvalidRequestError.
     """
     options = options or ConnectionOptions()
-    ignored = _ignored(options.ignore_configured_endpoint_urls, environ, config)
+    ignored = ignores_configured_urls(options.ignore_configured_endpoint_urls, environ, config)
     named = not ignored and (
         environ.get("AWS_ENDPOINT_URL_BEDROCK")
         or (config is not None and config.setting("endpoint_url", service=_SERVICE) is not None)
@@ -99,16 +99,6 @@ def resolve_control_endpoint(
         ignore_configured_urls=options.ignore_configured_endpoint_urls,
         allow_http=options.allow_http,
     )
-
-
-def _ignored(argument: bool | None, environ: Mapping[str, str], config: EndpointSettings | None) -> bool:  # noqa: FBT001
-    """Return whether endpoint URLs of environment and profile are not to be used; True, False or not said."""
-    if argument is not None:
-        return argument
-    said = environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
-    if said is None and config is not None:
-        said = (config.setting("ignore_configured_endpoint_urls") or (None,))[0]
-    return said is not None and said.strip().lower() == "true"
 
 
 class ControlPlane:

@@ -20,7 +20,7 @@ import anyio
 from rich.text import Text
 
 from .._version import __version__
-from ..auth import RegionChoice, resolve_authenticator, resolve_region
+from ..auth import ProfileSettings, RegionChoice, resolve_authenticator, resolve_region
 from ..client import BedrockClient
 from ..errors import AccessDeniedError, BedrockError
 from ..iam import ACTIONS
@@ -53,7 +53,7 @@ SKEW_LIMIT_S: Final = 300.0
 SKEW_WARNING_S: Final = 60.0
 
 _STYLES: Final[Mapping[State, str]] = {"ok": "green", "warning": "yellow", "failed": "bold red"}
-_CORE: Final = ("aiohttp", "anyio", "msgspec", "pydantic")
+_CORE: Final = ("aiohttp", "anyio", "httptools", "msgspec", "pydantic")
 _EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "aws": ("aiobotocore", "botocore"),
     "httpx": ("httpx",),
@@ -153,7 +153,10 @@ async def _check_connection(
             connection.append(Finding("warning", "endpoint", "not looked for: the region is not known"))
             return
         try:
-            endpoint = resolve_endpoint(choice.region, endpoint_url=options.endpoint_url, environ=environ)
+            config = ProfileSettings(environ, profile=options.profile)
+            endpoint = resolve_endpoint(
+                choice.region, endpoint_url=options.endpoint_url, environ=environ, config=config
+            )
             transport = default_transport(max_connections=1)
         except BedrockError as exc:
             connection.append(_failed("endpoint", exc))

@@ -146,6 +146,15 @@ class _Choices:
         return found[1] if found is not None and found[0].strip().lower() == "true" else None
 
 
+def ignores_configured_urls(
+    argument: bool | None,  # noqa: FBT001 - True, False or not said
+    environ: Mapping[str, str],
+    config: EndpointSettings | None,
+) -> bool:
+    """Return whether the endpoint URLs of environment and profile are not to be used."""
+    return _Choices(environ, config).who(argument, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") is not None
+
+
 def _public(service: str, region: str, *, fips: bool, dual_stack: bool) -> Endpoint:
     if not _REGION.fullmatch(region):
         raise InvalidRequestError(
