@@ -120,6 +120,24 @@ class Frame:
     payload: bytes
 
 
+# Preludes whose checksum was right, and the lengths they give: total, headers, payload. Frames are of a few hundred
+# lengths, so that nearly every prelude is one that came before, and looking it up takes half as long as checking it.
+_KNOWN_PRELUDES: Final[dict[bytes, tuple[int, int, int]]] = {}
+_MOST_KNOWN_PRELUDES: Final = 4096
+
+
+def _checked_lengths(prelude: bytes) -> tuple[int, int, int] | None:
+    """Return the lengths that a prelude gives; None when its checksum is wrong, or they cannot be."""
+    total, header_bytes, declared = _PRELUDE.unpack(prelude)
+    payload_bytes = total - header_bytes - _OVERHEAD_BYTES
+    if crc32(prelude[:8]) != declared or payload_bytes < 0:
+        return None
+    if len(_KNOWN_PRELUDES) >= _MOST_KNOWN_PRELUDES:
+        _KNOWN_PRELUDES.clear()
+    lengths = _KNOWN_PRELUDES[prelude] = (total, header_bytes, payload_bytes)
+    return lengths
+
+
 class EventStreamDecoder:
     """Turns the bytes of a response body, in pieces of any size, into frames.
 
@@ -269,26 +287,24 @@ class EventStreamDecoder:
         view = memoryview(data)
         append = self._ready.append
         max_header_bytes, max_payload_bytes = self._max_header_bytes, self._max_payload_bytes
+        known, unpack_crc = _KNOWN_PRELUDES, _CRC.unpack_from
         needed = _PRELUDE_BYTES
         pos = start
         while size - pos >= _PRELUDE_BYTES:
-            total, header_bytes, prelude_crc = _PRELUDE.unpack_from(data, pos)
-            # The message checksum covers the prelude too. Comparing both for every frame costs 0.09 us of 0.6 and
-            # leaves one rule: no length is used before the prelude's own checksum was right.
-            if (
-                crc32(data[pos : pos + 8]) != prelude_crc
-                or header_bytes > max_header_bytes
-                or not 0 <= total - header_bytes - _OVERHEAD_BYTES <= max_payload_bytes
-            ):
+            # One rule: no length is used before the prelude's own checksum was right.
+            prelude = data[pos : pos + _PRELUDE_BYTES]
+            lengths = known.get(prelude) or _checked_lengths(prelude)
+            if lengths is None or lengths[1] > max_header_bytes or lengths[2] > max_payload_bytes:
                 self._decoded_bytes += pos - start
-                self._failure = self._prelude_error(data[pos : pos + _PRELUDE_BYTES])
+                self._failure = self._prelude_error(prelude)
                 return
+            total, header_bytes, _ = lengths
             end = pos + total
             if end > size:
                 needed = total
                 break
             crc_at = end - _CRC_BYTES
-            if crc32(view[pos:crc_at]) != _CRC.unpack_from(data, crc_at)[0]:
+            if crc32(view[pos:crc_at]) != unpack_crc(data, crc_at)[0]:
                 self._decoded_bytes += pos - start
                 self._failure = self._message_error(data[pos:end])
                 return
