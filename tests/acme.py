@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from base64 import b64decode
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from bedrock_async import ConverseRequest, ConverseResponse
 from bedrock_async.families import (
     INTERFACE_VERSION,
+    EmbeddingFacts,
+    Embeddings,
+    EmbedRequest,
     EventBuilder,
     FamilyContext,
+    GeneratedImage,
+    GeneratedVideo,
+    ImageRequest,
+    ModelProfile,
     NativeObject,
     NativeRequest,
+    RankedDocument,
+    RerankRequest,
+    VideoRequest,
     decode_with,
     stop_reason,
     stream_with,
 )
 
-__all__ = ["Acme", "giving", "raising", "read"]
+__all__ = ["Acme", "AcmeStudio", "giving", "raising", "read"]
 
 
 class Acme:
@@ -50,6 +61,71 @@ class Acme:
     def stream_decoder(self, ctx: FamilyContext) -> Any:  # noqa: ANN401 - tests give wrong ones
         """Read chunks as bodies are read."""
         return stream_with(read)
+
+
+class AcmeStudio(Acme):
+    """Embeds, three texts at a time, ranks, draws and films; its chat model only chats."""
+
+    profiles: Mapping[str, ModelProfile] = {
+        "acme.chat-*": ModelProfile(source="invented"),
+        "acme.embed-*": ModelProfile(
+            source="invented",
+            output_modalities=frozenset({"embedding"}),
+            embedding=EmbeddingFacts(max_inputs=3, dimensions=(2, 4)),
+        ),
+        "acme.rank-*": ModelProfile(source="invented", output_modalities=frozenset({"ranking"})),
+        "acme.draw-*": ModelProfile(source="invented", output_modalities=frozenset({"image"})),
+        "acme.film-*": ModelProfile(source="invented", output_modalities=frozenset({"video"})),
+    }
+
+    def encode_embed(self, request: EmbedRequest, ctx: FamilyContext) -> NativeRequest:
+        """Return texts as they are and images as their format; what was not asked for is left out."""
+        inputs = [each if isinstance(each, str) else f"a {each.format}" for each in request.inputs]
+        asked = {"purpose": request.purpose, "dimensions": request.dimensions, "unit": request.normalize}
+        given = {name: value for name, value in asked.items() if value is not None}
+        return NativeRequest({"inputs": inputs, **given, **request.fields})
+
+    def decode_embed(self, body: NativeObject, headers: Mapping[str, str], ctx: FamilyContext) -> Embeddings:
+        """Read ``{"vectors": [[...], ...], "tokens": n}``; the service counts where the model does not."""
+        return Embeddings(body["vectors"], body.get("tokens"))
+
+    def encode_rerank(self, request: RerankRequest, ctx: FamilyContext) -> NativeRequest:
+        """Return query and documents."""
+        return NativeRequest(
+            {"query": request.query, "texts": list(request.documents), "most": request.top_n, **request.fields}
+        )
+
+    def decode_rerank(
+        self, body: NativeObject, headers: Mapping[str, str], ctx: FamilyContext
+    ) -> Sequence[RankedDocument]:
+        """Read ``{"ranks": [[index, score], ...]}``."""
+        return [RankedDocument(index, score) for index, score in body["ranks"]]
+
+    def encode_image(self, request: ImageRequest, ctx: FamilyContext) -> NativeRequest:
+        """Return prompt, size and the number of images to begin with."""
+        size = [request.width, request.height]
+        return NativeRequest(
+            {"prompt": request.prompt, "size": size, "from": len(request.images), **request.fields},
+            accept="application/json",
+        )
+
+    def decode_image(
+        self, body: NativeObject, headers: Mapping[str, str], ctx: FamilyContext
+    ) -> Sequence[GeneratedImage]:
+        """Read ``{"drawings": [base64, ...]}``."""
+        return [GeneratedImage(b64decode(drawing), "png") for drawing in body["drawings"]]
+
+    def encode_video(self, request: VideoRequest, ctx: FamilyContext) -> NativeObject:
+        """Return prompt and length."""
+        return {"prompt": request.prompt, "seconds": request.duration_s, **request.fields}
+
+    def video_object(self, ctx: FamilyContext) -> str:
+        """Return the name that Amazon's video models give, which the emulator's jobs imitate."""
+        return "output.mp4"
+
+    def decode_video(self, name: str, data: bytes, ctx: FamilyContext) -> GeneratedVideo:
+        """Return the bytes."""
+        return GeneratedVideo(name, data, "mp4")
 
 
 def read(native: NativeObject, events: EventBuilder) -> None:

@@ -1,16 +1,18 @@
-"""What a decoder of native chunks owes to anything that may arrive: used by the property tests of the plugins."""
+"""What a decoder of native chunks owes to anything that may arrive, and to Converse: for the tests of the plugins."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any
 
+from corpus import Exchange
 from hypothesis import strategies as st
-from native_traffic import call_context
+from native_traffic import call_context, native_headers
 from strategies import JSON_VALUES
 
 from bedrock_async import BedrockError, ConverseRequest, Event
+from bedrock_async.events import ConverseEventDecoder
 from bedrock_async.families import EventOrder, ModelFamily
 from bedrock_async.folding import fold
 from bedrock_async.providers import StreamPlan
@@ -18,7 +20,7 @@ from bedrock_async.providers.invoke import InvokeProvider
 from bedrock_async.testing import chunk_frame
 from bedrock_async.types import ConverseResponse
 
-__all__ = ["cut", "only_our_errors", "strange_chunks", "streamed"]
+__all__ = ["converse_events", "cut", "event_kinds", "events_of", "only_our_errors", "strange_chunks", "streamed"]
 
 _QUESTION = ConverseRequest.from_wire({"messages": [{"role": "user", "content": [{"text": "Hello"}]}]})
 _STREAM = {"content-type": "application/vnd.amazon.eventstream"}
@@ -53,6 +55,18 @@ def events_of(family: ModelFamily, model: str, chunks: Sequence[Mapping[str, Any
 def streamed(family: ModelFamily, model: str, chunks: Sequence[Mapping[str, Any]]) -> ConverseResponse:
     """Return what the events of chunks fold into, having held them to the order of a Converse stream."""
     return fold(EventOrder(family.name).check(events_of(family, model, chunks)))
+
+
+def converse_events(exchange: Exchange) -> list[Event]:
+    """Return the events of a recorded Converse stream."""
+    decoder = ConverseEventDecoder()
+    decoder.start(200, native_headers(exchange))
+    return [*decoder.receive(exchange.response_body), *decoder.eof()]
+
+
+def event_kinds(events: Sequence[Event]) -> list[str]:
+    """Return the kinds of events in their order, without repetitions: what two answers have in common."""
+    return [kind for kind, _ in groupby(event.type for event in events)]
 
 
 def only_our_errors(family: ModelFamily, model: str, chunks: Sequence[Mapping[str, Any]]) -> None:

@@ -34,6 +34,10 @@ OPERATIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "stream": ("ConverseStream",),
     "invoke": ("InvokeModel",),
     "invoke_stream": ("InvokeModelWithResponseStream",),
+    "embed": ("InvokeModel",),
+    "rerank": ("InvokeModel",),
+    "generate_image": ("InvokeModel",),
+    "generate_video": ("StartAsyncInvoke",),
     "count_tokens": ("CountTokens",),
     "apply_guardrail": ("ApplyGuardrail",),
     "invoke_guardrail_checks": ("InvokeGuardrailChecks",),
@@ -46,6 +50,7 @@ OPERATIONS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 SEND_NOTHING: Final = frozenset({"aclose", "from_botocore_config", "prepare"})
 BESIDE: Final[Mapping[str, frozenset[str]]] = {
+    "generate_video": frozenset({"s3:PutObject"}),
     "start_async_invoke": frozenset({"s3:PutObject"}),
     "async_invoke_job": frozenset({"s3:ListBucket", "s3:GetObject"}),
 }
@@ -157,7 +162,7 @@ def test_a_verbs_policy_is_the_least(verb: str) -> None:
         assert f"`{ACTIONS[operation]}`" in row
 
 
-@pytest.mark.parametrize("verb", ["converse", "stream", "invoke", "invoke_stream", "count_tokens"])
+@pytest.mark.parametrize("verb", ["converse", "stream", "invoke", "invoke_stream", "embed", "count_tokens"])
 def test_a_verbs_policy_is_about_its_model_alone(verb: str) -> None:
     """Evaluated: the verb's action on the named model, no other action, no other model."""
     operation = OPERATIONS[verb][0]

@@ -472,6 +472,13 @@ def test_a_chunk_that_is_no_object_is_an_error(raw: bytes) -> None:
         started().receive(chunk_frame(raw))
 
 
+def test_the_mark_at_the_end_of_openais_streams_says_nothing() -> None:
+    """Streams in that form may end with a chunk that is the text "[DONE]"."""
+    decoder = started()
+    events = [*decoder.receive(chunk_frame({**LAST})), *decoder.receive(chunk_frame(b'"[DONE]"')), *decoder.eof()]
+    assert fold(events).text == "lo."
+
+
 WRONG: Final[list[tuple[Any, str]]] = [
     ([{"contentBlockDelta": {}}], "gave a dict for an event"),
     ([MessageStopEvent(stop_reason="end_turn")], "out of order: it comes once, after messageStart"),

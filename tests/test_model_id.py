@@ -155,7 +155,7 @@ def test_an_id_that_is_no_text_is_refused(model: object) -> None:
         InvalidModelIdError, match="None, not text" if model is None else "of type .*, not text"
     ) as caught:
         parse_model_id(model)
-    assert "client.model(id)" in str(caught.value)
+    assert "default_model(client.region)" in str(caught.value)
     assert isinstance(caught.value, ValueError)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -218,10 +219,17 @@ def test_a_role_that_is_none_is_named_with_its_place(role: object, hint: str) ->
     assert hint in str(error)
 
 
-@pytest.mark.parametrize("message", ["hi", None, 5, [], {}])
-def test_a_message_that_is_none_has_no_role(message: object) -> None:
-    """A list of texts is no list of messages."""
-    assert refused([message]).path == "messages[0].role"
+@pytest.mark.parametrize("message", ["hi", None, 5, [], object()])
+def test_what_is_no_message_is_named_with_its_place_and_type(message: object) -> None:
+    """A list of texts is no list of messages; nor is a dataclass a message, whatever its fields."""
+    error = refused([{"role": "user", "content": []}, message])
+    assert error.path == "messages[1]"
+    assert f"messages[1] is a {type(message).__name__}, not a dict or a Message." in str(error)
+
+
+def test_a_message_needs_a_role() -> None:
+    """A dict without one is told which there are."""
+    assert refused([{}]).path == "messages[0].role"
 
 
 # -- faults deep inside
@@ -252,7 +260,7 @@ def content(*blocks: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - what a call
         ({"toolUse": {"toolUseId": "t", "input": {}}}, ".toolUse.name", "required"),
         ({"toolUse": None}, ".toolUse.toolUseId", "required"),
         ({"text": 5}, ".text", "string"),
-        ({"text": "x", "image": PNG}, "", "more than one of text, image"),
+        ({"text": "x", "image": PNG}, "", "text and image are set together"),
         ("x", "", 'a block is an object such as {"text": ...}'),
         (None, "", 'a block is an object such as {"text": ...}'),
         ({"searchResult": {"title": "t", "content": [{"text": "x"}]}}, ".searchResult.source", "required"),
@@ -351,6 +359,23 @@ def test_an_unknown_keyword_names_the_nearest(name: str, hint: str) -> None:
         check_names({"max_tokens": 5, name: 1}, verb="converse")
     assert caught.value.path == name
     assert hint in str(caught.value)
+
+
+BOTO3_MEMBERS: Final = [
+    str(field.alias)
+    for name, field in ConverseRequest.model_fields.items()
+    if name not in {"model_id", "messages", "system", "request_metadata"}  # arguments, or all but the same name
+]
+
+
+@pytest.mark.parametrize("member", BOTO3_MEMBERS)
+def test_members_of_boto3_are_translated(member: str) -> None:
+    """Who comes from boto3 is told the keyword: a name that is only near would lead astray."""
+    with pytest.raises(InvalidRequestError, match=rf"no keyword '{member}', which is boto3's") as caught:
+        check_names({member: {}}, verb="converse")
+    suggested = re.findall(r"(\w+)=", caught.value.hint or "")
+    assert suggested
+    assert set(suggested) <= CallSettings.__annotations__.keys()
 
 
 def test_all_keywords_are_known() -> None:

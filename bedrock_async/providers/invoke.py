@@ -189,6 +189,10 @@ def _chunk_members(chunk: InvokeChunk) -> NativeObject:
     )
 
 
+# The mark of OpenAI's streams, which the chunks of Palmyra X5 end with.  [langchain-aws, tests of ChatWriter]
+_DONE: Final = b'"[DONE]"'
+
+
 @dataclass(slots=True)
 class _Service:
     """What the service says beside the model: in headers, and in members that it adds to native JSON."""
@@ -340,6 +344,8 @@ class FamilyEventDecoder:
     def _read(self, chunk: InvokeChunk) -> Sequence[Event]:
         if chunk.name != "chunk":
             return [UnknownEvent(name=chunk.name, payload=chunk.bytes)]
+        if chunk.bytes == _DONE:
+            return ()
         members = self._service.take(_chunk_members(chunk), chunk.bytes)
         if not members:
             return ()

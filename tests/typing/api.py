@@ -7,6 +7,7 @@ An ignored error is a promise too: mypy reports an ignore that is not needed, an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import assert_type
 
 from bedrock_async import (
@@ -14,8 +15,12 @@ from bedrock_async import (
     BedrockError,
     ConverseRequest,
     ConverseResponse,
+    Embeddings,
     Event,
+    GeneratedImage,
+    GeneratedVideo,
     Message,
+    RankedDocument,
     ResponseMeta,
     ResponseStream,
     ServiceError,
@@ -24,6 +29,7 @@ from bedrock_async import (
     ThrottlingError,
     TokenUsage,
     ToolUseBlock,
+    VideoJob,
 )
 
 
@@ -60,6 +66,25 @@ async def streams(client: BedrockClient) -> None:
         async for text in stream.text_stream:
             assert_type(text, str)
         assert_type(await stream.get_final_response(), ConverseResponse)
+
+
+async def tasks(client: BedrockClient) -> None:
+    """What is not a conversation has results of its own."""
+    embeddings = await client.embed("amazon.titan-embed-text-v2:0", ["a text", "another"], dimensions=256)
+    assert_type(embeddings, Embeddings)
+    assert_type(embeddings.vectors, Sequence[Sequence[float]])
+    assert_type(embeddings.metas, Sequence[ResponseMeta])
+    await client.embed("model", "a text", purpose="query", service_tier="flex")
+    await client.embed("model", [{"image": {"format": "png", "source": {"bytes": b""}}}])
+    for document in (await client.rerank("model", "a question", ["a text"])).documents:
+        assert_type(document, RankedDocument)
+    for image in (await client.generate_image("model", "A cat.")).images:
+        assert_type(image, GeneratedImage)
+    job = await client.generate_video("model", "A cat.", output_s3_uri="s3://bucket")
+    assert_type(job, VideoJob)
+    assert_type(await job.result(), GeneratedVideo)
+    await client.embed("model", ["a text"], max_tokens=5)  # type: ignore[call-arg]
+    await client.generate_video("model", "A cat.")  # type: ignore[call-arg]
 
 
 async def blocks(reply: ConverseResponse) -> None:

@@ -1,0 +1,13 @@
+"""The example of the README runs as it stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from readme_examples import run_examples
+
+
+async def test_the_readmes_example_runs() -> None:
+    """Against a recorded answer."""
+    (printed,) = await run_examples(Path(__file__).parent.parent / "README.md", "81977ac281b5ca0e")
+    assert printed == " The capital of France is Paris. end_turn 25\n"

@@ -1,0 +1,13 @@
+"""The example of the README runs as it stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from readme_examples import run_examples
+
+
+async def test_the_readmes_example_runs() -> None:
+    """Against a recorded answer."""
+    (printed,) = await run_examples(Path(__file__).parent.parent / "README.md", "571ad0f67fb2bac3")
+    assert printed == "This is a test. How are you doing today max_tokens 10\n"

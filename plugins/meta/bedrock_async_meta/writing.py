@@ -1,0 +1,155 @@
+"""From a Converse request to the body that Llama's InvokeModel takes: a prompt, and images beside it."""
+
+from __future__ import annotations
+
+import json
+from binascii import b2a_base64
+from typing import Any, Final
+
+from bedrock_async.errors import InvalidRequestError
+from bedrock_async.families import FamilyContext, unsupported
+from bedrock_async.types import (
+    ConverseRequest,
+    ImageBlock,
+    InferenceConfig,
+    JsonBlock,
+    Message,
+    TextBlock,
+    ToolConfig,
+    ToolResultBlock,
+    ToolSpec,
+    ToolUseBlock,
+)
+
+from .templates import ENVIRONMENT, Turn, render_llama_2, template_of
+
+# What the templates fall back to where nobody tells the date; a family has no clock.
+_TODAY: Final = "26 Jul 2024"
+
+# [chat templates of Llama 3.1 and later, tools in the first message of the user]
+_TOOLS_FOLLOW: Final = (
+    "Given the following functions, please respond with a JSON for a function call with its proper arguments that best "
+    'answers the given prompt.\n\nRespond in the format {"name": function name, "parameters": dictionary of argument '
+    "name and its value}.Do not use variables.\n\n"
+)
+_IMAGE: Final = "<|image|>"
+
+
+def write_body(request: ConverseRequest, ctx: FamilyContext) -> dict[str, Any]:
+    """Return the body. Raises InvalidRequestError for what it cannot express."""
+    writer = _Writer(ctx)
+    body: dict[str, Any] = {"prompt": writer.prompt(request)}
+    if writer.images:
+        if request.tool_config is not None and ctx.base_model.startswith("meta.llama3-2-"):
+            # "Tool Calling does NOT work with images in the prompt as of now."  [prompt format of 3.2 vision]
+            raise unsupported("tools beside images", family="meta", model=ctx.base_model, path="tool_config")
+        body["images"] = writer.images
+    inference = request.inference_config or InferenceConfig()
+    members = {
+        # Left to itself the model stops after 512 tokens; Converse takes the model's maximum.
+        "max_gen_len": inference.max_tokens or ctx.profile.max_output_tokens,
+        "temperature": inference.temperature,
+        "top_p": inference.top_p,
+    }
+    return body | {name: value for name, value in members.items() if value is not None}
+
+
+class _Writer:
+    """Writes the turns of one request; collects the images on the way."""
+
+    def __init__(self, ctx: FamilyContext) -> None:
+        self.images: list[str] = []
+        self._ctx = ctx
+
+    def prompt(self, request: ConverseRequest) -> str:
+        system = "\n".join(block.text for block in request.system or () if isinstance(block, TextBlock))
+        turns = [
+            turn
+            for index, message in enumerate(request.messages or ())
+            for turn in self._turns(message, f"messages[{index}].content")
+        ]
+        if self._ctx.options.get("raw_prompt"):
+            return system + "".join(text for _, text in turns)
+        template = template_of(self._ctx.base_model)
+        if template is None:
+            return render_llama_2(system, turns)
+        if request.tool_config is not None:
+            system = f"{ENVIRONMENT}{system}"
+            turns = _told(turns, _tools(request.tool_config))
+        today = self._ctx.options.get("today") or _TODAY
+        return template.render([("system", system), *turns] if system else turns, today=str(today))
+
+    def _turns(self, message: Message, path: str) -> list[Turn]:
+        """Return the turns of one message: calls follow what is said, each result is a turn of its own."""
+        turns: list[Turn] = []
+        calls: list[str] = []
+        said = ""
+        for index, block in enumerate(message.content):
+            match block:
+                case TextBlock():
+                    said += block.text
+                case ImageBlock(source=source) if source.bytes is not None:
+                    # An image is seen by the text that follows it.
+                    self.images.append(b2a_base64(source.bytes, newline=False).decode("ascii"))
+                    said += _IMAGE
+                case ToolUseBlock():
+                    if block.invalid_input:
+                        raise _cut_off(f"{path}[{index}]")
+                    call = {"name": block.name, "parameters": block.input}
+                    calls.append(json.dumps(call, ensure_ascii=False))
+                case ToolResultBlock():
+                    turns.append(("ipython", self._result(block, f"{path}[{index}]")))
+                case _:
+                    what = f"a {type(block).__name__} here"
+                    where = f"{path}[{index}]"
+                    raise unsupported(what, family="meta", model=self._ctx.base_model, path=where)
+        if calls:
+            return [(message.role, said + "; ".join(calls))]
+        return [*turns, (message.role, said)] if said or not turns else turns
+
+    def _result(self, block: ToolResultBlock, path: str) -> str:
+        parts: list[Any] = []
+        for index, piece in enumerate(block.content):
+            match piece:
+                case TextBlock():
+                    parts.append(piece.text)
+                case JsonBlock():
+                    parts.append(piece.json_)
+                case _:
+                    what, where = "media in the result of a tool", f"{path}.content[{index}]"
+                    raise unsupported(what, family="meta", model=self._ctx.base_model, path=where)
+        result = parts[0] if len(parts) == 1 else parts
+        # The template has no place for the status of a result, so that the model reads it.
+        return json.dumps({"error": result} if block.status == "error" else result, ensure_ascii=False)
+
+
+def _cut_off(path: str) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"{path} is a tool use whose input is no object: it was cut off or malformed.",
+        path=path,
+        hint="Leave that turn out of the history, or ask for it again with more max_tokens.",
+    )
+
+
+def _tools(config: ToolConfig) -> str:
+    tools = [
+        {
+            "type": "function",
+            "function": {
+                "name": tool.name,
+                "description": tool.description or "",
+                "parameters": tool.input_schema.json_,
+            },
+        }
+        for tool in config.tools
+        if isinstance(tool, ToolSpec)
+    ]
+    return _TOOLS_FOLLOW + "".join(f"{json.dumps(tool, indent=4, ensure_ascii=False)}\n\n" for tool in tools)
+
+
+def _told(turns: list[Turn], tools: str) -> list[Turn]:
+    """Return the turns with the tools at the beginning of the user's first one."""
+    first = next((index for index, (role, _) in enumerate(turns) if role == "user"), None)
+    if first is None:
+        return [("user", tools), *turns]
+    return [(role, tools + text) if index == first else (role, text) for index, (role, text) in enumerate(turns)]

@@ -1,0 +1,54 @@
+"""Text completions: one prompt with the turns in it, as the instruction-tuned models were trained on it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from bedrock_async.families import EventBuilder, FamilyContext, NativeObject, stop_reason
+from bedrock_async.types import ConverseRequest, InferenceConfig, Message, TextBlock
+
+PROMPT_FEATURES: Final = frozenset({"max_tokens", "stop_sequences", "system", "temperature", "top_p"})
+"""What a text completion can express."""
+
+
+def write_prompt(request: ConverseRequest, ctx: FamilyContext) -> dict[str, Any]:
+    """Return the body of a text completion; a raw prompt has the texts of the request and nothing else."""
+    system = "\n".join(block.text for block in request.system or () if isinstance(block, TextBlock))
+    messages = list(request.messages or ())
+    raw = bool(ctx.options.get("raw_prompt"))
+    prompt = system + "".join(message.text for message in messages) if raw else _instructions(system, messages)
+    inference = request.inference_config or InferenceConfig()
+    members = {
+        "prompt": prompt,
+        # Left to itself the model stops after 512 tokens; Converse takes the model's maximum.
+        "max_tokens": inference.max_tokens or ctx.profile.max_output_tokens,
+        "temperature": inference.temperature,
+        "top_p": inference.top_p,
+        "stop": list(inference.stop_sequences) if inference.stop_sequences else None,
+    }
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def _instructions(system: str, messages: list[Message]) -> str:
+    """Return the turns as instructions and answers; the system prompt stands before the first instruction.
+
+    The templates of these models have no place of its own for it.  [Mistral, "Guardrailing": system prompt]
+    """
+    prompt = "<s>"
+    for index, message in enumerate(messages):
+        if message.role == "assistant":
+            # A last answer stays open: the model goes on with it.
+            end = "</s>" if index + 1 < len(messages) else ""
+            prompt += f" {message.text.lstrip(' ')}{end}"
+        else:
+            before, system = (f"{system}\n\n" if system else ""), ""
+            prompt += f"[INST] {before}{message.text} [/INST]"
+    return prompt if not system else f"{prompt}[INST] {system} [/INST]"
+
+
+def read_outputs(native: NativeObject, events: EventBuilder) -> None:
+    """Read a text completion, or one chunk of it. The service counts its tokens, in headers or metrics."""
+    events.start()
+    output = native["outputs"][0]
+    events.text(output["text"])
+    events.stop(stop_reason(output["stop_reason"]))

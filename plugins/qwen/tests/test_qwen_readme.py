@@ -1,0 +1,23 @@
+"""The examples of the README run as they stand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from readme_examples import run_blocks
+
+from bedrock_async.testing import BedrockEmulator, ScriptedModel
+
+README: Final = Path(__file__).parent.parent / "README.md"
+
+
+async def test_the_readmes_example_runs() -> None:
+    """Against an answer in the form of chat completions."""
+    answer: dict[str, Any] = {
+        "choices": [{"index": 0, "message": {"content": "Hello. Goodbye."}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 35, "completion_tokens": 7, "total_tokens": 42},
+    }
+    async with BedrockEmulator([ScriptedModel((), native=[answer])]) as emulator:
+        (printed,) = await run_blocks(README, emulator.url)
+    assert printed == "Hello. Goodbye. 7\n"

@@ -1,0 +1,8 @@
+"""TwelveLabs' models on Bedrock: Marengo's embeddings of text, images, audio and video, and Pegasus' text on videos."""
+
+from __future__ import annotations
+
+from .family import TwelveLabsFamily
+from .marengo import Clip, embedding_input, read_clips
+
+__all__ = ["Clip", "TwelveLabsFamily", "embedding_input", "read_clips"]
