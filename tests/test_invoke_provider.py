@@ -642,6 +642,6 @@ async def test_what_is_wrong_is_told_before_anything_is_sent(replay: tuple[Bedro
                 ],
                 provider="invoke",
             )
-        with pytest.raises(PluginError, match=r"no installed family claims the model 'meta\.llama3-8b-instruct-v1:0'"):
-            bedrock.stream("meta.llama3-8b-instruct-v1:0", "Hi", provider="invoke", provider_options={"a": 1})
+        with pytest.raises(PluginError, match=r"no installed family claims the model 'luma\.ray-v2:0'"):
+            bedrock.stream("luma.ray-v2:0", "Hi", provider="invoke", provider_options={"a": 1})
     assert not emulator.requests
