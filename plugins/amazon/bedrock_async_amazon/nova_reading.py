@@ -1,0 +1,184 @@
+"""From Nova's answers and stream events to Converse's: the same words, but for usage and the numbers of text blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from bedrock_async import (
+    ContentBlockDeltaEvent,
+    ContentBlockStartEvent,
+    ContentBlockStopEvent,
+    ContentDelta,
+    Event,
+    MessageStartEvent,
+    MessageStopEvent,
+    MetadataEvent,
+    StreamTruncatedError,
+    UnknownEvent,
+)
+from bedrock_async.families import NativeObject
+from bedrock_async.types import ConverseResponse
+
+# Nova's older names of cache counts.  [recorded, 2025-05 to 2026-05]
+_CACHE_COUNTS: Final = {
+    "cacheReadInputTokens": "cacheReadInputTokenCount",
+    "cacheWriteInputTokens": "cacheWriteInputTokenCount",
+}
+_COUNTS: Final = ("inputTokens", "outputTokens", *_CACHE_COUNTS)
+# Blocks that begin with an event of their own; text and reasoning begin with their first piece.
+_BEGUN: Final = frozenset({"image", "toolResult", "toolUse"})
+
+
+def read_nova(body: NativeObject) -> ConverseResponse:
+    """Return the response of a whole answer. Raises KeyError, TypeError or ValueError for JSON of another form."""
+    message = body["output"]["message"]
+    wire: dict[str, Any] = {
+        "output": {"message": {"role": "assistant", **message}},
+        "stopReason": body["stopReason"],
+        "usage": _usage(body.get("usage") or {}),
+    }
+    if (fields := body.get("additionalModelResponseFields")) is not None:
+        wire["additionalModelResponseFields"] = fields
+    try:
+        return ConverseResponse.from_wire(wire)
+    except ValidationError as exc:  # its own message would quote the answer
+        fault = exc.errors(include_url=False, include_input=False)[0]
+        raise ValueError(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}") from exc
+
+
+def _usage(native: Mapping[str, Any]) -> dict[str, Any]:
+    """Return Converse's usage: its names beside the older ones, as Converse gives them, and the sum as the total."""
+    usage = {name: value for name, value in native.items() if value is not None and name != "totalTokens"}
+    for name, older in _CACHE_COUNTS.items():
+        if name not in usage and older in usage:
+            usage[name] = usage[older]
+    if counts := [usage[name] for name in _COUNTS if name in usage]:
+        usage["totalTokens"] = sum(counts)
+    return usage
+
+
+class NovaDecoder:
+    """Makes Converse's events from Nova's, which have the same names.
+
+    Nova ends a block of text after every piece of it; Converse was recorded to make one block of them, and so does
+    this. The rest of the order is held to what all recorded streams keep (blocks counted without a gap, each begun and
+    ended once, messageStop, metadata), so that no piece is lost or misplaced in silence.
+    """
+
+    def __init__(self) -> None:
+        self._started = False
+        self._stopped = False
+        self._complete = False
+        # The number of Nova's last block, and whether it has ended; the number of Converse's, and its kind while open.
+        self._native, self._ended = -1, True
+        self._index = 0
+        self._kind: str | None = None
+
+    def receive(self, chunk: NativeObject) -> list[Event]:
+        """Take one event. Raises KeyError, TypeError or ValueError for one that is none, or out of order."""
+        events: list[Event] = []
+        for name, members in chunk.items():
+            match name:
+                case "contentBlockDelta":
+                    events += self._delta(members)
+                case "contentBlockStop":
+                    events += self._block_stop(members)
+                case "contentBlockStart":
+                    events += self._block_start(members)
+                case "messageStart":
+                    self._expect(not self._started, "messageStart", "it comes once")
+                    self._started = True
+                    events.append(MessageStartEvent.from_wire({name: members}))
+                case "messageStop":
+                    events += self._message_stop(members)
+                case "metadata":
+                    events.append(self._metadata(members))
+                case _:  # an event of tomorrow
+                    events.append(UnknownEvent.from_wire({name: members}))
+        return events
+
+    def eof(self) -> list[Event]:
+        """Return nothing: all has been said. Raises StreamTruncatedError where the answer is not complete."""
+        if not self._complete:
+            missing = "metadata" if self._stopped else "messageStop and metadata"
+            raise StreamTruncatedError(
+                f"the stream ended without {missing}.",
+                hint="The answer is not complete: partial_response has what arrived. Call again to get a whole one.",
+            )
+        return []
+
+    def _block_start(self, members: Mapping[str, Any]) -> list[Event]:
+        self._begin(members["contentBlockIndex"])
+        events = self._end_block()
+        self._kind = next(iter(members["start"]), "")
+        wire = {ContentBlockStartEvent.wire_name: {**members, "contentBlockIndex": self._index}}
+        return [*events, ContentBlockStartEvent.from_wire(wire)]
+
+    def _delta(self, members: Mapping[str, Any]) -> list[Event]:
+        index: int = members["contentBlockIndex"]
+        delta: Mapping[str, Any] = members["delta"]
+        kind = "text" if "citation" in delta else next(iter(delta), "")
+        events: list[Event] = []
+        if self._ended:
+            self._begin(index)
+            if kind != self._kind:
+                events = self._end_block()
+                self._expect(kind not in _BEGUN, f"a piece of {kind}", "contentBlockStart comes before it")
+        self._expect(index == self._native, f"a piece of block {index}", f"block {self._native} has not ended")
+        self._expect(self._kind in {None, kind}, f"a piece of {kind}", f"block {index} is one of {self._kind}")
+        self._kind = kind
+        text = delta.get("text")
+        if len(delta) == 1 and isinstance(text, str) and len(members) == 2:  # nearly all are
+            piece = ContentBlockDeltaEvent(content_block_index=self._index, delta=ContentDelta(text=text))
+            return [*events, piece]
+        wire = {ContentBlockDeltaEvent.wire_name: {**members, "contentBlockIndex": self._index}}
+        return [*events, ContentBlockDeltaEvent.from_wire(wire)]
+
+    def _block_stop(self, members: Mapping[str, Any]) -> list[Event]:
+        index: int = members["contentBlockIndex"]
+        self._expect(
+            index == self._native and not self._ended, f"the end of block {index}", "that block is not the open one"
+        )
+        self._ended = True
+        # What follows may be more of it.
+        return [] if self._kind == "text" else self._end_block()
+
+    def _message_stop(self, members: Mapping[str, Any]) -> list[Event]:
+        self._expect(self._started and not self._stopped, "messageStop", "it comes once, after messageStart")
+        self._expect(self._ended, "messageStop", f"block {self._native} has not ended")
+        if not members["stopReason"]:
+            raise ValueError("messageStop does not tell why the model stopped")
+        self._stopped = True
+        return [*self._end_block(), MessageStopEvent.from_wire({MessageStopEvent.wire_name: members})]
+
+    def _metadata(self, members: Mapping[str, Any]) -> Event:
+        self._expect(self._stopped and not self._complete, "metadata", "it comes once, after messageStop")
+        self._complete = True
+        # "metrics": {} and "trace": {} say nothing; the service tells them in members of its own.
+        told = {name: value for name, value in members.items() if value}
+        if "usage" in told:
+            told["usage"] = _usage(told["usage"])
+        return MetadataEvent.from_wire({MetadataEvent.wire_name: told})
+
+    def _begin(self, index: int) -> None:
+        """Take the beginning of Nova's next block."""
+        what = f"block {index}"
+        self._expect(self._started and not self._stopped, what, "content stands between messageStart and messageStop")
+        self._expect(self._ended, what, f"block {self._native} has not ended")
+        self._expect(index == self._native + 1, what, f"the next one is block {self._native + 1}")
+        self._native, self._ended = index, False
+
+    def _end_block(self) -> list[Event]:
+        """End Converse's block, if one is open."""
+        if self._kind is None:
+            return []
+        ended = ContentBlockStopEvent(content_block_index=self._index)
+        self._kind, self._index = None, self._index + 1
+        return [ended]
+
+    def _expect(self, holds: bool, what: str, otherwise: str) -> None:  # noqa: FBT001 - reads as a sentence
+        if not holds:
+            raise ValueError(f"{what} is out of order: {otherwise}")
