@@ -86,7 +86,7 @@ class Call:
     attempts: list[Attempt] = field(default_factory=list[Attempt])
     status: int = 0
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    signed: Mapping[str, str] = field(default_factory=dict[str, str])
+    signed: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     """The headers of the attempt under way."""
     refreshed: bool = False
 

@@ -54,9 +54,11 @@ from .features.operations import (
     build_guardrail_checks,
     build_invoke,
     build_list_async_invokes,
+    build_list_models,
     build_start_async_invoke,
+    check_place,
 )
-from .features.settings import CallSettings, Messages, build_request, check_names, merged_settings
+from .features.settings import CallSettings, Messages, build_request, check_names, check_ready, merged_settings
 from .features.tasks import (
     EmbedInputs,
     Image,
@@ -102,7 +104,6 @@ from .types.control_plane import (
     InferenceProfile,
     InferenceProfileType,
     InferenceType,
-    ListFoundationModelsRequest,
     ModelCustomization,
     ModelModality,
 )
@@ -120,6 +121,8 @@ _QUICK_S: Final = 60.0
 """Calls that are no inference are answered within this, or something is wrong."""
 
 _USER_AGENT: Final = f"bedrock-async/{__version__} python/{platform.python_version()}"
+_ARN_REGION: Final = 3  # arn:partition:service:region:...
+_BAD_OUTPUT: Final = "Output Config"  # the service says "Invalid Output Config/Credentials"  [public threads]
 _NO_SETTINGS: Final[Mapping[str, Any]] = MappingProxyType({})
 _DEFAULT_PROVIDER: Final = "converse"
 
@@ -176,8 +179,9 @@ class BedrockClient:
     ) -> None:
         """Resolve region and endpoint. Raises InvalidRequestError, CredentialsError or PluginError."""
         environ = os.environ
-        limits = limits or Limits()
-        connection = connection or ConnectionOptions()
+        _check_options(timeouts, retry)
+        limits = _of_kind("limits", limits, Limits) or Limits()
+        connection = _of_kind("connection", connection, ConnectionOptions) or ConnectionOptions()
         config = ProfileSettings(environ, profile=profile if session is None else session_profile(session))
         choice = resolve_region(region, session=session, profile=profile, environ=environ, config=config)
         self._region = choice.region
@@ -428,7 +432,7 @@ class BedrockClient:
         effective = self._settings_of(InvokeSettings, settings, verb="invoke")
         target, _ = self._route(model, effective)
         request = build_invoke(target.raw, body, effective)
-        call = self._call(effective)
+        call = self._call(effective, large=len(request.body) >= LARGE_BODY_BYTES)
         answer = await run(runtime.invoke(request, target), call)
         return InvokeResponse(answer.body, answer.headers, self._meta(target, "invoke", call))
 
@@ -443,7 +447,7 @@ class BedrockClient:
         effective = self._settings_of(InvokeSettings, settings, verb="invoke_stream")
         target, _ = self._route(model, effective)
         request = build_invoke(target.raw, body, effective)
-        call = self._call(effective, check_loop=False)
+        call = self._call(effective, check_loop=False, large=len(request.body) >= LARGE_BODY_BYTES)
 
         def plan() -> StreamPlan[InvokeChunk]:
             return runtime.invoke_stream(request, target)
@@ -662,6 +666,7 @@ class BedrockClient:
         was looked for and not found. Raises as `converse` does. Source: ApplyGuardrail of the Amazon Bedrock Runtime
         API, 2023-09-30.
         """
+        self._check_guardrail(guardrail_id)
         request = build_apply_guardrail(
             guardrail_id, version, source=source, content=content, output_scope=output_scope
         )
@@ -722,7 +727,15 @@ class BedrockClient:
             tags=tags,
         )
         settings = {"timeouts": timeouts, "retry": retry}
-        started = await self._run(runtime.start_async_invoke(request), target, settings)
+        try:
+            started = await self._run(runtime.start_async_invoke(request), target, settings)
+        except ValidationError as exc:
+            if _BAD_OUTPUT in exc.message:
+                exc.hint = (
+                    f"The service writes as the caller: allow s3:PutObject on {output_s3_uri}, in a bucket of "
+                    f"{self._region}; with kms_key_id also kms:GenerateDataKey and kms:Decrypt on that key."
+                )
+            raise
         return self._job(started.invocation_arn, settings, target.raw, output_s3_uri, started.meta)
 
     def async_invoke_job(
@@ -733,6 +746,7 @@ class BedrockClient:
         ``timeouts`` and ``retry`` are for each question about it. Raises InvalidRequestError for what is no ARN of an
         invocation, and for one of another region.
         """
+        _check_options(timeouts, retry)
         parsed = parse_invocation_arn(arn)
         if parsed.region != self._region:
             raise InvalidRequestError(
@@ -766,9 +780,7 @@ class BedrockClient:
         Raises InvalidRequestError here and now; ValidationError for a token that has expired, and as `converse`, while
         it is read. Source: ListAsyncInvokes of the Amazon Bedrock Runtime API, 2023-09-30.
         """
-        for name, value in (("max_results", max_results), ("page_size", page_size)):
-            if value is not None and value < 1:
-                raise InvalidRequestError(f"{name} is {value}; 1 or more is allowed.", path=name)
+        check_place(max_results=max_results, page_size=page_size, next_token=next_token)
         filters = build_list_async_invokes(
             status=status,
             submitted_after=submitted_after,
@@ -806,11 +818,11 @@ class BedrockClient:
         CallTimeoutError, CredentialsError or ResponseDecodeError. Source: ListFoundationModels and
         GetFoundationModelAvailability of the Amazon Bedrock API, 2023-04-20.
         """
-        request = ListFoundationModelsRequest(
-            by_provider=provider,
-            by_output_modality=output_modality,
-            by_inference_type=inference_type,
-            by_customization_type=customization_type,
+        request = build_list_models(
+            provider=provider,
+            output_modality=output_modality,
+            inference_type=inference_type,
+            customization_type=customization_type,
         )
         self._check_usable()
         return await self._control_plane().models(request, access=access, refresh=refresh)
@@ -855,9 +867,11 @@ class BedrockClient:
     async def aclose(self) -> None:
         """Close all connections; calls under way fail with ConnectionLostError. Idempotent."""
         self._closed = True
-        await self._objects.aclose()
-        if self._owns_transport:
-            await self._transport.aclose()
+        try:
+            await self._objects.aclose()
+        finally:
+            if self._owns_transport:
+                await self._transport.aclose()
 
     # -- inside
 
@@ -880,13 +894,15 @@ class BedrockClient:
         if isinstance(model, ConverseRequest):
             if messages is not None:
                 raise InvalidRequestError("a ready request is given with messages beside it.", path="messages")
+            check_ready(settings, verb=verb)
             return _ready(model, None), settings
         if isinstance(messages, ConverseRequest):
+            check_ready(settings, verb=verb)
             return _ready(messages, model), settings
         effective = merged_settings(self._defaults, settings)
         if messages is None:
             raise InvalidRequestError(
-                f"{verb}() has no messages.", path="messages", hint='Pass client.converse(model, "a question").'
+                f"{verb}() has no messages.", path="messages", hint=f'Pass client.{verb}(model, "a question").'
             )
         request = build_request(parse_model_id(model).raw, messages, effective)
         check_request(request, messages, effective)
@@ -906,16 +922,20 @@ class BedrockClient:
         body: NativeBody | None,
         settings: Mapping[str, Any],
     ) -> tuple[CountTokensRequest, Mapping[str, Any]]:
-        if isinstance(model, CountTokensRequest):
-            return model, settings
-        if body is None:
+        if body is None and not isinstance(model, CountTokensRequest):
             request, effective = self._request(model, messages, settings, verb="count_tokens")
             return build_count_tokens(request), effective
-        if messages is not None or not isinstance(model, str):
+        check_names(settings, verb="count_tokens")
+        check_ready(settings, verb="count_tokens")
+        if messages is not None or (body is not None and isinstance(model, ConverseRequest | CountTokensRequest)):
             raise InvalidRequestError(
-                "a native body is given with messages beside it.", path="body", hint="Pass messages, or body=..."
+                "what is to be counted is given twice: as messages, as a native body or as a ready request.",
+                path="messages" if body is None else "body",
+                hint="Pass one of them.",
             )
-        return build_count_tokens_of_body(model, body), settings
+        if isinstance(model, CountTokensRequest):
+            return model, settings
+        return build_count_tokens_of_body(parse_model_id(model).raw, body), settings
 
     def _job(
         self,
@@ -1010,12 +1030,26 @@ class BedrockClient:
             )
         return model
 
+    def _check_guardrail(self, guardrail_id: object) -> None:
+        """Refuse the ARN of a guardrail of another region."""
+        steps = guardrail_id.split(":") if isinstance(guardrail_id, str) else []
+        if steps[:1] == ["arn"] and len(steps) > _ARN_REGION and steps[_ARN_REGION] != self._region:
+            raise InvalidRequestError(
+                f"the guardrail {guardrail_id!r} is of the region {steps[_ARN_REGION]}; the client's is {self._region} "
+                f"({self._region_source}).",
+                path="guardrail_id",
+                hint=f"Use BedrockClient(region={steps[_ARN_REGION]!r}), or a guardrail of {self._region}.",
+            )
+
     def _call(self, settings: Mapping[str, Any], *, check_loop: bool = True, large: bool = False) -> Call:
         if check_loop:
             self._check_usable()
         elif self._closed:
             raise _closed()
-        return Call(self._line, settings.get("timeouts") or self._timeouts, settings.get("retry") or self._retry, large)
+        timeouts, retry = settings.get("timeouts"), settings.get("retry")
+        if timeouts is not None or retry is not None:
+            _check_options(timeouts, retry)
+        return Call(self._line, timeouts or self._timeouts, retry or self._retry, large)
 
     def _check_usable(self) -> None:
         if self._closed:
@@ -1046,6 +1080,32 @@ def _token_models(target: ModelId, base: ModelId) -> tuple[ModelId, ...]:
     if target.geography is not None and target.base_model is not None:
         base = parse_model_id(target.base_model)
     return (target,) if base == target else (target, base)
+
+
+def _check_options(timeouts: object, retry: object) -> None:
+    """Refuse numbers, which other libraries take here, before they fail in the middle of a call."""
+    _of_kind("timeouts", timeouts, Timeouts)
+    if retry is not None and not callable(getattr(retry, "delay_s", None)):
+        raise InvalidRequestError(
+            f"retry is a {type(retry).__name__}, no retry policy.",
+            path="retry",
+            hint="Pass StandardRetry(max_attempts=3), NO_RETRY, or an object of the RetryPolicy protocol.",
+        )
+
+
+def _of_kind(name: str, value: T | None, kind: type[T]) -> T | None:
+    if value is not None and not isinstance(value, kind):
+        raise InvalidRequestError(
+            f"{name} is a {type(value).__name__}, not {kind.__name__}.", path=name, hint=_EXAMPLES[kind]
+        )
+    return value
+
+
+_EXAMPLES: Final[Mapping[type, str]] = {
+    Timeouts: "Pass Timeouts(total_s=60).",
+    Limits: "Pass Limits(max_connections=100).",
+    ConnectionOptions: "Pass ConnectionOptions(use_fips=True).",
+}
 
 
 def _closed() -> ClientClosedError:

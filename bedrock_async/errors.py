@@ -518,7 +518,7 @@ _ADVICE: Final[tuple[_Advice, ...]] = (
     _advice(
         ValidationError,
         r"input is too long|input tokens exceeded|prompt is too long|exceeds? (the )?(maximum )?context|"
-        r"input length and .?max_tokens.? exceed",
+        r"input length and .?max_tokens.? exceed|too many input tokens",
         "Shorten the input (history, documents) or choose a model with a larger context window; "
         "client.count_tokens() measures a request before it is sent.",
         InputTooLongError,

@@ -117,7 +117,7 @@ def parse_model_id(model: object) -> ModelId:
     if not isinstance(model, str):
         raise InvalidModelIdError(
             f"the model id is {'None' if model is None else 'of type ' + type(model).__name__}, not text.",
-            hint='Pass an id such as "us.amazon.nova-lite-v1:0", or use client.model(id) to bind one.',
+            hint='Pass an id such as "us.amazon.nova-lite-v1:0", or default_model(client.region).',
         )
     return _parse(model)
 

@@ -74,7 +74,7 @@ class PluginKind(Generic[T]):
     """What is registered under one group of entry points.
 
     ``check`` takes what an entry point made, its name, and where it comes from; it returns it typed or raises
-    PluginError. ``keyword`` is the client's, through which one can be given without installing it. What is built in
+    PluginError. ``keyword`` is the argument through which one can be given without installing it. What is built in
     stands in no distribution's metadata, whose reading takes tens of milliseconds.
     """
 
@@ -111,12 +111,7 @@ class PluginRegistry(Generic[T]):
         """Return the plugin of this name. Raises PluginError, which names the distribution at fault."""
         found = self.find(name)
         if found is None:
-            names = sorted({*self._loaded, *(point.name for point in self._read())})
-            near = difflib.get_close_matches(name, names, n=1)
-            raise PluginError(
-                f"there is no {self.kind.noun} {name!r}; installed: {', '.join(names) or 'none'}.",
-                hint=f"Did you mean {near[0]!r}?" if near else "Install the plugin that brings it.",
-            )
+            raise self._unknown(name)
         return found
 
     def find(self, name: str) -> T | None:
@@ -127,12 +122,27 @@ class PluginRegistry(Generic[T]):
             plugin = self._loaded[name] = self.kind.check(load_entry_point(point), name, origin(point))
         return plugin
 
+    def entry_point(self, name: str) -> EntryPoint:
+        """Return the entry point of this name, for whoever loads it with options. Raises PluginError as `get`."""
+        point = self._point(name)
+        if point is None:
+            raise self._unknown(name)
+        return point
+
     def origin(self, name: str) -> str:
         """Return where the plugin of this name comes from: distribution and version, or the client's keyword."""
         for point in (*self.kind.built_in, *(self._points or ())):
             if point.name == name:
                 return origin(point)
         return f"{self.kind.keyword}="
+
+    def _unknown(self, name: str) -> PluginError:
+        names = sorted({*self._loaded, *(point.name for point in self._read())})
+        near = difflib.get_close_matches(name, names, n=1)
+        return PluginError(
+            f"there is no {self.kind.noun} {name!r}; installed: {', '.join(names) or 'none'}.",
+            hint=f"Did you mean {near[0]!r}?" if near else "Install the plugin that brings it.",
+        )
 
     def _point(self, name: str) -> EntryPoint | None:
         found = [point for point in self.kind.built_in if point.name == name]
@@ -148,10 +158,10 @@ class PluginRegistry(Generic[T]):
             )
         if len(permitted) > 1:
             raise PluginError(
-                f"{len(permitted)} distributions bring a {self.kind.noun} {name!r}: "
+                f"{len(permitted)} distributions bring {_article(self.kind.noun)} {self.kind.noun} {name!r}: "
                 f"{', '.join(map(origin, permitted))}.",
                 distribution=origin(permitted[1]),
-                hint=f"Uninstall one of them, or pass the one you mean as {self.kind.keyword}={{...}}.",
+                hint=f"Uninstall one of them, or pass the one you mean as {self.kind.keyword}=...",
             )
         return permitted[0]
 
@@ -159,6 +169,10 @@ class PluginRegistry(Generic[T]):
         if self._points is None:
             self._points = self.kind.installed()
         return self._points
+
+
+def _article(noun: str) -> str:
+    return "an" if noun[0] in "aeiou" else "a"
 
 
 def _distribution(point: EntryPoint) -> str:
@@ -170,15 +184,16 @@ def origin(point: EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist is not None else OURS
 
 
-def load_entry_point(point: EntryPoint) -> object:
-    """Import an entry point's object and call it. Raises PluginError, with the failure as its cause."""
+def load_entry_point(point: EntryPoint, **options: object) -> object:
+    """Import an entry point's object and call it, with options. Raises PluginError, with the failure as its cause."""
     try:
-        made: object = point.load()()
+        made: object = point.load()(**options)
     except Exception as exc:
+        check = f"Check its options ({', '.join(sorted(options))}). " if options else ""
         raise PluginError(
             f"{point.name!r} of {origin(point)} ({point.value}) failed to load: {type(exc).__name__}: {exc}.",
             distribution=origin(point),
-            hint="Reinstall or remove that distribution; everything else goes on working.",
+            hint=f"{check}Reinstall or remove that distribution; everything else goes on working.",
         ) from exc
     return made
 

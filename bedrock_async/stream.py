@@ -49,6 +49,7 @@ class ServiceStream(Generic[E]):
         self._looked_at = 0.0
         """The loop's time when data was last asked for."""
         self._idle = False
+        self._complete = False
         self._meta: ResponseMeta | None = None
 
     # -- iteration
@@ -150,10 +151,10 @@ class ServiceStream(Generic[E]):
                 if events:
                     self._take(events)
                     if not data:
-                        self._release(None)
+                        self._end()
                     return
                 if not data:
-                    self._release(None)
+                    self._end()
                     raise StopAsyncIteration
         except StopAsyncIteration:
             raise
@@ -172,9 +173,15 @@ class ServiceStream(Generic[E]):
         stream, self._meta = await opener()
         self._loop = loop
         self._body, self._decoder = stream.response, stream.decoder
+        self._complete = stream.response is None
         self._take(stream.first)
         if self._body is not None and self._idle_s is not None:
             self._watch_idle(self._idle_s)
+
+    def _end(self) -> None:
+        """Note that everything has come, and give the connection back."""
+        self._complete = True
+        self._release(None)
 
     def _release(self, body: WireResponse | None) -> None:
         """Let go of the connection, closing it when ``body`` is given. Synchronous, idempotent."""
@@ -247,12 +254,22 @@ class ResponseStream(ServiceStream[Event]):
         return TextStream(self)
 
     async def get_final_response(self) -> ConverseResponse:
-        """Read the rest of the stream and return everything as one response. Raises as iterating does."""
+        """Read the rest of the stream and return everything as one response.
+
+        Raises as iterating does, and StreamError when the stream was closed or failed before its end.
+        """
         self._require_accumulated()
         try:
             while True:
                 await self.next_batch()
         except StopAsyncIteration:
+            if not self._complete:
+                raise self._explained(
+                    StreamError(
+                        "the stream was closed before its end: there is no final response.",
+                        hint="Ask for it inside `async with`; what had arrived is stream.response_so_far.",
+                    )
+                ) from None
             return fold(self._seen).with_meta(self.meta)
 
     @property

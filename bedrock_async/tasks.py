@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import anyio
 
-from .errors import BedrockError, InvalidRequestError, PluginError, ResponseDecodeError
+from .errors import BedrockError, PluginError, ResponseDecodeError
 from .families import (
     Embeddings,
     EmbedRequest,
@@ -32,7 +32,7 @@ from .families import (
 )
 from .families._encoding import check_output, checked_input, checked_name, checked_native, result_of, results_of
 from .features.operations import build_invoke
-from .features.tasks import EmbedBatch
+from .features.tasks import EmbedBatch, check_positive
 from .jobs import AsyncInvokeJob, AsyncInvokeResult
 from .providers import CallContext, Flow
 from .providers.invoke import family_context, native_answer
@@ -210,8 +210,7 @@ async def in_batches(
 
     The first failure cancels the others and is raised, with the indices of the inputs that it is about.
     """
-    if max_concurrency < 1:
-        raise InvalidRequestError(f"max_concurrency is {max_concurrency}; 1 or more is allowed.", path="max_concurrency")
+    check_positive(max_concurrency=max_concurrency)
     made: dict[int, tuple[Embeddings, ResponseMeta]] = {}
     failures: list[Exception] = []
     waiting = iter(batches)

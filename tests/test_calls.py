@@ -42,6 +42,7 @@ from bedrock_async.providers import CallContext, Flow, HttpRequest, StreamPlan, 
 from bedrock_async.providers.converse import ConverseProvider
 from bedrock_async.testing.canned import CannedResponse, CannedTransport, Piece
 from bedrock_async.testing.frames import exception_frame, stream_bytes
+from bedrock_async.transport import WireRequest
 
 MODEL = "us.anthropic.claude-sonnet-4-20250514-v1:0"
 AT_ONCE = StandardRetry(base_delay_s=0.0, model_not_ready_delay_s=(0.0, 0.0))
@@ -444,3 +445,13 @@ def read_teapot_error(status: int, headers: Mapping[str, str], body: bytes) -> B
     """Return the error of a teapot."""
     assert headers["content-type"]
     return service_error("ThrottlingException", json.loads(body)["oops"], status=status)
+
+
+def test_a_request_can_be_logged() -> None:
+    """Its repr, which ends up in logs and in reports of crashes, shows neither the key nor the prompt."""
+    headers = {"authorization": "Bearer canary-key", "x-amz-security-token": "canary-token"}
+    request = WireRequest("POST", "https://example.com/model/m/converse", headers, b"canary-prompt")
+    assert repr(request) == (
+        "WireRequest('POST', 'https://example.com/model/m/converse', headers=['authorization', "
+        "'x-amz-security-token'], body=<13 bytes>)"
+    )

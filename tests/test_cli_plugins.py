@@ -48,7 +48,8 @@ def test_what_is_built_in_is_listed() -> None:
     assert result.exit_code == 0
     assert result.stdout.splitlines()[0].split() == ["name", "kind", "distribution", "version", "models", "state"]
     assert listed["converse"] == ["provider", "bedrock-async", version, "installed"]
-    assert listed["scripted"] == ["emulator model", "bedrock-async", version, "built in"]
+    for name in ("embeddings", "replay", "scripted"):
+        assert listed[name] == ["emulator model", "bedrock-async", version, "built in"]
     assert sum(line.startswith("converse ") for line in result.stdout.splitlines()) == 1
 
 

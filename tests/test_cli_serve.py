@@ -62,6 +62,17 @@ def test_boto3_is_answered_and_ctrl_c_stops_it() -> None:
     ]
 
 
+async def test_embeddings_are_served_beside_another_model() -> None:
+    """Vectors without a model, in the native form of the id that is asked for; everything else is the other's."""
+    with server("--model", "embeddings", "--model", "scripted") as (url, _):
+        async with BedrockClient(region="us-east-1", endpoint_url=url, credentials=Credentials("a", "b")) as client:
+            answer = (await client.invoke("cohere.embed-english-v3", {"texts": ["Hi"], "input_type": "x"})).json()
+            reply = await client.converse(MODEL, "Hi")
+    assert isinstance(answer, dict)
+    assert answer["response_type"] == "embeddings_floats"
+    assert reply.text == "Hello from the Bedrock emulator."
+
+
 async def test_recordings_are_replayed_and_sigterm_stops_it(tmp_path: Path) -> None:
     """`--replay` answers with what was recorded; a container's SIGTERM ends it as cleanly, with 143."""
     body = {"output": {"message": {"role": "assistant", "content": [{"text": "recorded"}]}}, "stopReason": "end_turn"}

@@ -248,7 +248,7 @@ def test_two_distributions_of_one_vendor_are_a_conflict(install: Install) -> Non
         FamilyRegistry().resolve(MODEL)
     assert "acme-zebra 1.2.3" in str(caught.value)
     assert "other-zebra 1.2.3" in str(caught.value)
-    assert "families={...}" in str(caught.value)
+    assert "pass the one you mean as families=..." in str(caught.value)
 
     class Mine(Acme):
         models = ("zebra.*",)

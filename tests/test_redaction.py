@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import JSON_VALUES
 
+from bedrock_async import InvalidRequestError
 from bedrock_async.testing import (
     CassetteExchange,
     CassetteRequest,
@@ -182,6 +183,22 @@ def test_headers_are_kept_by_name_and_nothing_else() -> None:
     once = redacted(exchange({}, {}, headers=got, sent=sent))
     assert sorted(once.request.headers) == ["accept", "content-type", "user-agent", "x-amzn-bedrock-trace"]
     assert sorted(response_of(once).headers) == sorted({*got} - {"set-cookie", "x-session-token"})
+
+
+def test_metadata_of_a_request_are_blank_wherever_they_travel() -> None:
+    """Converse has them in its body, InvokeModel in a header: with redacted prompts neither keeps what they say."""
+    metadata = '{"user":"anna@example.com"}'
+    given = exchange({"requestMetadata": json.loads(metadata)}, {}, sent={"x-amzn-bedrock-request-metadata": metadata})
+    kept, blank = redacted(given).request, redacted(given, prompts=True).request
+    assert kept.headers == {"x-amzn-bedrock-request-metadata": metadata}
+    assert blank.headers == {"x-amzn-bedrock-request-metadata": "x" * len(metadata)}
+    assert b"anna" in kept.body
+    assert b"anna" not in blank.body
+
+
+def test_what_is_not_redacted_yet_shows_no_key() -> None:
+    """`Cassette.recorded` holds traffic as it came, and a test that fails prints what it compares."""
+    assert "canary" not in repr(exchange({}, {}, sent={"authorization": "Bearer canary-key"}))
 
 
 def test_what_proved_the_caller_is_gone_from_the_answer() -> None:
@@ -599,6 +616,14 @@ def test_several_callables_are_called_in_turn() -> None:
     """Each gets what the one before made of the text."""
     redactor = Redactor(redact=[lambda text, _: text + "1", lambda text, _: text + "2"])
     assert json.loads(redactor.request(CassetteRequest("POST", "/", b'{"a":"b"}')).body) == {"a": "b12"}
+
+
+@pytest.mark.parametrize("said", [None, b"bytes"])
+def test_a_callable_that_returns_no_text_is_told_where(said: Any) -> None:  # noqa: ANN401 - whatever it returns
+    """``return`` is easily forgotten in it."""
+    redactor = Redactor(redact=lambda text, _: said if text == "b" else text)
+    with pytest.raises(InvalidRequestError, match=r"returned a \w+ for request\.body\.a, not the text"):
+        redactor.request(CassetteRequest("POST", "/", b'{"a":"b"}'))
 
 
 # -- the strings of a JSON text

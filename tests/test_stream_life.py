@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from rawserver import RawConnection, RawServer
 
-from bedrock_async import BedrockClient, Credentials, EventStreamError, StandardRetry, Timeouts
+from bedrock_async import BedrockClient, Credentials, EventStreamError, StandardRetry, StreamError, Timeouts
 from bedrock_async.stream import ResponseStream
 from bedrock_async.testing.frames import corrupted, event_frame
 
@@ -171,6 +171,22 @@ async def test_break_out_of_the_text_closes_at_once(client: BedrockClient, serve
         assert text == "Hello"
         break
     await closed_at_once(server, asyncio.get_running_loop().time())
+
+
+async def test_a_stream_that_was_left_has_no_final_response(client: BedrockClient) -> None:
+    """Half an answer is never taken for a whole one: what had arrived is there under a name that says so."""
+    async with client.stream(MODEL, "Hi.") as stream:
+        async for event in stream:
+            if event.text:
+                break
+    with pytest.raises(StreamError, match="closed before its end") as caught:
+        await stream.get_final_response()
+    assert caught.value.partial_response == stream.response_so_far
+    assert stream.response_so_far.text == "Hello"
+    never_opened = client.stream(MODEL, "Hi.")
+    await never_opened.aclose()
+    with pytest.raises(StreamError, match="closed before its end"):
+        await never_opened.get_final_response()
 
 
 async def test_a_dropped_stream_leaves_nothing(client: BedrockClient, server: RawServer) -> None:

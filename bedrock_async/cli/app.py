@@ -24,6 +24,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+plugin = typer.Typer(help="Write a plugin.", no_args_is_help=True)
+app.add_typer(plugin, name="plugin")
+
 _ANSWER = "Answer"
 _CONNECTION = "Connection"
 _MORE = "More checks"
@@ -83,6 +86,13 @@ class Listed(enum.StrEnum):
 
     MODELS = "models"
     PROFILES = "profiles"
+
+
+class Begun(enum.StrEnum):
+    """What `plugin new` can begin."""
+
+    FAMILY = "family"
+    PROVIDER = "provider"
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 - typer calls it so
@@ -179,7 +189,9 @@ def serve(
     *,
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", metavar="NAME", help="local, scripted or a plugin's; may be repeated."),
+        typer.Option(
+            "--model", "-m", metavar="NAME", help="local, scripted, embeddings or a plugin's; may be repeated."
+        ),
     ] = None,
     text: Annotated[str | None, typer.Option(metavar="TEXT", help="What the scripted model answers.")] = None,
     replay: Annotated[
@@ -408,12 +420,38 @@ def plugins(
     check: Annotated[bool, typer.Option("--check", help="Import each of them, to see whether it works.")] = False,
     debug: Debug = False,
 ) -> None:
-    """List the installed providers and emulator models. Exits with 1 when one cannot be used."""
+    """List the installed providers, model families and emulator models: what each claims, who brings it, its state.
+
+    Exits with 1 when one cannot be used. BEDROCK_ASYNC_PLUGINS limits which distributions may be loaded. To write one:
+    bedrock-async plugin new NAME.
+    """
     with reporting(debug=debug):
         from .plugins import plugins as run
 
         if not run(load=check):
             raise typer.Exit(FAILED)
+
+
+@plugin.command()
+def new(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="For a family the vendor segment of the model ids: acme of acme.chat-1."),
+    ],
+    *,
+    kind: Annotated[
+        Begun, typer.Option(help="A family is the dialect of one vendor's models, a provider another way to models.")
+    ] = Begun.FAMILY,
+    directory: Annotated[
+        Path, typer.Option("--directory", "-d", metavar="DIR", help="Where the folder of the package goes.")
+    ] = Path(),
+    debug: Debug = False,
+) -> None:
+    """Write a complete package, bedrock-async-NAME, whose tests pass at once. Nothing is overwritten."""
+    with reporting(debug=debug):
+        from .new_plugin import PluginOptions, new_plugin
+
+        new_plugin(PluginOptions(name=name, kind=kind.value, directory=directory))
 
 
 @app.command()

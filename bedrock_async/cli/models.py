@@ -7,11 +7,13 @@ from typing import Final, Protocol, runtime_checkable
 import anyio
 
 from ..errors import MissingExtraError
+from ..testing.embeddings import EmbeddingModel
 from ..testing.registry import ServedModel, emulator_model_names, load_emulator_model
 from ..testing.script import ScriptedModel
 
-__all__ = ["LOCAL", "SCRIPTED", "load_model", "start_model"]
+__all__ = ["EMBEDDINGS", "LOCAL", "SCRIPTED", "load_model", "start_model"]
 
+EMBEDDINGS: Final = "embeddings"
 LOCAL: Final = "local"
 SCRIPTED: Final = "scripted"
 
@@ -30,6 +32,8 @@ async def load_model(name: str, *, text: str | None = None) -> ServedModel:
     """
     if name == SCRIPTED:
         return ScriptedModel.text() if text is None else ScriptedModel.text(text)
+    if name == EMBEDDINGS:
+        return EmbeddingModel()
     if name == LOCAL and LOCAL not in emulator_model_names():
         raise MissingExtraError(
             "the local model is a plugin, bedrock-async-local, which is not installed.",

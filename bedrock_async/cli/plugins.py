@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Final
 
 from rich.text import Text
@@ -65,6 +65,12 @@ async def _load_family(plugin: Plugin) -> Plugin:
     return replace(plugin, state=_OK if family.verified else _UNVERIFIED, models=", ".join(family.models))
 
 
+def _emulator_models() -> Iterable[EntryPoint]:
+    from ..testing.registry import EMULATOR_MODELS
+
+    return EMULATOR_MODELS.installed()
+
+
 async def _load_emulator_model(plugin: Plugin) -> Plugin:
     from .models import load_model
 
@@ -86,8 +92,8 @@ _KINDS: Final = (
     _Kind("family", FAMILIES.installed, (), _load_family, models="{name}.*"),
     _Kind(
         "emulator model",
-        lambda: entry_points(group="bedrock_async.emulator_models"),
-        ("replay", "scripted"),
+        _emulator_models,
+        ("embeddings", "replay", "scripted"),
         _load_emulator_model,
         limited=False,
     ),
@@ -109,9 +115,7 @@ def find_plugins() -> list[Plugin]:
     found: list[Plugin] = []
     allowed = allowed_plugins(os.environ)
     for kind in _KINDS:
-        # An editable and a plain installation can both be on the path, and the built-in provider is registered too.
-        claims = {(point.name, _distribution(point), point.value): point for point in kind.points()}
-        points = sorted(claims.values(), key=lambda point: (_distribution(point) != OURS, point.name))
+        points = sorted(kind.points(), key=lambda point: (_distribution(point) != OURS, point.name))
         names = [point.name for point in points]
         built_in = [name for name in kind.built_in if name not in names]
         found += [Plugin(name, kind.label, OURS, __version__, "built in") for name in built_in]

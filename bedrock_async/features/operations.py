@@ -27,12 +27,13 @@ from ..types import (
     StartAsyncInvokeRequest,
     WireModel,
 )
+from ..types.control_plane import ListFoundationModelsRequest
 from .checks import check_image
 from .settings import invalid_request
 
 M = TypeVar("M", bound=WireModel)
 
-NativeBody: TypeAlias = "bytes | str | Mapping[str, object]"
+NativeBody: TypeAlias = "bytes | bytearray | memoryview | str | Mapping[str, object]"
 """The native body of a model: bytes and text go out as they are, a mapping as JSON."""
 
 Tags: TypeAlias = "Mapping[str, str] | Sequence[Mapping[str, str] | JobTag]"
@@ -80,10 +81,17 @@ def build_invoke(model_id: str, body: object, settings: Mapping[str, Any]) -> In
 
 def native_body(body: object) -> bytes:
     """Return a native body as bytes. Raises InvalidRequestError for what is none."""
-    if isinstance(body, bytes | bytearray):
-        return bytes(body)
+    if isinstance(body, bytes | bytearray | memoryview):
+        return bytes(cast("bytes | bytearray | memoryview[int]", body))
     if isinstance(body, str):
-        return body.encode()
+        try:
+            return body.encode()
+        except UnicodeEncodeError as exc:
+            raise InvalidRequestError(
+                f"body is text with half a character at position {exc.start}, which UTF-8 cannot hold.",
+                path="body",
+                hint="Pass a mapping, or the text of json.dumps, which escapes it.",
+            ) from exc
     if isinstance(body, Mapping):
         return _json("body", cast("Mapping[str, object]", body))
     raise InvalidRequestError(
@@ -116,8 +124,10 @@ def build_apply_guardrail(
     """Return the request that these arguments mean. Raises InvalidRequestError with the path of what is wrong."""
     for name, value in (("guardrail_id", guardrail_id), ("version", version)):
         if not value:
-            raise InvalidRequestError(f"{name} is empty.", path=name, hint="Versions are numbers, or 'DRAFT'.")
-    pieces = [content] if isinstance(content, str) else content
+            raise InvalidRequestError(
+                f"{name} is empty.", path=name, hint="A guardrail is named by its id or ARN, a version '1' or 'DRAFT'."
+            )
+    pieces = [content] if isinstance(content, str) else _sequence("content", content)
     members: dict[str, Any] = {
         "guardrailIdentifier": guardrail_id,
         "guardrailVersion": version,
@@ -140,9 +150,18 @@ def build_guardrail_checks(
     turns: Sequence[object] = (
         [{"role": "user", "content": [{"text": messages}]}]
         if isinstance(messages, str)
-        else [message.to_dict() if isinstance(message, Message) else message for message in messages]
+        else [each.to_dict() if isinstance(each, Message) else each for each in _sequence("messages", messages)]
     )
     return _validated(GuardrailChecksRequest, {"messages": turns, "checks": checks})
+
+
+def _sequence(name: str, value: object) -> Sequence[object]:
+    """Return a list as it is. Of a dict nothing would be left but the names of its members, taken for texts."""
+    if isinstance(value, bytes | bytearray) or not isinstance(value, Sequence):
+        raise InvalidRequestError(
+            f"{name} is a {type(value).__name__}, not text or a list.", path=name, hint=f"Pass {name}=[...]."
+        )
+    return cast("Sequence[object]", value)
 
 
 def build_start_async_invoke(
@@ -187,13 +206,8 @@ def build_list_async_invokes(
     sort_order: str | None,
 ) -> ListAsyncInvokesRequest:
     """Return the request that these filters mean. Raises InvalidRequestError for a time without a time zone."""
-    for name, when in (("submitted_after", submitted_after), ("submitted_before", submitted_before)):
-        if when is not None and when.tzinfo is None:
-            raise InvalidRequestError(
-                f"{name} is a datetime without a time zone.",
-                path=name,
-                hint="Make it aware: datetime.now(timezone.utc).",
-            )
+    _check_time("submitted_after", submitted_after)
+    _check_time("submitted_before", submitted_before)
     members = {
         "status_equals": status,
         "submit_time_after": submitted_after,
@@ -202,6 +216,49 @@ def build_list_async_invokes(
         "sort_order": sort_order,
     }
     return _validated(ListAsyncInvokesRequest, {name: value for name, value in members.items() if value is not None})
+
+
+def _check_time(name: str, when: object) -> None:
+    if when is not None and not isinstance(when, datetime):
+        raise InvalidRequestError(
+            f"{name} is a {type(when).__name__}, not a datetime.",
+            path=name,
+            hint="Pass datetime.now(timezone.utc) - timedelta(days=1), or datetime.fromisoformat(...).",
+        )
+    if when is not None and when.tzinfo is None:
+        raise InvalidRequestError(
+            f"{name} is a datetime without a time zone.",
+            path=name,
+            hint="Make it aware: datetime.now(timezone.utc).",
+        )
+
+
+def check_place(*, max_results: object, page_size: object, next_token: object) -> None:
+    """Refuse what cannot say how much of a listing is wanted, or from where on. Raises InvalidRequestError."""
+    for name, value in (("max_results", max_results), ("page_size", page_size)):
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise InvalidRequestError(f"{name} is {value!r}; a whole number from 1 on is allowed.", path=name)
+    if next_token is not None and not isinstance(next_token, str):
+        raise InvalidRequestError(
+            f"next_token is a {type(next_token).__name__}, not text.",
+            path="next_token",
+            hint="It is the next_token of another listing.",
+        )
+
+
+def build_list_models(
+    *, provider: str | None, output_modality: str | None, inference_type: str | None, customization_type: str | None
+) -> ListFoundationModelsRequest:
+    """Return the request that these filters mean. Raises InvalidRequestError."""
+    members = {
+        "by_provider": provider,
+        "by_output_modality": output_modality,
+        "by_inference_type": inference_type,
+        "by_customization_type": customization_type,
+    }
+    return _validated(
+        ListFoundationModelsRequest, {name: value for name, value in members.items() if value is not None}
+    )
 
 
 def _validated(kind: type[M], members: object) -> M:
@@ -213,6 +270,6 @@ def _validated(kind: type[M], members: object) -> M:
 
 def _json(name: str, value: object) -> bytes:
     try:
-        return json.dumps(value, separators=(",", ":")).encode("ascii")
+        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
     except (TypeError, ValueError, RecursionError) as exc:
         raise InvalidRequestError(f"{name} holds what JSON cannot: {exc}.", path=name) from exc

@@ -73,6 +73,19 @@ _INFERENCE: Final = {
 }
 
 
+_BOTO3_NAMES: Final = {
+    "additionalModelRequestFields": "additional_request_fields={...}",
+    "additionalModelResponseFieldPaths": "additional_response_field_paths=[...]",
+    "guardrailConfig": "guardrail={...}",
+    "inferenceConfig": "max_tokens=, temperature=, top_p= and stop_sequences=",
+    "outputConfig": "effort=, or extra_body={'outputConfig': {...}}",
+    "performanceConfig": "performance='optimized'",
+    "promptVariables": "prompt_variables={'name': 'text'}",
+    "serviceTier": "service_tier='flex'",
+    "toolConfig": "tools=[...] and tool_choice=",
+}
+"""What the members of boto3's Converse, which have other shapes or other names, are called here."""
+
 _NO_NAME_NEAR: Final = (
     "Pass members of the model's own through additional_request_fields, members of the request through extra_body."
 )
@@ -83,11 +96,34 @@ def check_names(settings: Mapping[str, object], *, verb: str, known: type = Call
     if unknown := settings.keys() - known.__annotations__.keys():
         name = min(unknown)
         names = known.__annotations__
+        if known is CallSettings and name in _BOTO3_NAMES:
+            raise InvalidRequestError(
+                f"{verb}() has no keyword {name!r}, which is boto3's.",
+                path=name,
+                hint=f"Pass {_BOTO3_NAMES[name]}; or a whole request, ConverseRequest.from_dict(...).",
+            )
         near = [full for full in names if full.startswith(name)] or difflib.get_close_matches(name, names, n=1)
         raise InvalidRequestError(
             f"{verb}() has no keyword {name!r}.",
             path=name,
             hint=f"Did you mean {near[0]!r}?" if near else _NO_NAME_NEAR,
+        )
+
+
+HOW_SENT: Final = frozenset(
+    {"accumulate", "inference_profile", "provider", "provider_options", "retry", "streaming", "timeouts"}
+)
+"""The keywords that say how a request is sent, and nothing of what is in it."""
+
+
+def check_ready(settings: Mapping[str, object], *, verb: str) -> None:
+    """Refuse keywords that would change a ready request, which is sent as it is. Raises InvalidRequestError."""
+    changing = sorted(name for name, value in settings.items() if value is not None and name not in HOW_SENT)
+    if changing:
+        raise InvalidRequestError(
+            f"{verb}() has {', '.join(changing)} beside a ready request or body, which is sent as it is.",
+            path=changing[0],
+            hint="Put it in there: client.prepare(model, messages, ...) makes a request of keywords.",
         )
 
 
@@ -168,6 +204,12 @@ def _messages(messages: object) -> Sequence[object]:
         role: object = message.role if isinstance(message, Message) else None
         if isinstance(message, Mapping):
             role = cast("Mapping[str, object]", message).get("role")
+        elif not isinstance(message, Message):
+            raise InvalidRequestError(
+                f"messages[{index}] is a {type(message).__name__}, not a dict or a Message.",
+                path=f"messages[{index}]",
+                hint='A message reads {"role": "user", "content": [{"text": "a question"}]}.',
+            )
         if role not in ROLES:
             near = difflib.get_close_matches(str(role), ROLES, n=1)
             raise InvalidRequestError(

@@ -31,8 +31,6 @@ _MEDIUM_HINT: Final = 'Pass an ImageBlock, or {"image": {"format": "png", "sourc
 class TaskSettings(TypedDict, total=False):
     """The keywords that `embed`, `rerank` and `generate_image` share. None is the same as leaving one out."""
 
-    additional_request_fields: Mapping[str, object] | None
-    """Members of the model's native body that the verb has no keyword for; they are merged over the body."""
     guardrail: GuardrailConfig | Mapping[str, object] | None
     performance: Literal["standard", "optimized"] | str | None
     service_tier: Literal["priority", "default", "flex", "reserved"] | str | None
@@ -44,10 +42,6 @@ class TaskSettings(TypedDict, total=False):
     timeouts: Timeouts | None
     """They hold for each request that the verb sends."""
     retry: RetryPolicy | None
-
-
-OF_ONE_CALL: Final = "additional_request_fields"
-"""What a client's ``settings`` do not preset for a task: there they are meant for conversations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +60,7 @@ def build_embed(
     dimensions: int | None,
     normalize: bool | None,
     truncate: str | None,
-    fields: Mapping[str, Any],
+    fields: Mapping[str, object] | None,
 ) -> list[EmbedBatch]:
     """Return the requests that embed the inputs, none with more of them than the model takes, in their order.
 
@@ -74,7 +68,7 @@ def build_embed(
     the path of what is no input.
     """
     checked = _inputs(inputs)
-    _check_positive(dimensions=dimensions)
+    check_positive(dimensions=dimensions)
     together = max(1, (facts or EmbeddingFacts()).max_inputs)
     batches: list[EmbedBatch] = []
     first = 0
@@ -88,14 +82,16 @@ def build_embed(
                 dimensions=dimensions,
                 normalize=normalize,
                 truncate=truncate,
-                fields=fields,
+                fields=dict(fields or {}),
             )
             batches.append(EmbedBatch(first + start, request))
         first += len(alike)
     return batches
 
 
-def build_rerank(query: str, documents: object, *, top_n: int | None, fields: Mapping[str, Any]) -> RerankRequest:
+def build_rerank(
+    query: str, documents: object, *, top_n: int | None, fields: Mapping[str, object] | None
+) -> RerankRequest:
     """Return the request that ranks the documents. Raises InvalidRequestError with the path of what is wrong."""
     if not query.strip():
         raise InvalidRequestError("the query is empty.", path="query")
@@ -113,8 +109,8 @@ def build_rerank(query: str, documents: object, *, top_n: int | None, fields: Ma
             raise InvalidRequestError(
                 f"documents[{index}] is a {type(text).__name__}, not text.", path=f"documents[{index}]"
             )
-    _check_positive(top_n=top_n)
-    return RerankRequest(query=query, documents=cast("list[str]", texts), top_n=top_n, fields=fields)
+    check_positive(top_n=top_n)
+    return RerankRequest(query=query, documents=cast("list[str]", texts), top_n=top_n, fields=dict(fields or {}))
 
 
 def build_image(
@@ -122,29 +118,29 @@ def build_image(
     *,
     images: Sequence[Image],
     mask: Image | None,
-    fields: Mapping[str, Any],
+    fields: Mapping[str, object] | None,
     **members: Any,  # noqa: ANN401 - the other members of ImageRequest, as they are
 ) -> ImageRequest:
     """Return the request that makes images. Raises InvalidRequestError with the path of what is wrong."""
     given = _images(images)
     _check_wanted("an image", prompt, given, fields)
-    _check_positive(**{name: members.get(name) for name in ("count", "width", "height")})
+    check_positive(**{name: members.get(name) for name in ("count", "width", "height")})
     covered = None if mask is None else _image(mask, "mask")
-    return ImageRequest(prompt=prompt, images=given, mask=covered, fields=fields, **members)
+    return ImageRequest(prompt=prompt, images=given, mask=covered, fields=dict(fields or {}), **members)
 
 
 def build_video(
     prompt: str | None,
     *,
     images: Sequence[Image],
-    fields: Mapping[str, Any],
+    fields: Mapping[str, object] | None,
     **members: Any,  # noqa: ANN401 - the other members of VideoRequest, as they are
 ) -> VideoRequest:
     """Return the request that makes a video. Raises InvalidRequestError with the path of what is wrong."""
     given = _images(images)
     _check_wanted("a video", prompt, given, fields)
-    _check_positive(**{name: members.get(name) for name in ("duration_s", "frames_per_second")})
-    return VideoRequest(prompt=prompt, images=given, fields=fields, **members)
+    check_positive(**{name: members.get(name) for name in ("duration_s", "frames_per_second")})
+    return VideoRequest(prompt=prompt, images=given, fields=dict(fields or {}), **members)
 
 
 def media_bytes(request: EmbedRequest | RerankRequest | ImageRequest) -> int:
@@ -161,14 +157,17 @@ def media_bytes(request: EmbedRequest | RerankRequest | ImageRequest) -> int:
 
 
 def _inputs(inputs: object) -> list[EmbedInput]:
-    alone = isinstance(inputs, str | ImageBlock | VideoBlock | Mapping)
-    if not alone and (isinstance(inputs, bytes | bytearray) or not isinstance(inputs, Iterable)):
+    listed: list[object] = []
+    if isinstance(inputs, str | ImageBlock | VideoBlock | Mapping):
+        listed.append(cast("object", inputs))
+    elif isinstance(inputs, bytes | bytearray) or not isinstance(inputs, Iterable):
         raise InvalidRequestError(
             f"inputs is a {type(inputs).__name__}, not a list of texts and images.",
             path="inputs",
             hint='Pass client.embed(model, ["a text", "another"]).',
         )
-    listed = [inputs] if alone else list(cast("Iterable[object]", inputs))
+    else:
+        listed += cast("Iterable[object]", inputs)
     if not listed:
         raise InvalidRequestError("there are no inputs to embed.", path="inputs")
     return [_input(each, f"inputs[{index}]") for index, each in enumerate(listed)]
@@ -179,9 +178,11 @@ def _input(value: object, path: str) -> EmbedInput:
         if not value:
             raise InvalidRequestError(f"{path} is empty: no model embeds nothing.", path=path)
         return value
-    if isinstance(value, VideoBlock) or (isinstance(value, Mapping) and "video" in value):
-        return _medium(value, path, VideoBlock)
-    return _image(value, path)
+    return _medium(value, path, VideoBlock) if _is_video(value) else _image(value, path)
+
+
+def _is_video(value: object) -> bool:
+    return isinstance(value, VideoBlock) or (isinstance(value, Mapping) and "video" in value)
 
 
 def _images(values: Sequence[Image]) -> list[ImageBlock]:
@@ -208,7 +209,7 @@ def _medium(value: object, path: str, kind: type[M]) -> M:
     return block
 
 
-def _check_wanted(what: str, prompt: str | None, images: Sequence[ImageBlock], fields: Mapping[str, Any]) -> None:
+def _check_wanted(what: str, prompt: str | None, images: Sequence[ImageBlock], fields: object) -> None:
     if not (prompt and prompt.strip()) and not images and not fields:
         raise InvalidRequestError(
             f"there is nothing to make {what} of: no prompt and no images.",
@@ -217,7 +218,8 @@ def _check_wanted(what: str, prompt: str | None, images: Sequence[ImageBlock], f
         )
 
 
-def _check_positive(**numbers: int | None) -> None:
+def check_positive(**numbers: int | None) -> None:
+    """Refuse numbers below 1, under their names. Raises InvalidRequestError."""
     for name, number in numbers.items():
         if number is not None and number < 1:
             raise InvalidRequestError(f"{name} is {number}; 1 or more is allowed.", path=name)

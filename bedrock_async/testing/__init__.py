@@ -23,6 +23,8 @@ from .contracts import (
     TaskContract,
     TaskSample,
 )
+from .embedding_bodies import EMBEDDING_MODEL_IDS
+from .embeddings import EmbeddedText, Embedder, EmbeddingModel, hashed_words
 from .emulator import BedrockEmulator
 from .fold import fold_wire_events
 from .frames import (
@@ -40,7 +42,7 @@ from .frames import (
 )
 from .guardrails import GuardrailRules
 from .jobs import JobModel, JobObjects, Jobs, JobScript, RunsJobs
-from .models import ENTRY_POINT_GROUP, EmulatorModel
+from .models import ENTRY_POINT_GROUP, EmulatorModel, HasCompanions
 from .object_store import MemoryObjectStore, ObjectStore, S3ObjectStore
 from .operations import CountsInvokeTokens
 from .received import ReceivedRequest
@@ -51,6 +53,7 @@ from .script import Script, ScriptedModel, Step, Waitable, text_events, tool_use
 from .service_model import control_plane_model, reference_version, service_model
 
 __all__ = [
+    "EMBEDDING_MODEL_IDS",
     "ENTRY_POINT_GROUP",
     "EXCHANGE_HEADER",
     "PADDING_ALPHABET",
@@ -64,12 +67,16 @@ __all__ = [
     "Control",
     "CountsInvokeTokens",
     "CredentialsLike",
+    "EmbeddedText",
+    "Embedder",
+    "EmbeddingModel",
     "EmulatorAccount",
     "EmulatorCredentials",
     "EmulatorModel",
     "FamilyContract",
     "FamilySample",
     "GuardrailRules",
+    "HasCompanions",
     "HttpAnswer",
     "HttpModel",
     "JobModel",
@@ -109,6 +116,7 @@ __all__ = [
     "event_frame",
     "exception_frame",
     "fold_wire_events",
+    "hashed_words",
     "load_emulator_model",
     "oversized_frame",
     "read_cassette",

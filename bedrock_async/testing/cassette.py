@@ -43,7 +43,7 @@ from .cassette_exchange import (
     RecordedFailure,
     RecordedPiece,
 )
-from .cassette_format import CassetteFile, read_cassette, write_cassette
+from .cassette_format import CassetteFile, read_cassette, write_redacted
 from .cassette_matching import NotRecordedError, Shelf
 from .received import ReceivedRequest
 from .redaction import Redact, Redactor
@@ -151,7 +151,7 @@ class Cassette:
         target = self.path if path is None else Path(path)
         if target is None or (path is None and not self._recorded):
             return
-        write_cassette(target, CassetteFile(self.exchanges, self._redactor.prompts))
+        write_redacted(target, CassetteFile(self.exchanges, self._redactor.prompts))
 
     def _load(self) -> Shelf:
         with self._loading:  # requests that come together would read it in a thread each

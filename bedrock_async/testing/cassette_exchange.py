@@ -55,7 +55,7 @@ class CassetteRequest:
     path: str
     body: bytes = b""
     query: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)  # before redaction there are keys
     host: str = ""
 
     @classmethod

@@ -51,8 +51,9 @@ from .cassette_exchange import (
     RecordedPiece,
     cut,
 )
+from .redaction import Redactor
 
-__all__ = ["VERSION", "CassetteFile", "read_cassette", "write_cassette"]
+__all__ = ["VERSION", "CassetteFile", "read_cassette", "write_cassette", "write_redacted"]
 
 VERSION: Final = 1
 """The version of the format that is written; no other one can be read."""
@@ -71,13 +72,13 @@ class CassetteFile:
     prompts_redacted: bool = False
 
 
-def read_cassette(path: Path) -> CassetteFile:
+def read_cassette(path: str | Path) -> CassetteFile:
     """Read a cassette. It reads a file: call it off the loop.
 
     Raises InvalidRequestError when it cannot be read, is no cassette, or is one of another version.
     """
     try:
-        document: object = json.loads(path.read_bytes())
+        document: object = json.loads(Path(path).read_bytes())
     except (OSError, ValueError, RecursionError) as exc:
         raise InvalidRequestError(f"the cassette {path} cannot be read: {exc}", path="path") from exc
     members = cast("dict[str, Any]", document) if isinstance(document, dict) else {}
@@ -110,11 +111,19 @@ def read_cassette(path: Path) -> CassetteFile:
         ) from exc
 
 
-def write_cassette(path: Path, file: CassetteFile) -> None:
+def write_cassette(path: str | Path, file: CassetteFile) -> None:
     """Write a cassette; readers see the old file or the new one, never a part. Call it off the loop.
 
-    Raises InvalidRequestError when it cannot be written; the old file is then as it was.
+    Keys, tokens and account ids are never written, whatever the exchanges hold (such as `Cassette.recorded`). Raises
+    InvalidRequestError when it cannot be written; the old file is then as it was.
     """
+    redactor = Redactor()
+    exchanges = [redactor.exchange(each) for each in file.exchanges]
+    write_redacted(Path(path), CassetteFile(exchanges, file.prompts_redacted))
+
+
+def write_redacted(path: Path, file: CassetteFile) -> None:
+    """Do what `write_cassette` does with exchanges that are redacted already."""
     document: dict[str, JSONValue] = {
         _MARK: VERSION,
         "redacted": ["secrets", _PROMPTS] if file.prompts_redacted else ["secrets"],

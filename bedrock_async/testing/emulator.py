@@ -16,7 +16,7 @@ import ipaddress
 import ssl
 import uuid
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from functools import partial
@@ -37,7 +37,7 @@ from .authentication import Authentication, CredentialsLike
 from .control_plane import ControlPlane
 from .guardrails import GuardrailRules
 from .jobs import Jobs
-from .models import EmulatorModel
+from .models import EmulatorModel, HasCompanions
 from .object_store import MemoryObjectStore, ObjectStore
 from .operations import ACCOUNT_OPERATIONS, OPERATIONS, AccountCall, ModelCall
 from .received import ReceivedRequest
@@ -97,7 +97,8 @@ class BedrockEmulator:
 
     ``models`` answer to their ``model_ids`` (``"*"`` to any that is no other's), with a geography prefix and as
     foundation-model or inference-profile ARN too; of two with the same id the first one answers. None serves a
-    `ScriptedModel`. The emulator closes its models when it is closed.
+    `ScriptedModel`. What a model brings as its ``companions`` is served too. The emulator closes its models when it is
+    closed.
 
     With ``credentials`` (objects or tuples of key id, secret and session token) or ``api_keys`` only requests signed
     with these are accepted, within five minutes of ``clock``; with neither, everything is. ``account`` is what the
@@ -139,7 +140,7 @@ class BedrockEmulator:
             )
         self.requests: deque[ReceivedRequest] = deque(maxlen=keep_requests)
         self.region = region
-        self._models: list[ServedModel] = [ScriptedModel.text()] if models is None else _checked(models)
+        self._models: list[ServedModel] = [ScriptedModel.text()] if models is None else list(_served(models))
         self._http_models = [model for model in self._models if isinstance(model, HttpModel)]
         # Backwards, so that of two models with the same id the first one answers.
         served = [model for model in reversed(self._models) if isinstance(model, EmulatorModel)]
@@ -353,17 +354,18 @@ class BedrockEmulator:
         raise service_error("ValidationException", _INVALID_MODEL_ID)
 
 
-def _checked(models: Iterable[ServedModel]) -> list[ServedModel]:
-    checked = list(models)
-    given: list[object] = [*checked]
-    for model in given:
+def _served(models: Iterable[object]) -> Iterator[ServedModel]:
+    """Yield the models and what they bring. Raises InvalidRequestError for what is no model."""
+    for model in models:
         if not isinstance(model, EmulatorModel | HttpModel):
             raise InvalidRequestError(
                 f"an object of type {type(model).__name__} cannot be served: it lacks a method of EmulatorModel.",
                 path="models",
                 hint="See bedrock_async.testing.EmulatorModel for the methods a model needs.",
             )
-    return checked
+        yield model
+        if isinstance(model, HasCompanions):
+            yield from _served(model.companions)
 
 
 async def _close(model: ServedModel) -> None:

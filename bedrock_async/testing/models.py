@@ -48,3 +48,13 @@ class EmulatorModel(Protocol):
     async def aclose(self) -> None:
         """Stop and free everything. Idempotent."""
         ...
+
+
+@runtime_checkable
+class HasCompanions(Protocol):
+    """What a model may offer beside `EmulatorModel`: models that the emulator serves with it, under their own ids."""
+
+    @property
+    def companions(self) -> Sequence[EmulatorModel]:
+        """The models. The emulator closes them before the one that brings them."""
+        ...

@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 from urllib.parse import parse_qsl, quote, urlencode
 
+from ..errors import InvalidRequestError
 from ..eventstream import CONTENT_TYPE as EVENT_STREAM
 from ..eventstream import EventStreamDecoder, EventStreamError, encode_frame
 from .cassette_exchange import CassetteExchange, CassetteRequest, CassetteResponse, RecordedFailure, RecordedPiece, cut
@@ -48,6 +49,7 @@ and path that is kept. ``where`` says where it stands: ``request.body.messages[0
 with recorded ones, so the same text must always become the same text.
 """
 
+_METADATA_HEADER: Final = "x-amzn-bedrock-request-metadata"  # of InvokeModel; in other requests it is in the body
 _PRELUDE_BYTES: Final = 12
 _FRAME_OVERHEAD: Final = 16
 _REFUSED: Final = 400
@@ -111,6 +113,8 @@ class Redactor:
         for name, value in headers.items():
             if keeps(name):
                 hidden = hide(value.encode(), secrets).decode()
+                if self.prompts and name == _METADATA_HEADER:
+                    hidden = FILLER.decode() * len(value)
                 kept[name] = self._said(hidden, f"{where}.{name}")
         return kept
 
@@ -198,7 +202,14 @@ class Redactor:
 
     def _said(self, text: str, where: str) -> str:
         for redact in self._custom:
-            text = redact(text, where)
+            said = cast("object", redact(text, where))
+            if not isinstance(said, str):
+                raise InvalidRequestError(
+                    f"redact returned a {type(said).__name__} for {where}, not the text to record.",
+                    path="redact",
+                    hint="Return the text as it is where there is nothing to change.",
+                )
+            text = said
         return text
 
 

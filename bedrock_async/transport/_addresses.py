@@ -6,12 +6,14 @@ asyncio's ``create_connection`` has them, too, but uvloop's has not.
 from __future__ import annotations
 
 import asyncio
-import encodings.idna  # noqa: F401 - getaddrinfo encodes host names with it, and would import it on the loop
+import codecs
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from ipaddress import ip_address
 from itertools import zip_longest
 from typing import Final, TypeAlias
+
+codecs.lookup("idna")  # getaddrinfo encodes host names with it, and would import it on the loop
 
 __all__ = ["Address", "Resolver", "connect_first", "connect_to"]
 

@@ -21,6 +21,10 @@ class WireRequest(msgspec.Struct, frozen=True, gc=False):
     headers: Mapping[str, str]
     body: bytes
 
+    def __repr__(self) -> str:
+        """Return what may be logged: no header's value, for some are keys, and no prompt."""
+        return f"WireRequest({self.method!r}, {self.url!r}, headers={[*self.headers]!r}, body=<{len(self.body)} bytes>)"
+
 
 class WireResponse(Protocol):
     """A response whose head has arrived."""

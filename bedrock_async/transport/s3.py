@@ -11,7 +11,7 @@ import asyncio
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, TypeVar, cast
@@ -108,10 +108,15 @@ class _ThreadedClient:
         return await _in_thread(partial(method, **parameters))
 
     async def receive(self, body: Any, max_bytes: int) -> bytes:  # noqa: ANN401
-        return await _in_thread(cast("Callable[[], bytes]", partial(body.read, max_bytes)))
+        try:
+            return await _in_thread(cast("Callable[[], bytes]", partial(body.read, max_bytes)))
+        except asyncio.CancelledError:
+            _hang_up(body)
+            raise
 
     async def close_body(self, body: Any) -> None:  # noqa: ANN401
-        body.close()
+        # A thread that was abandoned while it reads holds the lock that close() waits for.
+        await _in_thread(cast("Callable[[], object]", body.close))
 
     def abort_body(self, body: Any) -> None:  # noqa: ANN401
         body.close()
@@ -121,6 +126,14 @@ class _ThreadedClient:
 
 
 _Libraries: TypeAlias = Literal["asynchronous", "threaded"]
+
+
+def _hang_up(body: Any) -> None:  # noqa: ANN401
+    """Wake a thread that reads from the connection of this body, as far as urllib3 (2.3 and later) can do that."""
+    shutdown: Any = getattr(getattr(body, "_raw_stream", None), "shutdown", None)
+    if shutdown is not None:
+        with suppress(Exception):  # what has ended meanwhile has nothing to be woken
+            shutdown()
 
 
 async def _in_thread(function: Callable[[], _T]) -> _T:

@@ -277,9 +277,10 @@ class UnknownBlock(WireModel):
 def _both_schema(tags: Sequence[str], unknown: CoreSchema) -> CoreSchema:
     """Two members of a union at once: an error in what we send, kept as unknown in what we receive."""
 
-    def refuse(_value: object) -> object:
+    def refuse(value: object) -> object:
+        given = [tag for tag in tags if tag in cast("Mapping[str, object]", value)]
         raise PydanticCustomError(
-            "union_members", "more than one of {names} is set; a block has exactly one", {"names": ", ".join(tags)}
+            "union_members", "{names} are set together; a block has exactly one member", {"names": " and ".join(given)}
         )
 
     return core_schema.json_or_python_schema(

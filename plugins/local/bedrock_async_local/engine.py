@@ -7,11 +7,6 @@ engine's own pool, and every piece crosses to the event loop with ``call_soon_th
 from __future__ import annotations
 
 import asyncio
-import http.client
-import importlib
-import json
-import os
-import secrets
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -19,7 +14,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, Self, TypeAlias, TypedDict, cast
-from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
@@ -27,7 +21,7 @@ import anyio.to_thread
 from bedrock_async.errors import ServiceError, service_error
 from bedrock_async.types import JSONValue
 
-from .errors import EngineError
+from .server import ChatServer, Members, Port, closed, refusal, start_server
 
 __all__ = [
     "DEFAULT_MAX_TOKENS",
@@ -40,7 +34,6 @@ __all__ = [
     "Piece",
     "Pieces",
     "TokenBudget",
-    "default_threads",
 ]
 
 DEFAULT_MAX_TOKENS: Final = 1024
@@ -153,27 +146,6 @@ class Engine(Protocol):
         ...
 
 
-def default_threads() -> int:
-    """Return the number of processors that this process may use, less one, but at least one.
-
-    With one busy neighbour on two processors, two threads fell from 135 to 40 tokens/s.
-    """
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, available - 1)
-
-
-_RawChunk: TypeAlias = dict[str, Any]
-
-
-class _Server(Protocol):
-    """The part of ``xllamacpp.Server`` that is used; the package ships no types."""
-
-    @property
-    def listening_address(self) -> str: ...
-
-    def handle_chat_completions(self, prompt: dict[str, JSONValue], callback: Callable[[_RawChunk], bool]) -> None: ...
-
-
 class TokenBudget:
     """The context window that all answers in progress share: each takes its share first, in the order of asking.
 
@@ -228,12 +200,10 @@ class LlamaEngine:
     ``load`` blocks; everything else is asynchronous.
     """
 
-    def __init__(self, server: _Server, *, parallel: int, context_tokens: int, api_key: str) -> None:
+    def __init__(self, server: ChatServer, *, parallel: int, context_tokens: int, api_key: str) -> None:
         self.budget = TokenBudget(context_tokens)
-        self._server: _Server | None = server
-        self.address = server.listening_address
-        """The URL of the engine's loopback port, which needs the key."""
-        self._api_key = api_key
+        self._server: ChatServer | None = server
+        self._port = Port(server.listening_address, api_key)
         self._pool = ThreadPoolExecutor(parallel, thread_name_prefix="bedrock-async-local")
         self._open: set[Generation] = set()
         self._closed = False
@@ -243,43 +213,20 @@ class LlamaEngine:
         cls, path: Path, *, threads: int | None = None, context_tokens: int = 8192, parallel: int = 4
     ) -> LlamaEngine:
         """Load the GGUF file at ``path``. Takes about a second; run it in a thread. Raises EngineError."""
-        api_key = secrets.token_urlsafe(32)
-        try:
-            # Any: the package ships no types.
-            xllamacpp: Any = importlib.import_module("xllamacpp")
-        except ImportError as exc:
-            raise EngineError(
-                f"the inference engine xllamacpp cannot be imported: {exc}.",
-                hint="Install a wheel of it for this platform: pip install --only-binary :all: xllamacpp.",
-            ) from exc
-        params = xllamacpp.CommonParams()
-        params.model.path = str(path)
-        # The chat endpoints name the model in every chunk: by this, not by its path on the disk.
-        params.model_alias = {"local"}
-        params.n_ctx = context_tokens
-        params.n_parallel = parallel
-        params.kv_unified = True  # else every slot gets only its share of the context
-        params.n_batch = params.n_ubatch = max(_BATCH_TOKENS, parallel)
-        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads or default_threads()
-        params.fit_params = False  # no silent change of the context size
-        params.cache_ram_mib = 0  # its cache of old prompts may take 8 GiB by default
-        # A model that thinks aloud says so in its text; by default the engine would take that part out of the answer.
-        params.reasoning_format = xllamacpp.common_reasoning_format.COMMON_REASONING_FORMAT_NONE
-        params.verbosity = -1
-        # The engine also listens on loopback, where every process of the machine could use it without a key.
-        params.api_keys = [api_key]
-        params.hostnames = ["127.0.0.1"]
-        params.n_threads_http = 2
-        params.ui = False
-        try:
-            server: _Server = xllamacpp.Server(params)
-        except RuntimeError as exc:
-            raise EngineError(
-                f"the engine cannot load {path} with a context of {context_tokens} tokens.",
-                hint="Check that it is a complete GGUF chat model that this version of xllamacpp supports, and that "
-                "there is memory for it and for its context (context_tokens=...).",
-            ) from exc
+
+        def adjust(params: Any, xllamacpp: Any) -> None:  # noqa: ANN401 - the package ships no types
+            params.n_parallel = parallel
+            params.n_batch = params.n_ubatch = max(_BATCH_TOKENS, parallel)
+            # A model that thinks aloud says so in its text; by default the engine would take that out of the answer.
+            params.reasoning_format = xllamacpp.common_reasoning_format.COMMON_REASONING_FORMAT_NONE
+
+        server, api_key = start_server(path, threads=threads, context_tokens=context_tokens, adjust=adjust)
         return cls(server, parallel=parallel, context_tokens=context_tokens, api_key=api_key)
+
+    @property
+    def address(self) -> str:
+        """The URL of the engine's loopback port, which needs the key."""
+        return self._port.address
 
     @property
     def generations(self) -> Sequence[Generation]:
@@ -300,7 +247,7 @@ class LlamaEngine:
     async def busy_slots(self) -> list[int]:
         """Return, for each slot that is at work, how many tokens it has generated so far."""
         slots = await anyio.to_thread.run_sync(self._call, "GET", "/slots", None, abandon_on_cancel=True)
-        busy = [slot for slot in cast("list[_RawChunk]", slots) if slot["is_processing"]]
+        busy = [slot for slot in cast("list[Members]", slots) if slot["is_processing"]]
         return [slot["next_token"][0]["n_decoded"] for slot in busy]
 
     async def aclose(self) -> None:
@@ -311,10 +258,10 @@ class LlamaEngine:
         with anyio.move_on_after(_CLOSE_S, shield=True):
             await anyio.to_thread.run_sync(self._free, abandon_on_cancel=True)
 
-    def submit(self, generation: Generation, run: Callable[[_Server], None]) -> Future[None]:
+    def submit(self, generation: Generation, run: Callable[[ChatServer], None]) -> Future[None]:
         """Run this generation when a slot is free. Raises ServiceError after `aclose`."""
         if self._closed or self._server is None:
-            raise _closed()
+            raise closed()
         self._open.add(generation)
         return self._pool.submit(run, self._server)
 
@@ -327,31 +274,15 @@ class LlamaEngine:
         self._server = None
 
     def _count(self, messages: list[ChatMessage]) -> int:
-        templated = cast("_RawChunk", self._call("POST", "/apply-template", {"messages": messages}))
-        # As the engine itself reads a chat: special tokens in the text are special, and the model's own are added.
-        question = {"content": templated["prompt"], "add_special": True, "parse_special": True}
-        return len(cast("_RawChunk", self._call("POST", "/tokenize", question))["tokens"])
+        templated = cast("Members", self._call("POST", "/apply-template", {"messages": messages}))
+        # As the engine itself reads a chat.
+        return len(self._port.tokens(templated["prompt"]))
 
     def _call(self, method: str, path: str, body: Mapping[str, object] | None) -> object:
         """Ask the engine's loopback port. Raises ServiceError."""
         if self._closed:
-            raise _closed()
-        headers = {"Authorization": f"Bearer {self._api_key}", "Content-Type": "application/json"}
-        address = urlsplit(self.address)
-        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=_HTTP_S)
-        try:
-            connection.request(method, path, None if body is None else json.dumps(body), headers)
-            answer = connection.getresponse()
-            members: object = json.loads(answer.read())
-        except (OSError, http.client.HTTPException, ValueError) as exc:
-            raise service_error(
-                "InternalServerException", f"the local engine did not answer {path} ({type(exc).__name__})"
-            ) from exc
-        finally:
-            connection.close()
-        if answer.status != 200:
-            raise _refusal(cast("_RawChunk", members))
-        return members
+            raise closed()
+        return self._port.call(method, path, body)
 
 
 class Generation:
@@ -366,7 +297,7 @@ class Generation:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._work: Future[None] | None = None
         self._share = 0
-        self._chunks: deque[_RawChunk] = deque()
+        self._chunks: deque[Members] = deque()
         self._arrived = asyncio.Event()
         self._over = False
         self._failure: ServiceError | None = None
@@ -418,7 +349,7 @@ class Generation:
 
     # ---- in the engine's thread
 
-    def _run(self, server: _Server) -> None:
+    def _run(self, server: ChatServer) -> None:
         budget = self._engine.budget
         share = self._share
         if budget.take(share, given_up=lambda: self._stopped):
@@ -429,7 +360,7 @@ class Generation:
             self._tell(self._end, failure)
         self._engine.forget(self)
 
-    def _generate(self, server: _Server) -> ServiceError | None:
+    def _generate(self, server: ChatServer) -> ServiceError | None:
         failure: ServiceError | None = None
         try:
             server.handle_chat_completions(self._request.body(), self._on_chunk)
@@ -442,7 +373,7 @@ class Generation:
             failure.__cause__ = exc
         return failure
 
-    def _on_chunk(self, chunk: _RawChunk) -> bool:
+    def _on_chunk(self, chunk: Members) -> bool:
         """Hand a chunk over; return True to stop. Never raises: the engine would stop without a word."""
         if not self._stopped:
             self._tell(self._receive, chunk)
@@ -456,7 +387,7 @@ class Generation:
 
     # ---- in the loop's thread
 
-    def _receive(self, chunk: _RawChunk) -> None:
+    def _receive(self, chunk: Members) -> None:
         if not self._over:
             self._chunks.append(chunk)
             self._arrived.set()
@@ -467,10 +398,10 @@ class Generation:
             self._failure = failure
             self._arrived.set()
 
-    def _read(self, chunk: _RawChunk) -> Piece | None:
+    def _read(self, chunk: Members) -> Piece | None:
         """Return what a chunk says, or None when it says nothing. Raises ServiceError."""
         if "error" in chunk:
-            raise _refusal(chunk)
+            raise refusal(chunk)
         # What comes: progress of the prompt, the role, one chunk per token, the finish reason, and then the usage.
         if (usage := chunk.get("usage")) is not None:
             return Piece(
@@ -479,10 +410,10 @@ class Generation:
                 output_tokens=usage["completion_tokens"],
                 finish=self._finished(usage["completion_tokens"]),
             )
-        choice: _RawChunk = chunk["choices"][0]
+        choice: Members = chunk["choices"][0]
         if (reason := choice.get("finish_reason")) is not None:
             self._finish = "end" if reason == "stop" else "max_tokens"
-        timings: _RawChunk | None = chunk.get("timings")
+        timings: Members | None = chunk.get("timings")
         text: str | None = choice["delta"].get("content")
         if not text or timings is None:
             return None
@@ -498,26 +429,6 @@ class Generation:
         return self._finish or "end"
 
 
-def _closed() -> ServiceError:
-    return service_error("ServiceUnavailableException", "the local model is closed")
-
-
 def _reason(exc: ValueError) -> str:
     """Return the engine's reason without what it says about its own inner parts."""
     return str(exc).rpartition("Automatic parser generation failed: ")[2]
-
-
-def _refusal(members: _RawChunk) -> ServiceError:
-    """Return the service's error for an error of the engine's."""
-    error: _RawChunk = members.get("error") or {}
-    kind = str(error.get("type"))
-    if kind == "exceed_context_size_error":
-        # "Input is too long for requested model" is the service's own sentence.  [corpus, errors.json]
-        return service_error(
-            "ValidationException",
-            f"Input is too long for requested model: it has {error.get('n_prompt_tokens')} tokens, and the context "
-            f"window {error.get('n_ctx')}.",
-        )
-    if error.get("code") == 400:
-        return service_error("ValidationException", str(error.get("message")))
-    return service_error("ModelErrorException", f"the local engine failed ({kind}, code {error.get('code')})")

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import aclosing
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self, TypeAlias
 
-import anyio
-
-from bedrock_async.errors import InvalidRequestError, PluginError, service_error
+from bedrock_async.errors import InvalidRequestError, service_error
+from bedrock_async.testing import EmulatorModel
 from bedrock_async.types import JSONValue
 
 from . import native
 from .converse import Plan, chosen_tool, read_request, tool_choice_request, tool_input_request
+from .embeddings import EmbeddingEngine, LocalEmbeddings
 from .engine import ChatRequest, Engine, LlamaEngine
+from .loading import Loader
 from .stops import StopFilter
 from .weights import GGUF_VARIABLE, fetch_weights, gguf_file
 
@@ -43,7 +43,6 @@ _FINISH_REASONS: Final[Mapping[StopReason, str]] = {
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
 }
-_CLOSE_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +60,8 @@ class LocalModel:
 
     It is SmolLM2-135M-Instruct (4 bits, 98 MB, fetched once into the user's cache), or the GGUF file that ``path`` or
     the environment variable BEDROCK_ASYNC_LOCAL_GGUF names. Real tokens, real counts, real stop reasons, and answers
-    that are often wrong: a demonstration. It answers to ``model_ids`` whatever file it runs.
+    that are often wrong: a demonstration. It answers to ``model_ids`` whatever file it runs. Its companion, which is
+    loaded apart when it is first needed, answers to the ids of embedding models of Amazon and Cohere.
 
     ``threads`` defaults to the processors that this process may use, less one. ``context_tokens`` is shared by up to
     ``parallel`` answers at a time; further ones wait. Nothing is fetched or loaded before `start` or the first
@@ -91,12 +91,8 @@ class LocalModel:
         self._context_tokens = context_tokens
         self._parallel = parallel
         self._clock = clock
-        self._lock = threading.Lock()
-        self._engine: Future[Engine] | None = None
-        self._stop = threading.Event()
-        if engine is not None:
-            self._engine = Future()
-            self._engine.set_result(engine)
+        self._engine: Loader[Engine] = Loader(self._load, engine)
+        self.companions: Sequence[EmulatorModel] = (LocalEmbeddings(Loader(self._load_embeddings)),)
 
     async def start(self) -> None:
         """Fetch the weights, if need be, and load them; returns at once when that is done already.
@@ -104,7 +100,7 @@ class LocalModel:
         Raises WeightsError or EngineError, and can be called again then. Cancelling leaves the work going on in its
         thread, for the next caller; `aclose` stops it.
         """
-        await self._loaded()
+        await self._engine.get()
 
     async def converse_stream(self, request: Mapping[str, JSONValue]) -> AsyncGenerator[WireEvent]:
         """Yield the events of ConverseStream. Closing the iterator stops the generation.
@@ -113,7 +109,7 @@ class LocalModel:
         """
         begun = self._clock()
         plan = read_request(request)
-        engine = await self._served()
+        engine = await self._engine.served()
         tool_use = await _tool_use(engine, plan) if plan.tools else None
         chat, started = tool_use or (plan.chat, None)
         last: _Answer | None = None
@@ -147,14 +143,14 @@ class LocalModel:
     async def count_tokens(self, request: Mapping[str, JSONValue]) -> int:
         """Return exactly the ``inputTokens`` that this Converse request would report. Raises ServiceError."""
         plan = read_request(request)
-        engine = await self._served()
+        engine = await self._engine.served()
         chat = (await _tool_use(engine, plan))[0] if plan.tools else plan.chat
         return await engine.count_tokens(chat.messages)
 
     async def invoke(self, body: bytes) -> bytes:
         """Answer a native body: OpenAI chat completions, the form of gpt-oss on Bedrock. Raises ServiceError."""
         request = native.read_body(body)
-        engine = await self._served()
+        engine = await self._engine.served()
         texts: list[str] = []
         last: _Answer | None = None
         async with aclosing(_answers(engine, request.chat, request.stop_sequences)) as answers:
@@ -177,7 +173,7 @@ class LocalModel:
         """
         begun = self._clock()
         request = native.read_body(body)
-        engine = await self._served()
+        engine = await self._engine.served()
         identity, created, model = _completion_id(), int(time.time()), self.model_ids[0]
         last: _Answer | None = None
         first_chunk_ms = 0
@@ -203,17 +199,9 @@ class LocalModel:
 
     async def aclose(self) -> None:
         """Stop fetching, loading and generating, and free the memory. Idempotent; the model cannot be used again."""
-        self._stop.set()
-        with self._lock:
-            future = self._engine
-        if future is None:
-            return
-        with anyio.move_on_after(_CLOSE_S, shield=True):
-            try:
-                engine = await asyncio.wrap_future(future)
-            except Exception:  # noqa: BLE001 - there never was an engine, and those who asked for it know why
-                return
-            await engine.aclose()
+        for companion in self.companions:
+            await companion.aclose()
+        await self._engine.aclose()
 
     async def __aenter__(self) -> Self:
         """Return itself; nothing is loaded yet."""
@@ -228,40 +216,17 @@ class LocalModel:
     def _milliseconds_since(self, begun: float) -> int:
         return round(1000 * (self._clock() - begun))
 
-    async def _served(self) -> Engine:
-        """Return the engine for a request. Raises ServiceError."""
-        try:
-            return await self._loaded()
-        except PluginError as exc:
-            # A code that no client retries by itself: every attempt would be another download.
-            raise service_error("ResourceNotFoundException", f"The local model is not there: {exc}") from exc
+    def _file(self, stop: threading.Event) -> Path:
+        named = self._path or os.environ.get(GGUF_VARIABLE)
+        return gguf_file(named) if named else fetch_weights(stop=stop)
 
-    async def _loaded(self) -> Engine:
-        """Return the engine, loading it once for all who ask. Raises PluginError."""
-        if self._stop.is_set():
-            raise service_error("ServiceUnavailableException", "the local model is closed")
-        with self._lock:
-            future = self._engine
-            if future is None or (future.done() and future.exception() is not None):
-                future = self._engine = Future()
-                future.set_running_or_notify_cancel()  # now nobody who waits can cancel it for the others
-                # A daemon: a program that ends without aclose shall not wait for a download.
-                threading.Thread(
-                    target=self._load, args=(future,), name="bedrock-async-local-load", daemon=True
-                ).start()
-        return await asyncio.wrap_future(future)
+    def _load(self, stop: threading.Event) -> Engine:
+        return LlamaEngine.load(
+            self._file(stop), threads=self._threads, context_tokens=self._context_tokens, parallel=self._parallel
+        )
 
-    def _load(self, future: Future[Engine]) -> None:
-        try:
-            named = self._path or os.environ.get(GGUF_VARIABLE)
-            file = gguf_file(named) if named else fetch_weights(stop=self._stop)
-            future.set_result(
-                LlamaEngine.load(
-                    file, threads=self._threads, context_tokens=self._context_tokens, parallel=self._parallel
-                )
-            )
-        except BaseException as exc:  # noqa: BLE001 - it belongs to those who wait for the future
-            future.set_exception(exc)
+    def _load_embeddings(self, stop: threading.Event) -> EmbeddingEngine:
+        return EmbeddingEngine.load(self._file(stop), threads=self._threads)
 
 
 async def _answers(engine: Engine, chat: ChatRequest, stop_sequences: Sequence[str]) -> AsyncGenerator[_Answer]:

@@ -15,8 +15,8 @@ from bedrock_async_local.engine import (
     LlamaEngine,
     Piece,
     TokenBudget,
-    default_threads,
 )
+from bedrock_async_local.server import default_threads
 
 from bedrock_async.errors import InputTooLongError, ModelError, ServiceUnavailableError, ValidationError
 from bedrock_async.types import JSONValue

@@ -357,13 +357,14 @@ class Shared:
         """Leave the engine to the session."""
 
 
-def test_the_example_of_the_readme_runs(weights: Path) -> None:
-    """The program in the README prints an answer as it stands."""
+def test_the_examples_of_the_readme_run(weights: Path) -> None:
+    """The programs in the README print an answer, and the nearer one of two texts, as they stand."""
     readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
-    (program,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
-    done = run(program, str(weights))
-    assert "Paris" in done.stdout, done.stderr
-    assert done.returncode == 0
+    chat, embeddings = (run(program, str(weights)) for program in re.findall(r"```python\n(.*?)```", readme, re.DOTALL))
+    assert "Paris" in chat.stdout, chat.stderr
+    (markets, cat) = (float(line.split()[0]) for line in embeddings.stdout.splitlines())
+    assert cat > markets, embeddings.stderr
+    assert chat.returncode == embeddings.returncode == 0
 
 
 def run(program: str, gguf: str) -> subprocess.CompletedProcess[str]:

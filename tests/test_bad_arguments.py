@@ -1,0 +1,164 @@
+"""What people pass by mistake to the verbs beside Converse: refused before anything is sent, in our own words."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import date
+from typing import Any, Final
+
+import pytest
+
+from bedrock_async import (
+    NO_RETRY,
+    BedrockClient,
+    ConnectionLostError,
+    Credentials,
+    InvalidRequestError,
+    StandardRetry,
+    Timeouts,
+    ValidationError,
+)
+from bedrock_async.testing.canned import CannedResponse, CannedTransport
+from bedrock_async.types import CountTokensRequest
+
+MODEL: Final = "us.amazon.nova-lite-v1:0"
+KEYS: Final = Credentials("AKIDEXAMPLE", "secret")
+BODY: Final = {"prompt": "hi"}
+GUARDRAIL_ELSEWHERE: Final = "arn:aws:bedrock:eu-west-1:123456789012:guardrail/abcdef"
+JOB: Final = "arn:aws:bedrock:us-east-1:123456789012:async-invoke/abcdefghijkl"
+COUNTED: Final = CountTokensRequest.from_dict({"modelId": MODEL, "input": {"invokeModel": {"body": b"{}"}}})
+
+
+def client_of(**options: Any) -> tuple[BedrockClient, CannedTransport]:  # noqa: ANN401 - the client's own keywords
+    """Return a client whose transport notes what it is given, and goes no further."""
+    transport = CannedTransport([ConnectionLostError("far enough", sent=True)])
+    keywords: dict[str, Any] = {"retry": NO_RETRY, **options}
+    return BedrockClient(region="us-east-1", transport=transport, credentials=KEYS, **keywords), transport
+
+
+async def _listed(client: BedrockClient, **filters: Any) -> None:  # noqa: ANN401 - whatever is wrong
+    async for _ in client.list_async_invokes(**filters):
+        pass
+
+
+Call = Callable[[Any], Awaitable[object]]
+
+WRONG: Final[dict[str, tuple[Call, str, str]]] = {
+    "a native body that is no JSON number": (lambda c: c.invoke(MODEL, {"a": float("nan")}), "body", "JSON"),
+    "a native body with half a character": (lambda c: c.invoke(MODEL, '{"a":"\ud800"}'), "body", "position 6"),
+    "a native body that is a list": (lambda c: c.invoke(MODEL, [1]), "body", "a list, not bytes"),
+    "one piece of content alone": (
+        lambda c: c.apply_guardrail("abc", "1", source="INPUT", content={"text": {"text": "a"}}),
+        "content",
+        "is a dict, not text or a list",
+    ),
+    "no content": (
+        lambda c: c.apply_guardrail("abc", "1", source="INPUT", content=None),
+        "content",
+        "is a NoneType",
+    ),
+    "a guardrail of another region": (
+        lambda c: c.apply_guardrail(GUARDRAIL_ELSEWHERE, "1", source="INPUT", content="a"),
+        "guardrail_id",
+        r"eu-west-1.*us-east-1",
+    ),
+    "no messages to check": (lambda c: c.invoke_guardrail_checks(None, {}), "messages", "is a NoneType"),
+    "one message alone to check": (
+        lambda c: c.invoke_guardrail_checks({"role": "user", "content": []}, {}),
+        "messages",
+        "is a dict",
+    ),
+    "a body counted twice": (lambda c: c.count_tokens(MODEL, "hi", body=BODY), "body", "given twice"),
+    "a request counted with messages": (lambda c: c.count_tokens(COUNTED, "hi"), "messages", "given twice"),
+    "a request counted with a body": (lambda c: c.count_tokens(COUNTED, body=BODY), "body", "given twice"),
+    "a misspelt keyword beside a body": (lambda c: c.count_tokens(MODEL, body=BODY, sytem="a"), "sytem", "'system'"),
+    "a keyword that a body has no place for": (
+        lambda c: c.count_tokens(MODEL, body=BODY, system="a"),
+        "system",
+        "sent as it is",
+    ),
+    "a time as text": (lambda c: _listed(c, submitted_after="2025-01-01"), "submitted_after", "is a str"),
+    "a day as a time": (lambda c: _listed(c, submitted_before=date(2025, 1, 1)), "submitted_before", "is a date"),
+    "a number as text": (lambda c: _listed(c, max_results="5"), "max_results", "'5'; a whole number"),
+    "no page": (lambda c: _listed(c, page_size=0), "page_size", "0; a whole number"),
+    "a number as a token": (lambda c: _listed(c, next_token=5), "next_token", "is a int, not text"),
+    "a number as a vendor": (lambda c: c.list_models(provider=5), "byProvider|by_provider", "valid string"),
+    "seconds as timeouts": (lambda c: c.invoke(MODEL, BODY, timeouts=5), "timeouts", r"Timeouts\(total_s=60\)"),
+    "seconds as timeouts of a question": (
+        lambda c: c.apply_guardrail("abc", "1", source="INPUT", content="a", timeouts=5),
+        "timeouts",
+        "is a int",
+    ),
+    "a number of attempts": (lambda c: c.converse(MODEL, "hi", retry=3), "retry", r"StandardRetry\(max_attempts=3\)"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+async def test_a_mistake_is_told_before_anything_is_sent(case: str) -> None:
+    """The error names the argument, and is of the tree: no TypeError from inside, and nothing left out in silence."""
+    call, path, says = WRONG[case]
+    client, transport = client_of()
+    with pytest.raises(InvalidRequestError, match=says) as caught:
+        await call(client)
+    assert caught.value.path in path.split("|")
+    assert transport.requests == []
+    await client.aclose()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"timeouts": 5}, r"timeouts is a int, not Timeouts\. Pass Timeouts"),
+        ({"retry": 3}, r"retry is a int, no retry policy\. Pass StandardRetry"),
+        ({"limits": 100}, r"limits is a int, not Limits\. Pass Limits"),
+        ({"connection": {"use_fips": True}}, r"connection is a dict, not ConnectionOptions\. Pass"),
+    ],
+)
+def test_options_of_another_type_are_told_when_the_client_is_made(options: dict[str, Any], says: str) -> None:
+    """Not in the first call that is throttled."""
+    with pytest.raises(InvalidRequestError, match=says):
+        client_of(**options)
+
+
+def test_the_options_of_a_job_are_looked_at_at_once() -> None:
+    """Its handle asks with them much later."""
+    client, _ = client_of()
+    with pytest.raises(InvalidRequestError, match="timeouts is a int"):
+        client.async_invoke_job(JOB, timeouts=5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("verb", ["converse", "stream", "count_tokens"])
+async def test_a_ready_request_takes_no_keywords_that_would_change_it(verb: str) -> None:
+    """It is sent as it is: dropping them in silence would be losing what the caller asked for."""
+    client, transport = client_of()
+    request = client.prepare(MODEL, "hi")
+    for arguments in ((request,), (MODEL, request)):
+        with pytest.raises(InvalidRequestError, match=r"has system, temperature beside a ready request") as caught:
+            await getattr(client, verb)(*arguments, temperature=0.5, system="Be brief.", max_tokens=None)
+        assert caught.value.path == "system"
+    assert transport.requests == []
+    # How it is sent is another matter.
+    with pytest.raises(ConnectionLostError):
+        await client.converse(request, timeouts=Timeouts(), retry=StandardRetry(max_attempts=1), provider="converse")
+    assert len(transport.requests) == 1
+
+
+async def test_native_bodies_are_whatever_holds_bytes() -> None:
+    """A view of a large buffer is sent as its bytes."""
+    client, transport = client_of()
+    with pytest.raises(ConnectionLostError):
+        await client.invoke(MODEL, memoryview(b'{"a":1}!')[:7])
+    assert transport.requests[0].body == b'{"a":1}'
+
+
+async def test_a_prefix_that_the_service_may_not_write_to_names_the_permission() -> None:
+    """The service says no more than "Invalid Output Config/Credentials"."""
+    refusal = CannedResponse(
+        [b'{"message":"Invalid Output Config/Credentials"}'],
+        status=400,
+        headers={"x-amzn-errortype": "ValidationException"},
+    )
+    client = BedrockClient(region="us-east-1", transport=CannedTransport([refusal]), credentials=KEYS)
+    with pytest.raises(ValidationError, match=r"s3:PutObject on s3://bucket/videos") as caught:
+        await client.start_async_invoke("amazon.nova-reel-v1:1", BODY, output_s3_uri="s3://bucket/videos")
+    assert "us-east-1" in str(caught.value)
