@@ -88,6 +88,8 @@ class Peer(NamedTuple):
     opened: Callable[[str], AbstractAsyncContextManager[Client]]
     """Makes a client for the endpoint of that URL, and closes it."""
     kind: Kind = "peer"
+    package: str = ""
+    """What ``import`` names before any name is used; measured apart where names are imported when they are used."""
     environment: str = ""
     """The environment of another adapter; its own by default. Pinned in ``peers/<environment>.txt``."""
     requirements: tuple[str, ...] = ()

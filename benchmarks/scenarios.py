@@ -276,6 +276,7 @@ _MORE: Final = (
         "cold",
         (
             Metric("total_ms", "until the first stream ended, CPU", "ms"),
+            Metric("statement_ms", "import statement alone", "ms"),
             Metric("import_ms", "import", "ms"),
             Metric("client_ms", "first client", "ms"),
             Metric("call_ms", "first stream", "ms"),

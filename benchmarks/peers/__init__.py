@@ -16,6 +16,7 @@ QUICK: Final = ("ours", "raw-socket", "raw-socket-c", "aiobotocore", "botocore")
 
 ALL: Final = (
     *QUICK,
+    "raw-reader",
     "ours-aiohttp",
     "ours-native",
     "ours-uvloop",

@@ -81,6 +81,7 @@ PEER = Peer(
     title="bedrock_async",
     kind="ours",
     environment="ours",
+    package="bedrock_async",
     requirements=("httptools", "httpx2", "uvloop"),
     packages=("bedrock-async", "aiohttp", "httptools", "httpx2", "msgspec", "pydantic", "uvloop"),
     load=load,

@@ -94,6 +94,8 @@ def new_decoder() -> Receive:
 class Raw(Client):
     """As many connections as are used at a time."""
 
+    connection: Callable[[Callable[[], Receive]], Connection] = Connection
+
     def __init__(self, url: str, decoder: Callable[[], Receive]) -> None:
         parts = urlsplit(url)
         self._host, self._port = parts.hostname or "", parts.port or 80
@@ -116,7 +118,7 @@ class Raw(Client):
             connection = self._idle.pop()
         else:
             loop = asyncio.get_running_loop()
-            factory = partial(Connection, self._decoder)
+            factory = partial(self.connection, self._decoder)
             _, connection = await loop.create_connection(factory, self._host, self._port, ssl=self._tls)
             self._connections.append(connection)
         request = {"messages": conversation, "inferenceConfig": {"maxTokens": MAX_TOKENS}, **more}
@@ -135,12 +137,14 @@ class Raw(Client):
             connection.transport.abort()
 
 
-def opened(decoder: Callable[[], Receive]) -> Callable[[str], AbstractAsyncContextManager[Client]]:
+def opened(
+    decoder: Callable[[], Receive], kind: type[Raw] = Raw
+) -> Callable[[str], AbstractAsyncContextManager[Client]]:
     """Return what opens such a client with that decoder."""
 
     @asynccontextmanager
     async def open_client(url: str) -> AsyncGenerator[Client]:
-        client = Raw(url, decoder)
+        client = kind(url, decoder)
         yield client
         client.close()
 
