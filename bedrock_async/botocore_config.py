@@ -125,8 +125,7 @@ class _Carried:
             carried["limits"] = Limits(max_connections=self.max_connections)
         if "timeouts" not in self.passed and not given.keys().isdisjoint(("connect_timeout", "read_timeout")):
             retry = self.passed.get("retry", self.retry)
-            attempts = (retry if isinstance(retry, StandardRetry) else StandardRetry()).max_attempts
-            carried["timeouts"] = _timeouts(given, attempts=attempts)
+            carried["timeouts"] = _timeouts(given, retry if isinstance(retry, StandardRetry) else StandardRetry())
         if self.user_agent_extra:
             self.connection["user_agent_extra"] = " ".join(self.user_agent_extra)
         if self.connection:
@@ -149,15 +148,25 @@ def _merged(below: ConnectionOptions, above: ConnectionOptions) -> ConnectionOpt
     return replace(below, **said)
 
 
-def _timeouts(given: Mapping[str, object], *, attempts: int) -> Timeouts:
+def _timeouts(given: Mapping[str, object], retry: StandardRetry) -> Timeouts:
     ours = Timeouts()
     connect_s = cast("float", given.get("connect_timeout", ours.connect_s))
     if "read_timeout" not in given:
         return replace(ours, connect_s=connect_s)
     read_s = cast("float | None", given["read_timeout"])
-    # As long as botocore's attempts can last together, the waits between them aside.
-    total_s = None if read_s is None else attempts * (connect_s + read_s)
+    total_s = None if read_s is None else _longest_s(retry, connect_s + read_s)
     return Timeouts(connect_s=connect_s, first_event_s=read_s, idle_s=read_s, total_s=total_s)
+
+
+def _longest_s(retry: StandardRetry, attempt_s: float) -> float:
+    """Return how long all attempts of ``attempt_s`` and the longest waits between them last together."""
+    loading = retry.model_not_ready_attempts  # what an attempt ends with is seen anew each time: the worst counts
+    attempts = max(retry.max_attempts, loading, 1)
+    waits_s = 0.0
+    for attempt in range(1, attempts):
+        delay_s = retry.max_delay_s if attempt < retry.max_attempts else 0.0
+        waits_s += max(delay_s, retry.model_not_ready_delay_s[1]) if attempt < loading else delay_s
+    return attempts * attempt_s + waits_s
 
 
 # -- the options, one by one

@@ -153,8 +153,8 @@ async def _drive(flow: Flow[T], call: Call) -> T:
                     case Sleep(seconds):
                         await anyio.sleep(seconds)
                         result = None
-                    case ReadObject(s3_uri):
-                        result = await _read_object(s3_uri, call)
+                    case ReadObject(s3_uri, owner):
+                        result = await _read_object(s3_uri, owner, call)
             except BedrockError as exc:
                 effect = flow.throw(exc)
             else:
@@ -177,14 +177,14 @@ def _effect(first: Effect | StopIteration) -> Effect:
     return first
 
 
-async def _read_object(s3_uri: str, call: Call) -> bytes:
+async def _read_object(s3_uri: str, owner: str | None, call: Call) -> bytes:
     objects = call.line.objects
     if objects is None:
         raise InvalidRequestError(
             f"nothing reads objects of S3 here ({s3_uri}).",
             hint="BedrockClient brings what does; a bare Line needs objects=.",
         )
-    return await objects.read(s3_uri, max_bytes=call.line.max_response_bytes)
+    return await objects.read(s3_uri, max_bytes=call.line.max_response_bytes, owner=owner)
 
 
 async def _send(request: HttpRequest, call: Call) -> HttpResponse:

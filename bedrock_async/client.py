@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, Unpack, cast, overload
 from uuid import uuid4
 
 from anyio import to_thread
@@ -180,6 +180,9 @@ class BedrockClient:
         """Resolve region and endpoint. Raises InvalidRequestError, CredentialsError or PluginError."""
         environ = os.environ
         _check_options(timeouts, retry)
+        _check_texts(
+            region=region, profile=profile, endpoint_url=endpoint_url, control_endpoint_url=control_endpoint_url
+        )
         limits = _of_kind("limits", limits, Limits) or Limits()
         connection = _of_kind("connection", connection, ConnectionOptions) or ConnectionOptions()
         config = ProfileSettings(environ, profile=profile if session is None else session_profile(session))
@@ -204,7 +207,7 @@ class BedrockClient:
             region=choice.region,
             environ=environ,
         )
-        self._defaults: Mapping[str, Any] = dict(settings or {})
+        self._defaults: Mapping[str, Any] = _checked_settings(settings)
         check_names(self._defaults, verb="BedrockClient(settings=...)")
         self._timeouts = timeouts or Timeouts()
         total_s = self._timeouts.total_s
@@ -370,6 +373,7 @@ class BedrockClient:
         Amazon Bedrock Runtime API, 2023-09-30.
         """
         request, effective = self._request(model, messages, settings, verb="converse")
+        self._check_guardrail_of(request)
         provider = self._registry.get(effective.get("provider") or self._provider)
         context = self._context(request, effective, provider)
         call = self._call(effective, large=_is_large(request))
@@ -397,6 +401,7 @@ class BedrockClient:
         ConverseStream of the Amazon Bedrock Runtime API, 2023-09-30.
         """
         request, effective = self._request(model, messages, settings, verb="stream")
+        self._check_guardrail_of(request)
         provider = self._registry.get(effective.get("provider") or self._provider)
         context = self._context(request, effective, provider)
         call = self._call(effective, check_loop=False, large=_is_large(request))
@@ -432,6 +437,7 @@ class BedrockClient:
         effective = self._settings_of(InvokeSettings, settings, verb="invoke")
         target, _ = self._route(model, effective)
         request = build_invoke(target.raw, body, effective)
+        self._check_guardrail(request.guardrail_identifier, path="guardrail")
         call = self._call(effective, large=len(request.body) >= LARGE_BODY_BYTES)
         answer = await run(runtime.invoke(request, target), call)
         return InvokeResponse(answer.body, answer.headers, self._meta(target, "invoke", call))
@@ -447,6 +453,7 @@ class BedrockClient:
         effective = self._settings_of(InvokeSettings, settings, verb="invoke_stream")
         target, _ = self._route(model, effective)
         request = build_invoke(target.raw, body, effective)
+        self._check_guardrail(request.guardrail_identifier, path="guardrail")
         call = self._call(effective, check_loop=False, large=len(request.body) >= LARGE_BODY_BYTES)
 
         def plan() -> StreamPlan[InvokeChunk]:
@@ -544,7 +551,7 @@ class BedrockClient:
         name of what to do (``"INPAINTING"``), where that is not to be told from the rest. An image that the model held
         back has no data and a ``finish_reason``. Raises and is cancelled as `embed`.
         """
-        job = self._task(model, settings, verb="generate_image")
+        asked = self._task(model, settings, verb="generate_image")
         request = build_image(
             prompt,
             images=images,
@@ -559,8 +566,8 @@ class BedrockClient:
             format=format,
             task=task,
         )
-        flow = tasks.generate_image(request, job)
-        return GeneratedImages(*await self._done(job, flow, media_bytes=media_bytes(request)))
+        flow = tasks.generate_image(request, asked)
+        return GeneratedImages(*await self._done(asked, flow, media_bytes=media_bytes(request)))
 
     async def generate_video(
         self,
@@ -666,7 +673,7 @@ class BedrockClient:
         was looked for and not found. Raises as `converse` does. Source: ApplyGuardrail of the Amazon Bedrock Runtime
         API, 2023-09-30.
         """
-        self._check_guardrail(guardrail_id)
+        self._check_guardrail(guardrail_id, path="guardrail_id")
         request = build_apply_guardrail(
             guardrail_id, version, source=source, content=content, output_scope=output_scope
         )
@@ -996,8 +1003,11 @@ class BedrockClient:
         """Return the model, its family and the settings of a verb that is not about a conversation."""
         effective = self._settings_of(TaskSettings, settings, verb=verb)
         target, base = self._route(model, effective)
+        _check_options(effective.get("timeouts"), effective.get("retry"))
+        request = build_invoke(target.raw, b"", effective)
+        self._check_guardrail(request.guardrail_identifier, path="guardrail")
         family = self._family(base, effective)
-        return Task(self._context_of(target, base, effective, family), family, effective)
+        return Task(self._context_of(target, base, effective, family), family, request, effective)
 
     async def _done(self, task: Task, flow: Flow[T], *, media_bytes: int = 0) -> tuple[T, ResponseMeta]:
         """Run a flow of a task; return its result, and what is known of the call."""
@@ -1030,14 +1040,18 @@ class BedrockClient:
             )
         return model
 
-    def _check_guardrail(self, guardrail_id: object) -> None:
+    def _check_guardrail_of(self, request: ConverseRequest) -> None:
+        if request.guardrail_config is not None:
+            self._check_guardrail(request.guardrail_config.guardrail_identifier, path="guardrail")
+
+    def _check_guardrail(self, guardrail_id: object, *, path: str) -> None:
         """Refuse the ARN of a guardrail of another region."""
         steps = guardrail_id.split(":") if isinstance(guardrail_id, str) else []
         if steps[:1] == ["arn"] and len(steps) > _ARN_REGION and steps[_ARN_REGION] != self._region:
             raise InvalidRequestError(
                 f"the guardrail {guardrail_id!r} is of the region {steps[_ARN_REGION]}; the client's is {self._region} "
                 f"({self._region_source}).",
-                path="guardrail_id",
+                path=path,
                 hint=f"Use BedrockClient(region={steps[_ARN_REGION]!r}), or a guardrail of {self._region}.",
             )
 
@@ -1091,6 +1105,30 @@ def _check_options(timeouts: object, retry: object) -> None:
             path="retry",
             hint="Pass StandardRetry(max_attempts=3), NO_RETRY, or an object of the RetryPolicy protocol.",
         )
+
+
+def _check_texts(**given: object) -> None:
+    for name, value in given.items():
+        if value is not None and not isinstance(value, str):
+            raise InvalidRequestError(f"{name} is a {type(value).__name__}, not text.", path=name, hint=_TEXTS[name])
+
+
+_TEXTS: Final = {
+    "region": 'Pass region="us-east-1".',
+    "profile": "Pass the name of a profile of the AWS configuration.",
+    "endpoint_url": 'Pass endpoint_url="https://...".',
+    "control_endpoint_url": 'Pass control_endpoint_url="https://...".',
+}
+
+
+def _checked_settings(settings: object) -> dict[str, Any]:
+    if settings is not None and not isinstance(settings, Mapping):
+        raise InvalidRequestError(
+            f"settings is a {type(settings).__name__}, not a mapping.",
+            path="settings",
+            hint='Pass the keywords of all calls: settings={"max_tokens": 500}.',
+        )
+    return dict(cast("Mapping[str, Any]", settings or {}))
 
 
 def _of_kind(name: str, value: T | None, kind: type[T]) -> T | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, cast
 
 from .errors import InvalidRequestError
 from .known_models import KnownModelId
@@ -54,6 +54,10 @@ def geography_of(region: str) -> str:
 
     Raises InvalidRequestError for a region of which no profile is known.
     """
+    if not isinstance(cast("object", region), str):
+        raise InvalidRequestError(
+            f"the region is a {type(region).__name__}, not text.", path="region", hint='Pass "us-east-1".'
+        )
     for regions, geography in _GEOGRAPHIES:
         if regions.fullmatch(region):
             return geography

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import secrets
 import time
@@ -117,8 +118,10 @@ class AsyncInvokeJob:
 
         Throttling, lost connections and other failures that pass are asked over, ten times in a row. Cancelling ends
         the waiting, not the job. Raises AsyncInvokeFailedError, with the service's message, when the job fails,
-        AsyncInvokeTimeoutError after ``timeout_s`` seconds (None: never), and ServiceError as `summary`.
+        AsyncInvokeTimeoutError after ``timeout_s`` seconds (None: never), ServiceError as `summary`, and
+        InvalidRequestError for a ``timeout_s`` that is no number.
         """
+        _check_seconds(timeout_s)
         started = self._clock()
         schedule = PollSchedule(self._random)
         while True:
@@ -200,6 +203,18 @@ class AsyncInvokeJob:
                 hint="Read it from the output_s3_uri that the job was started with.",
             )
         return output_folder(told, self.invocation_id)
+
+
+def _check_seconds(timeout_s: object) -> None:
+    if timeout_s is None:
+        return
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or math.isnan(timeout_s):
+        shown = "nan" if isinstance(timeout_s, float) else f"a {type(timeout_s).__name__}"
+        raise InvalidRequestError(
+            f"timeout_s is {shown}, no number of seconds.",
+            path="timeout_s",
+            hint="Pass timeout_s=1800, or None to wait for as long as it takes.",
+        )
 
 
 def _owner(summary: AsyncInvokeSummary) -> str | None:
@@ -388,6 +403,7 @@ class AsyncInvokeListing:
         self._left = max_results
         self._page_size = page_size
         self._page: list[AsyncInvokeSummary] = []
+        self._asking = False
         self._pages = 0
         self._seen: set[str] = set()
 
@@ -399,14 +415,24 @@ class AsyncInvokeListing:
         """Return the next job, asking for the next page where one is due.
 
         Cancelling loses nothing: the page is asked for again. Raises ValidationError for a token that has expired, and
-        as every call does; the next call asks once more.
+        as every call does; the next call asks once more. Raises InvalidRequestError while another task is waiting for
+        a page.
         """
+        if self._asking:
+            raise InvalidRequestError(
+                "another task is already waiting for the next page of this listing.",
+                hint="Let one task read it and hand the jobs on, or make a listing for each.",
+            )
         if self._left == 0:
             raise StopAsyncIteration
         while not self._page:
             if self._pages and self.next_token is None:
                 raise StopAsyncIteration
-            await self._next_page()
+            self._asking = True
+            try:
+                await self._next_page()
+            finally:
+                self._asking = False
         if self._left is not None:
             self._left -= 1
         return self._page.pop()

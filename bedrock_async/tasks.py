@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import anyio
 
-from .errors import BedrockError, PluginError, ResponseDecodeError
+from .errors import BedrockError, InvalidRequestError, PluginError, ResponseDecodeError
 from .families import (
     Embeddings,
     EmbedRequest,
@@ -31,13 +32,12 @@ from .families import (
     native_body,
 )
 from .families._encoding import check_output, checked_input, checked_name, checked_native, result_of, results_of
-from .features.operations import build_invoke
 from .features.tasks import EmbedBatch, check_positive
 from .jobs import AsyncInvokeJob, AsyncInvokeResult
 from .providers import CallContext, Flow
 from .providers.invoke import family_context, native_answer
 from .providers.runtime import invoke
-from .types import AsyncInvokeSummary, ResponseMeta
+from .types import AsyncInvokeSummary, InvokeRequest, ResponseMeta
 
 __all__ = [
     "GeneratedImages",
@@ -52,6 +52,8 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+_INPUT: Final = re.compile(r"inputs\[(\d+)\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +74,11 @@ class GeneratedImages:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a verb knows before it asks: the model and its family, and the settings of the call."""
+    """What a verb knows before it asks: the model and its family, the request but for its body, and the settings."""
 
     ctx: CallContext
     family: ModelFamily
+    request: InvokeRequest
     settings: Mapping[str, Any]
 
     @property
@@ -190,11 +193,11 @@ class _Answer:
 
 def _invoked(task: Task, method: str, encode: Callable[[], NativeRequest]) -> Flow[_Answer]:
     native = checked_native(task.family, method, encode)
-    settings = {**task.settings, "content_type": native.content_type, "accept": native.accept}
-    request = build_invoke(task.ctx.target.raw, native_body(task.family, native), settings)
-    response = yield from invoke(request, task.ctx.target)
-    members, counted = native_answer(response)
-    return _Answer(task, members, response.headers, counted, response.body)
+    body = native_body(task.family, native)
+    members = {"body": body, "content_type": native.content_type, "accept": native.accept}
+    response = yield from invoke(task.request.model_copy(update=members), task.ctx.target)
+    answer, counted = native_answer(response)
+    return _Answer(task, answer, response.headers, counted, response.body)
 
 
 # -- batches
@@ -235,10 +238,17 @@ async def in_batches(
 
 def _about(failure: Exception, batch: EmbedBatch, total: int) -> Exception:
     """Return the failure with the indices of the inputs that it is about."""
-    if isinstance(failure, BedrockError) and total > 1:
-        last = batch.first + len(batch.request.inputs) - 1
-        which = f"input {last}" if last == batch.first else f"inputs {batch.first} to {last}"
-        failure.message = f"{which} of {total}: {failure.message}"
+    if not isinstance(failure, BedrockError) or total == 1:
+        return failure
+    if isinstance(failure, InvalidRequestError) and (inside := _INPUT.match(failure.path or "")) is not None:
+        # A family counts the inputs of its request.
+        place = f"inputs[{batch.first + int(inside[1])}]"
+        failure.message = failure.message.replace(inside[0], place)
+        failure.path = f"{place}{inside.string[inside.end() :]}"
+        return failure
+    last = batch.first + len(batch.request.inputs) - 1
+    which = f"input {last}" if last == batch.first else f"inputs {batch.first} to {last}"
+    failure.message = f"{which} of {total}: {failure.message}"
     return failure
 
 

@@ -1,14 +1,25 @@
-"""Distributions that are installed for one test: a folder of sys.path, and no module left over."""
+"""Distributions that are built, or installed for one test: a folder of sys.path, and no module left over."""
 
 from __future__ import annotations
 
 import importlib
+import subprocess
 import sys
+import zipfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["importable"]
+__all__ = ["build_wheel", "importable"]
+
+
+def build_wheel(project: Path, folder: Path) -> zipfile.ZipFile:
+    """Build the wheel as the Makefile does, without the network, and open it."""
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
+    done = subprocess.run(command, cwd=project, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = folder.glob("*.whl")
+    return zipfile.ZipFile(wheel)
 
 
 @contextmanager

@@ -8,9 +8,11 @@ from typing import Any, Final
 
 import pytest
 from acme import Acme
+from rawserver import RawConnection, RawServer
 from s3_server import CREDENTIALS, S3Server, s3_server
 
 from bedrock_async import (
+    AccessDeniedError,
     AsyncInvokeFailedError,
     BedrockClient,
     BedrockError,
@@ -199,6 +201,7 @@ def test_options_of_the_job() -> None:
     }
     _, effects = run([*DONE, b""], ctx=context(options=options))
     body = body_of(effects[0])
+    assert effects[-1] == ReadObject(f"{FOLDER}/output.mp4", "111122223333")
     assert body["outputDataConfig"]["s3OutputDataConfig"] == {
         "s3Uri": "s3://videos/made",
         "kmsKeyId": "arn:aws:kms:us-east-1:123456789012:key/k",
@@ -206,6 +209,18 @@ def test_options_of_the_job() -> None:
     }
     assert body["clientRequestToken"] == "order-17"
     assert body["tags"] == [{"key": "team", "value": "video"}]
+
+
+def test_tags_may_be_a_mapping() -> None:
+    """They are taken as start_async_invoke takes them."""
+    _, effects = run([*DONE, b""], ctx=context(options={**OPTIONS, "tags": {"team": "video", "cost": "7"}}))
+    assert body_of(effects[0])["tags"] == [{"key": "team", "value": "video"}, {"key": "cost", "value": "7"}]
+
+
+def test_options_of_the_family_pass() -> None:
+    """What is not nearly an option of the provider may be one of the family."""
+    _, effects = run([*DONE, b""], ctx=context(options={**OPTIONS, "raw_prompt": True, "today": "1 March 2026"}))
+    assert body_of(effects[0])["modelId"] == REEL
 
 
 def test_every_job_has_a_token() -> None:
@@ -277,8 +292,12 @@ def test_native_output_that_is_none(data: bytes) -> None:
         ({}, "not told where the service shall write"),
         ({"output_s3_uri": "videos"}, "provider_options.output_s3_uri is 'videos'"),
         ({"output_s3_uri": None}, "provider_options.output_s3_uri is of type NoneType"),
-        ({**OPTIONS, "tags": {"team": "video"}}, r"provider_options cannot be sent: tags"),
-        ({**OPTIONS, "kms_key_id": 7}, r"provider_options cannot be sent: .*kmsKeyId"),
+        ({**OPTIONS, "tags": {"team": 7}}, r"provider_options cannot be sent: tags"),
+        ({**OPTIONS, "tags": "team"}, r"provider_options cannot be sent: tags"),
+        ({**OPTIONS, "kms_key_id": 7}, r"provider_options cannot be sent: .*kms_key_id"),
+        ({**OPTIONS, "bucketOwner": "111122223333"}, r"no option 'bucketOwner'.*'bucket_owner'"),
+        ({**OPTIONS, "kms_key": "k"}, r"no option 'kms_key'.*'kms_key_id'"),
+        ({"output_uri": "s3://videos"}, r"no option 'output_uri'.*'output_s3_uri'"),
     ],
 )
 def test_wrong_options_are_refused_before_anything_is_sent(options: dict[str, Any], said: str) -> None:
@@ -364,3 +383,27 @@ async def test_converse_and_stream_through_a_job(s3: S3Server, monkeypatch: pyte
     fields = reply.additional_model_response_fields
     assert isinstance(fields, dict)
     assert fields["invocationArn"] in {summary.invocation_arn for summary in jobs}
+
+
+async def test_s3_checks_the_owner_of_the_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The account in ``bucket_owner`` travels with the request for the output, so that S3 refuses any other's."""
+    heads: list[bytes] = []
+
+    async def refuse(peer: RawConnection) -> None:
+        heads.append((await peer.read_request()).head.lower())
+        body = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+        head = b"HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+        await peer.send(head % len(body), body)
+
+    options = {"output_s3_uri": "s3://videos/made", "bucket_owner": "111122223333"}
+    async with (
+        RawServer(refuse) as server,
+        BedrockEmulator([JobModel(JobScript.video(b"a video", polls=0))]) as emulator,
+        BedrockClient(
+            region="us-east-1", endpoint_url=emulator.url, credentials=CREDENTIALS, families={"amazon": Reel()}
+        ) as client,
+    ):
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", server.url)
+        with pytest.raises(AccessDeniedError, match="s3:GetObject"):
+            await client.converse(REEL, "A bridge.", provider="async-invoke", provider_options=options)
+    assert [b"x-amz-expected-bucket-owner: 111122223333" in head for head in heads] == [True]

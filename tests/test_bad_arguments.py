@@ -17,6 +17,7 @@ from bedrock_async import (
     StandardRetry,
     Timeouts,
     ValidationError,
+    default_model,
 )
 from bedrock_async.testing.canned import CannedResponse, CannedTransport
 from bedrock_async.types import CountTokensRequest
@@ -25,6 +26,8 @@ MODEL: Final = "us.amazon.nova-lite-v1:0"
 KEYS: Final = Credentials("AKIDEXAMPLE", "secret")
 BODY: Final = {"prompt": "hi"}
 GUARDRAIL_ELSEWHERE: Final = "arn:aws:bedrock:eu-west-1:123456789012:guardrail/abcdef"
+GUARDED_ELSEWHERE: Final = {"guardrailIdentifier": GUARDRAIL_ELSEWHERE, "guardrailVersion": "1"}
+NAN: Final = float("nan")
 JOB: Final = "arn:aws:bedrock:us-east-1:123456789012:async-invoke/abcdefghijkl"
 COUNTED: Final = CountTokensRequest.from_dict({"modelId": MODEL, "input": {"invokeModel": {"body": b"{}"}}})
 
@@ -32,8 +35,8 @@ COUNTED: Final = CountTokensRequest.from_dict({"modelId": MODEL, "input": {"invo
 def client_of(**options: Any) -> tuple[BedrockClient, CannedTransport]:  # noqa: ANN401 - the client's own keywords
     """Return a client whose transport notes what it is given, and goes no further."""
     transport = CannedTransport([ConnectionLostError("far enough", sent=True)])
-    keywords: dict[str, Any] = {"retry": NO_RETRY, **options}
-    return BedrockClient(region="us-east-1", transport=transport, credentials=KEYS, **keywords), transport
+    keywords: dict[str, Any] = {"region": "us-east-1", "retry": NO_RETRY, **options}
+    return BedrockClient(**keywords, transport=transport, credentials=KEYS), transport
 
 
 async def _listed(client: BedrockClient, **filters: Any) -> None:  # noqa: ANN401 - whatever is wrong
@@ -62,6 +65,34 @@ WRONG: Final[dict[str, tuple[Call, str, str]]] = {
         "guardrail_id",
         r"eu-west-1.*us-east-1",
     ),
+    "a guardrail of another region in converse": (
+        lambda c: c.converse(MODEL, "hi", guardrail=GUARDED_ELSEWHERE),
+        "guardrail",
+        r"eu-west-1.*us-east-1",
+    ),
+    "a guardrail of another region in a ready request": (
+        lambda c: c.converse(c.prepare(MODEL, "hi", guardrail=GUARDED_ELSEWHERE)),
+        "guardrail",
+        r"eu-west-1.*us-east-1",
+    ),
+    "a guardrail of another region in a stream": (
+        lambda c: c.stream(MODEL, "hi", guardrail=GUARDED_ELSEWHERE).get_final_response(),
+        "guardrail",
+        r"eu-west-1.*us-east-1",
+    ),
+    "a guardrail of another region in invoke": (
+        lambda c: c.invoke(MODEL, BODY, guardrail=GUARDED_ELSEWHERE),
+        "guardrail",
+        r"eu-west-1.*us-east-1",
+    ),
+    "a guardrail of another region in invoke_stream": (
+        lambda c: anext(c.invoke_stream(MODEL, BODY, guardrail=GUARDED_ELSEWHERE)),
+        "guardrail",
+        r"eu-west-1.*us-east-1",
+    ),
+    "seconds to wait as text": (lambda c: c.async_invoke_job(JOB).wait(timeout_s="1"), "timeout_s", "a str"),
+    "seconds to wait that are none": (lambda c: c.async_invoke_job(JOB).result(timeout_s=NAN), "timeout_s", "nan"),
+    "a yes as seconds to wait": (lambda c: c.async_invoke_job(JOB).wait(timeout_s=True), "timeout_s", "a bool"),
     "no messages to check": (lambda c: c.invoke_guardrail_checks(None, {}), "messages", "is a NoneType"),
     "one message alone to check": (
         lambda c: c.invoke_guardrail_checks({"role": "user", "content": []}, {}),
@@ -112,12 +143,36 @@ async def test_a_mistake_is_told_before_anything_is_sent(case: str) -> None:
         ({"retry": 3}, r"retry is a int, no retry policy\. Pass StandardRetry"),
         ({"limits": 100}, r"limits is a int, not Limits\. Pass Limits"),
         ({"connection": {"use_fips": True}}, r"connection is a dict, not ConnectionOptions\. Pass"),
+        ({"region": 5}, r"region is a int, not text\. Pass region="),
+        ({"profile": 5}, r"profile is a int, not text\. Pass the name"),
+        ({"endpoint_url": 5}, r"endpoint_url is a int, not text\. Pass endpoint_url="),
+        ({"control_endpoint_url": b"x"}, r"control_endpoint_url is a bytes, not text\. Pass"),
+        ({"settings": 5}, r"settings is a int, not a mapping\. Pass the keywords"),
+        ({"settings": []}, r"settings is a list, not a mapping\. Pass the keywords"),
     ],
 )
 def test_options_of_another_type_are_told_when_the_client_is_made(options: dict[str, Any], says: str) -> None:
     """Not in the first call that is throttled."""
-    with pytest.raises(InvalidRequestError, match=says):
+    with pytest.raises(InvalidRequestError, match=says) as caught:
         client_of(**options)
+    assert caught.value.path == next(iter(options))
+
+
+@pytest.mark.parametrize("region", [None, 5, b"us-east-1"])
+def test_a_region_that_is_no_text_has_no_default_model(region: Any) -> None:  # noqa: ANN401 - whatever is wrong
+    """None, as a missing variable of the environment has it, is told as what it is."""
+    with pytest.raises(InvalidRequestError, match=r"region is a .*, not text"):
+        default_model(region)
+
+
+async def test_a_guardrail_that_names_no_other_region_goes_out() -> None:
+    """An id, and an ARN of the client's own region."""
+    for guardrail in ("abcdef", GUARDRAIL_ELSEWHERE.replace("eu-west-1", "us-east-1")):
+        client, transport = client_of()
+        with pytest.raises(ConnectionLostError):
+            await client.converse(MODEL, "hi", guardrail={"guardrailIdentifier": guardrail, "guardrailVersion": "1"})
+        assert len(transport.requests) == 1
+        await client.aclose()
 
 
 def test_the_options_of_a_job_are_looked_at_at_once() -> None:

@@ -118,13 +118,13 @@ def test_nothing_given_is_nothing_carried() -> None:
         (Config(connect_timeout=2.5), {"timeouts": Timeouts(connect_s=2.5)}),
         (
             Config(read_timeout=60),
-            {"timeouts": Timeouts(first_event_s=60, idle_s=60, total_s=3 * 70)},
+            {"timeouts": Timeouts(first_event_s=60, idle_s=60, total_s=5 * 70 + 4 * 30)},
         ),
         (Config(read_timeout=None), {"timeouts": Timeouts(first_event_s=None, idle_s=None, total_s=None)}),
         (
             Config(connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 2}),
             {
-                "timeouts": Timeouts(connect_s=5, first_event_s=20, idle_s=20, total_s=50),
+                "timeouts": Timeouts(connect_s=5, first_event_s=20, idle_s=20, total_s=2 * 25 + 30),
                 "retry": StandardRetry(max_attempts=2, model_not_ready_attempts=2),
             },
         ),
@@ -219,10 +219,17 @@ def test_keywords_go_before_the_config() -> None:
 
 
 def test_the_total_is_that_of_the_attempts_that_are_made() -> None:
-    """A retry policy that is passed counts for the total time too."""
-    keywords: ClientKeywords = {"retry": StandardRetry(max_attempts=4)}
-    found = carried(Config(connect_timeout=5, read_timeout=20, retries={"max_attempts": 0}), keywords)
-    assert (found["timeouts"].total_s, found["retry"]) == (100, StandardRetry(max_attempts=4))
+    """A retry policy that is passed counts for the total time too, its longest waits included."""
+    config = Config(connect_timeout=5, read_timeout=20, retries={"max_attempts": 0})
+    for retry, total_s in [
+        (StandardRetry(max_attempts=4, model_not_ready_attempts=1), 4 * 25 + 3 * 20),
+        (StandardRetry(max_attempts=4, model_not_ready_attempts=3), 4 * 25 + 2 * 30 + 20),
+        (StandardRetry(max_attempts=2, model_not_ready_attempts=4), 4 * 25 + 3 * 30),
+        (StandardRetry(max_attempts=3, max_delay_s=60, model_not_ready_attempts=3), 3 * 25 + 2 * 60),
+    ]:
+        keywords: ClientKeywords = {"retry": retry}
+        found = carried(config, keywords)
+        assert (found["timeouts"].total_s, found["retry"]) == (total_s, retry)
 
 
 def test_a_ready_transport_takes_the_place_of_what_is_about_connections() -> None:

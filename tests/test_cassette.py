@@ -677,6 +677,40 @@ async def test_a_callable_may_even_out_what_differs_from_run_to_run(tmp_path: Pa
             assert (await client_over(cassette).converse(MODEL, f"Today is {day}.")).text == "Hello."
 
 
+@pytest.mark.parametrize("size", [10, 400_000])
+async def test_a_callable_that_fails_does_so_before_the_call(tmp_path: Path, size: int) -> None:
+    """A rule that cannot do a request is told of while nothing was sent, nor paid."""
+
+    def redact(text: str, where: str) -> str:
+        raise KeyError(where)
+
+    transport = CannedTransport([reply()])
+    async with Cassette(tmp_path / "tape.json", mode="record", transport=transport, redact=redact) as cassette:
+        with pytest.raises(KeyError):
+            await client_over(cassette).converse(MODEL, "Hi" * size)
+    assert transport.requests == []
+    assert not (tmp_path / "tape.json").exists()
+
+
+async def test_a_callable_that_fails_at_the_end_loses_nothing(tmp_path: Path) -> None:
+    """What was recorded is written by the built-in rules, without any texts, and the failure is raised."""
+
+    def redact(text: str, where: str) -> str:
+        if where.startswith("response.body"):
+            raise KeyError(where)
+        return text
+
+    path = tmp_path / "tape.json"
+    cassette = Cassette(path, mode="record", transport=CannedTransport([reply("hushed answer")]), redact=redact)
+    with pytest.raises(KeyError, match=r"response\.body"):
+        async with cassette:
+            assert (await client_over(cassette).converse(MODEL, "a hushed question")).text == "hushed answer"
+    assert b"hushed" not in path.read_bytes()
+    assert b"AKIDEXAMPLE" not in path.read_bytes()
+    async with Cassette(path, mode="replay") as cassette:
+        assert (await client_over(cassette).converse(MODEL, "a hushed question")).text == "x" * 13
+
+
 async def test_large_requests_are_found_too(tmp_path: Path) -> None:
     """A request with megabytes in it, which is compared off the loop, is the recorded one."""
     path = tmp_path / "tape.json"

@@ -16,7 +16,15 @@ import pytest
 from commandline import CREDENTIALS, run, serving, spawn
 from typer.testing import Result
 
-from bedrock_async import NO_RETRY, BedrockClient, ConverseResponse, Credentials, ServiceError, ValidationError
+from bedrock_async import (
+    NO_RETRY,
+    BedrockClient,
+    ClientClosedError,
+    ConverseResponse,
+    Credentials,
+    ServiceError,
+    ValidationError,
+)
 from bedrock_async.cli.checks import CHECKS, native_body
 from bedrock_async.cli.contract import Check, Configuration, Subject, same
 from bedrock_async.cli.spending import (
@@ -370,6 +378,33 @@ async def test_a_refusal_that_does_not_come_disagrees() -> None:
     assert outcome.state == "disagrees"
 
 
+async def test_a_model_that_does_not_obey_is_no_fault() -> None:
+    """A model that answers where it should use the tool, or goes on after its end, has a state of its own."""
+    checks = {check.name: check for check in CHECKS}
+    going_on = {**ANSWER, "output": {"message": {"role": "assistant", "content": [{"text": "1 2 3 4 5 6 7 8 9"}]}}}
+    for name, answers in {
+        "tools": [CannedResponse([json.dumps(ANSWER).encode()])] * 2,
+        "tools-stream": [CannedResponse.stream(text_events("It rains."))],
+        "max-tokens": [CannedResponse([json.dumps(ANSWER).encode()])],
+        "system-and-stop": [CannedResponse([json.dumps(going_on).encode()])],
+    }.items():
+        outcome = await examine_one(checks[name], subject_of(*answers), VerifyOptions())
+        assert outcome.state == "model differs", (name, outcome)
+        assert outcome.detail.startswith("not so: ")
+        assert not outcome.faulty
+
+
+async def test_a_reading_that_differs_weighs_more_than_the_model() -> None:
+    """Where both are not so, it is the client's part that is told."""
+
+    async def both(subject: Subject) -> None:
+        subject.expect_of_model(False, "the model obeys")  # noqa: FBT003
+        subject.expect(False, "the bytes agree")  # noqa: FBT003
+
+    outcome = await examine_one(Check(name="x", operation="x", promise="", run=both), subject_of(), VerifyOptions())
+    assert (outcome.state, outcome.detail) == ("disagrees", "not so: the bytes agree")
+
+
 async def test_an_error_that_is_none_of_the_clients_own_is_a_failure() -> None:
     """A bug in the client does not end the run; its class is told, and nothing of what it holds."""
 
@@ -388,6 +423,8 @@ async def test_an_error_that_is_none_of_the_clients_own_is_a_failure() -> None:
         ("refused", True, True),
         ("refused", False, False),
         ("not run", True, True),
+        ("model differs", False, False),
+        ("model differs", True, False),
         ("failed", False, True),
     ],
 )
@@ -514,6 +551,21 @@ async def test_what_calls_did_cost_takes_the_place_of_their_bounds() -> None:
     assert guard.spent_usd == Decimal(1 + 10) / 1_000_000 + bound
     guard.settle([CassetteExchange(sent, answered)])  # of a call that was settled already
     assert guard.spent_usd == Decimal(1 + 10) / 1_000_000 + bound
+
+
+async def test_a_call_that_was_never_sent_shifts_no_costs() -> None:
+    """What is not recorded, for nothing went out, keeps its bound; the calls after it have their own costs."""
+    calls = [wire(f"/model/{MODEL}/converse", {**CONVERSE, "system": [{"text": "x" * size}]}) for size in (1000, 1)]
+    bounds = [bound_usd(call, price_list(PER_TOKEN)) for call in calls]
+    transport = CannedTransport([ClientClosedError("closed"), CannedResponse([json.dumps(ANSWER).encode()])])
+    cassette = Cassette(mode="record", transport=transport)
+    guard = SpendingGuard(cassette, price_list(PER_TOKEN), None)
+    with pytest.raises(ClientClosedError):
+        await guard.send(calls[0], connect_timeout_s=1.0)
+    await (await guard.send(calls[1], connect_timeout_s=1.0)).read(1000)
+    assert guard.spent_usd == sum(bounds)
+    guard.settle(cassette.recorded)
+    assert guard.spent_usd == bounds[0] + Decimal(1 + 10) / 1_000_000
 
 
 METADATA: Final = {

@@ -413,3 +413,46 @@ def test_arns_of_every_partition_are_taken(partition: str) -> None:
     service = Service()
     arn = ARN.replace("arn:aws:", f"arn:{partition}:")
     assert AsyncInvokeJob(arn, poll=service.poll, objects=NoObjects(), max_bytes=1).arn == arn
+
+
+async def test_a_page_is_asked_for_once() -> None:
+    """A task that reads while another waits for the page is refused; the other one gets its jobs, each once."""
+    asked, answered = asyncio.Event(), asyncio.Event()
+    pages = Pages(page(1, 2, token="a"), page(3))
+
+    async def fetch(token: str | None, size: int | None) -> AsyncInvokePage:
+        asked.set()
+        await answered.wait()
+        return await pages.fetch(token, size)
+
+    listing = AsyncInvokeListing(fetch)
+    found: list[int] = []
+
+    async def read() -> None:
+        found.extend(await numbers(listing))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(read)
+        await asked.wait()
+        with pytest.raises(InvalidRequestError, match="another task is already waiting for the next page"):
+            await anext(listing)
+        answered.set()
+    assert found == [1, 2, 3]
+    assert [token for token, _ in pages.asked] == [None, "a"]
+
+
+async def test_a_listing_goes_on_after_a_cancelled_page() -> None:
+    """Whoever reads next asks for that page again."""
+    pages = Pages(page(1))
+    hangs = True
+
+    async def fetch(token: str | None, size: int | None) -> AsyncInvokePage:
+        if hangs:
+            await anyio.sleep_forever()
+        return await pages.fetch(token, size)
+
+    listing = AsyncInvokeListing(fetch)
+    with anyio.move_on_after(0):
+        await anext(listing)
+    hangs = False
+    assert await numbers(listing) == [1]

@@ -173,6 +173,16 @@ def test_imports_point_down_and_pure_modules_do_no_io() -> None:
     assert not found, "\n" + "\n".join(found)
 
 
+def test_the_drawing_shows_every_unit_in_its_order() -> None:
+    """CONTRIBUTING.md draws the layers from the highest to the lowest, with all that there is and nothing else."""
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    drawing = text.partition("## Layers")[2].split("```")[1]
+    columns = [line[:40].rstrip(" ,") for line in drawing.splitlines() if line.strip()]
+    drawn = [unit for column in columns for unit in column.split(", ") if unit != "plugins/*"]
+    assert set(drawn) == {unit_of(module) for module in modules_below(ROOT, PACKAGE)} - {PACKAGE}
+    assert drawn == sorted(drawn, key=lambda unit: -LAYER_OF[unit])
+
+
 def test_the_table_of_imports_within_a_layer_holds_no_leftovers() -> None:
     """What WITHIN_LAYER allows is used: an entry that nobody needs any more is removed."""
     _, pairs = violations(ROOT)

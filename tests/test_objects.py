@@ -19,6 +19,7 @@ from bedrock_async import (
     AccessDeniedError,
     AuthenticationError,
     BedrockError,
+    ClientClosedError,
     ConnectError,
     ConnectionLostError,
     Credentials,
@@ -355,6 +356,38 @@ async def test_a_client_that_cannot_be_made_is_told(monkeypatch: pytest.MonkeyPa
     async with reader_of("http://127.0.0.1:1") as reader:
         with pytest.raises(TransportError, match="nobody"):
             await reader.read("s3://bucket/key", max_bytes=1)
+
+
+async def test_a_client_that_is_being_made_does_not_survive_the_close() -> None:
+    """Who waits for it is told that all is closed, and so is who comes later; the client of the library is closed."""
+    session = pytest.importorskip("aiobotocore.session")
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    closed: list[bool] = []
+
+    class Slow(session.AioSession):  # type: ignore[misc,name-defined]
+        @asynccontextmanager
+        async def create_client(self, *arguments: object, **keywords: object) -> AsyncGenerator[object]:
+            begun.set()
+            await go_on.wait()
+            yield object()
+            closed.append(True)
+
+    reader = S3ObjectReader(S3Clients(region=REGION, session=Slow()), _credentials)
+    failures: list[BedrockError] = []
+
+    async def read() -> None:
+        with pytest.raises(ClientClosedError) as caught:
+            await reader.read("s3://bucket/key", max_bytes=1)
+        failures.append(caught.value)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(read)
+        await begun.wait()
+        await reader.aclose()
+        go_on.set()
+    await read()
+    assert len(failures) == 2
+    assert closed == [True]
 
 
 async def test_the_environment_names_the_endpoint(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:

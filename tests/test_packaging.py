@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from distributions import build_wheel
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -33,15 +34,6 @@ def project_table(project: Path) -> dict[str, Any]:
     """Return the ``[project]`` table of a distribution of this repository."""
     table: dict[str, Any] = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return table
-
-
-def build_wheel(project: Path, folder: Path) -> zipfile.ZipFile:
-    """Build the wheel as the Makefile does, without the network, and open it."""
-    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
-    done = subprocess.run(command, cwd=project, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    (wheel,) = folder.glob("*.whl")
-    return zipfile.ZipFile(wheel)
 
 
 def member(wheel: zipfile.ZipFile, name: str) -> str:

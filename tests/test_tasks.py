@@ -12,6 +12,7 @@ from typing import Any, Final
 import anyio
 import pytest
 from acme import Acme, AcmeStudio, giving, raising
+from corpus import CORPUS, Exchange, exchange
 from s3_server import CREDENTIALS, S3Server, s3_server
 
 from bedrock_async import (
@@ -45,6 +46,7 @@ from bedrock_async.testing import (
     JobModel,
     JobScript,
     ReceivedRequest,
+    ReplayModel,
     S3ObjectStore,
     Script,
     ScriptedModel,
@@ -58,6 +60,7 @@ FILM: Final = "acme.film-1"
 PNG: Final = b"\x89PNG\r\n\x1a\npixels"
 IMAGE: Final = ImageBlock(format="png", source=MediaSource(bytes=PNG))
 FOLDER: Final = "s3://bucket/videos"
+FOREIGN: Final = "arn:aws:bedrock:eu-west-1:123456789012:guardrail/abcdef"
 
 
 def vector(text: str) -> list[JSONValue]:
@@ -200,13 +203,31 @@ async def test_what_is_no_input_is_refused_before_anything_is_sent(inputs: Any, 
     assert not emulator.requests
 
 
-@pytest.mark.parametrize("numbers", [{"dimensions": 0}, {"max_concurrency": 0}, {"max_concurrency": -1}])
-async def test_numbers_that_cannot_be_are_refused(numbers: dict[str, int]) -> None:
-    """With the name of the keyword."""
-    (name,) = numbers
+@pytest.mark.parametrize(
+    ("keywords", "said"),
+    [
+        ({"dimensions": 0}, "dimensions is 0; 1 or more is allowed"),
+        ({"dimensions": "256"}, "dimensions is a str, not a whole number"),
+        ({"dimensions": True}, "dimensions is a bool, not a whole number"),
+        ({"max_concurrency": 0}, "max_concurrency is 0; 1 or more"),
+        ({"max_concurrency": -1}, "max_concurrency is -1; 1 or more"),
+        ({"purpose": 5}, "purpose is a int, not text"),
+        ({"truncate": True}, "truncate is a bool, not text"),
+        ({"additional_request_fields": [1]}, "additional_request_fields is a list, not a mapping"),
+        ({"timeouts": 5}, "timeouts is a int, not Timeouts"),
+        ({"retry": 3}, "retry is a int, no retry policy"),
+        (
+            {"guardrail": {"guardrailIdentifier": FOREIGN, "guardrailVersion": "1"}},
+            "eu-west-1; the client's is us-east",
+        ),
+        ({"request_metadata": {"a": object()}}, "request_metadata holds what JSON cannot"),
+    ],
+)
+async def test_keywords_that_cannot_be_are_refused(keywords: dict[str, Any], said: str) -> None:
+    """With the name of the keyword, before anything is sent, and not for each batch."""
     async with serving() as (client, emulator):
-        with pytest.raises(InvalidRequestError, match=f"{name} is {numbers[name]}; 1 or more is allowed"):
-            await client.embed(EMBED, ["a"], **numbers)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+        with pytest.raises(InvalidRequestError, match=f"^{said}|^the guardrail.*{said}"):
+            await client.embed(EMBED, ["a"] * 5, **keywords)
     assert not emulator.requests
 
 
@@ -315,6 +336,21 @@ async def test_a_failure_starts_nothing_more_and_cancels_the_rest() -> None:
         await in_batches(_batches(["a", "b", "bad", "c", "d"]), send, max_concurrency=3)
     assert started == ["a", "b", "bad"]
     assert sorted(map(str, cancelled)) == ["a", "b"]
+
+
+async def test_a_place_that_a_family_names_is_one_of_the_callers() -> None:
+    """The family counts the inputs of its request, the caller those of the call."""
+
+    def refuse(request: EmbedRequest, ctx: Any) -> Any:  # noqa: ANN401 - a stand-in
+        if "bad" in request.inputs:
+            place = f"inputs[{request.inputs.index('bad')}]"
+            raise InvalidRequestError(f"{place} is bad.", path=f"{place}.text")
+        return AcmeStudio().encode_embed(request, ctx)
+
+    async with serving(family=AcmeStudio(encode_embed=refuse)) as (client, _):
+        with pytest.raises(InvalidRequestError, match=r"^inputs\[4\] is bad\.") as caught:
+            await client.embed(EMBED, ["a", "a", "a", "a", "bad"])
+    assert caught.value.path == "inputs[4].text"
 
 
 async def test_a_failure_of_somebody_elses_comes_out_as_it_is() -> None:
@@ -527,6 +563,8 @@ async def test_documents_are_ranked() -> None:
     ("query", "documents", "top_n", "path"),
     [
         (" ", ["a"], None, "query"),
+        (None, ["a"], None, "query"),
+        (5, ["a"], None, "query"),
         ("a?", [], None, "documents"),
         ("a?", "abc", None, "documents"),
         ("a?", None, None, "documents"),
@@ -534,7 +572,7 @@ async def test_documents_are_ranked() -> None:
         ("a?", ["a"], 0, "top_n"),
     ],
 )
-async def test_what_cannot_be_ranked_is_refused(query: str, documents: Any, top_n: int | None, path: str) -> None:  # noqa: ANN401
+async def test_what_cannot_be_ranked_is_refused(query: Any, documents: Any, top_n: int | None, path: str) -> None:  # noqa: ANN401
     """The error names the place."""
     async with serving() as (client, emulator):
         with pytest.raises(InvalidRequestError) as caught:
@@ -579,6 +617,10 @@ async def test_large_images_are_encoded_beside_the_loop() -> None:
         ({"prompt": "A cat.", "width": 0}, "width"),
         ({"prompt": "A cat.", "count": -1}, "count"),
         ({"prompt": "A cat.", "images": [PNG]}, "images[0]"),
+        ({"prompt": "A cat.", "images": IMAGE}, "images"),
+        ({"prompt": 5}, "prompt"),
+        ({"prompt": "A cat.", "aspect_ratio": 1.5}, "aspect_ratio"),
+        ({"prompt": "A cat.", "width": 12.5}, "width"),
         ({"prompt": "A cat.", "mask": {"image": {"format": "gif", "source": {"bytes": PNG}}}}, "mask.format"),
     ],
 )
@@ -608,7 +650,9 @@ def s3() -> Generator[S3Server]:
 
 
 @asynccontextmanager
-async def filming(s3: S3Server, script: JobScript, **methods: Callable[..., Any]) -> AsyncGenerator[BedrockClient]:
+async def filming(
+    s3: S3Server, script: JobScript | Callable[[Mapping[str, Any]], JobScript], **methods: Callable[..., Any]
+) -> AsyncGenerator[BedrockClient]:
     """A client of an emulator whose jobs write to S3."""
     async with (
         S3ObjectStore(s3.url, credentials=CREDENTIALS) as store,
@@ -618,7 +662,6 @@ async def filming(s3: S3Server, script: JobScript, **methods: Callable[..., Any]
             endpoint_url=emulator.url,
             credentials=CREDENTIALS,
             families={"acme": AcmeStudio(**methods)},
-            settings={"provider_options": {"film": "fast"}},
         ) as client,
     ):
         yield client
@@ -634,16 +677,7 @@ async def test_a_video_from_prompt_to_bytes(s3: S3Server, monkeypatch: pytest.Mo
         inputs.append(model_input)
         return JobScript.video(b"frames", polls=0)
 
-    async with (
-        S3ObjectStore(s3.url, credentials=CREDENTIALS) as store,
-        BedrockEmulator([JobModel(film)], object_store=store) as emulator,
-        BedrockClient(
-            region="us-east-1",
-            endpoint_url=emulator.url,
-            credentials=CREDENTIALS,
-            families={"acme": AcmeStudio()},
-        ) as client,
-    ):
+    async with filming(s3, film) as client:
         job = await client.generate_video(
             FILM, "A cat.", output_s3_uri=place, duration_s=6, additional_request_fields={"fps": 24}
         )
@@ -698,3 +732,41 @@ async def test_what_makes_no_video_is_refused(arguments: dict[str, Any], path: s
             await client.generate_video(FILM, **arguments)
     assert caught.value.path == path
     assert not emulator.requests
+
+
+# -- recorded traffic, through the families of the vendors
+
+
+@asynccontextmanager
+async def replaying(recorded: Exchange) -> AsyncGenerator[tuple[BedrockClient, BedrockEmulator]]:
+    """A client of an emulator that answers with an exchange."""
+    model = ReplayModel.from_directory(CORPUS / "exchanges", select=lambda each: each.id in recorded.id)
+    async with (
+        BedrockEmulator([model]) as emulator,
+        BedrockClient(region="us-east-1", endpoint_url=emulator.url, credentials=CREDENTIALS, retry=NO_RETRY) as client,
+    ):
+        yield client, emulator
+
+
+async def test_recorded_embeddings_are_what_they_were() -> None:
+    """The request is the recorded one, the vectors are the recorded ones, three texts in one request."""
+    recorded = exchange("invoke__cohere.embed__200__f6a531376f4346b1")
+    async with replaying(recorded) as (client, emulator):
+        made = await client.embed(
+            recorded.model_id, ["Ruby", "Python", "JavaScript"], purpose="document", dimensions=512
+        )
+    assert made.vectors == recorded.response_json["embeddings"]["float"]
+    assert made.input_tokens == int(recorded.response_headers["X-Amzn-Bedrock-Input-Token-Count"])
+    assert bodies(emulator) == [recorded.request_json]
+
+
+async def test_a_recorded_ranking_is_what_it_was() -> None:
+    """Indices and scores, the best first."""
+    recorded = exchange("invoke__cohere.rerank__200__a8271c5ab0826f5e")
+    asked = recorded.request_json
+    async with replaying(recorded) as (client, emulator):
+        ranking = await client.rerank(recorded.model_id, asked["query"], asked["documents"], top_n=asked["top_n"])
+    assert [(document.index, document.score) for document in ranking.documents] == [
+        (each["index"], each["relevance_score"]) for each in recorded.response_json["results"]
+    ]
+    assert bodies(emulator) == [asked]

@@ -64,8 +64,8 @@ async def _converse_stream(subject: Subject) -> None:
 async def _max_tokens(subject: Subject) -> None:
     reply = await subject.client.converse(subject.model, "Count from 1 to 200.", max_tokens=_CUT_TOKENS)
     subject.agree("Converse", reply)
-    subject.expect(reply.stop_reason == "max_tokens", "the stop reason is max_tokens")
-    subject.expect(reply.usage.output_tokens <= _CUT_TOKENS, "the output is no longer than was asked for")
+    subject.expect_of_model(reply.stop_reason == "max_tokens", "the stop reason is max_tokens")
+    subject.expect_of_model(reply.usage.output_tokens <= _CUT_TOKENS, "the output is no longer than was asked for")
 
 
 async def _system_and_stop(subject: Subject) -> None:
@@ -77,7 +77,7 @@ async def _system_and_stop(subject: Subject) -> None:
         max_tokens=_ANSWER_TOKENS,
     )
     subject.agree("Converse", reply)
-    subject.expect("9" not in reply.text, "the answer ends at the stop sequence")
+    subject.expect_of_model("9" not in reply.text, "the answer ends at the stop sequence")
 
 
 async def _tools(subject: Subject) -> None:
@@ -86,8 +86,9 @@ async def _tools(subject: Subject) -> None:
         subject.model, messages, tools=[_TOOL], tool_choice="any", max_tokens=_ANSWER_TOKENS
     )
     subject.agree("Converse", first)
-    subject.expect(first.stop_reason == "tool_use", "the stop reason is tool_use")
-    subject.expect([use.name for use in first.tool_uses] == ["get_weather"], "the model uses the tool")
+    used = subject.expect_of_model([use.name for use in first.tool_uses] == ["get_weather"], "the model uses the tool")
+    if not subject.expect_of_model(first.stop_reason == "tool_use", "the stop reason is tool_use") or not used:
+        return
     results = [
         {"toolResult": {"toolUseId": use.tool_use_id, "content": [{"json": {"sky": "clear"}}]}}
         for use in first.tool_uses
@@ -110,7 +111,8 @@ async def _tools_stream(subject: Subject) -> None:
         reply = await stream.get_final_response()
     subject.agree_events("ConverseStream", events)
     inputs = [use.input for use in reply.tool_uses]
-    subject.expect(inputs and isinstance(inputs[0], Mapping), "the pieces of the tool's input are an object together")
+    if subject.expect_of_model(reply.stop_reason == "tool_use" and inputs, "the model uses the tool"):
+        subject.expect(isinstance(inputs[0], Mapping), "the pieces of the tool's input are an object together")
 
 
 async def _reasoning(subject: Subject) -> None:
@@ -127,7 +129,7 @@ async def _reasoning(subject: Subject) -> None:
         events = [event async for event in stream]
         reply = await stream.get_final_response()
     subject.agree_events("ConverseStream", events)
-    subject.expect(reply.reasoning or not reply.text, "the reasoning stands beside the answer")
+    subject.expect_of_model(reply.reasoning or not reply.text, "the reasoning stands beside the answer")
 
 
 _REASONING: Final[Sequence[tuple[str, Mapping[str, object]]]] = (
@@ -146,7 +148,7 @@ async def _cache(subject: Subject) -> None:
         used += [reply.usage.cache_write_input_tokens or 0, reply.usage.cache_read_input_tokens or 0]
     if not any(used):
         raise Skipped("the model caches no prompt of this length")
-    subject.expect(used[1] or used[3], "the second call reads what the first one wrote")
+    subject.expect_of_model(used[1] or used[3], "the second call reads what the first one wrote")
 
 
 async def _document(subject: Subject) -> None:
@@ -243,7 +245,9 @@ async def _guarded_converse(subject: Subject) -> None:
         },
     )
     subject.agree("Converse", reply)
-    subject.expect(reply.trace is not None and reply.trace.guardrail is not None, "the guardrail leaves its trace")
+    subject.expect_of_model(
+        reply.trace is not None and reply.trace.guardrail is not None, "the guardrail leaves its trace"
+    )
 
 
 async def _guardrail_checks(subject: Subject) -> None:

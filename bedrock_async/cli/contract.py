@@ -1,6 +1,7 @@
 """What `verify` is made of: a check is one function and one row of data, and a subject is what it examines.
 
-A check makes a call, says with `Subject.expect` what must hold, and with `Subject.agree` has the client's reading
+A check makes a call, says with `Subject.expect` what must hold, with `Subject.expect_of_model` what
+models mostly do, and with `Subject.agree` has the client's reading
 compared with the bytes that came and with the official parser. What it does not catch decides the outcome: a
 ServiceError means that the service refused, anything else that the client failed.
 """
@@ -47,10 +48,11 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Whether one thing holds."""
+    """Whether one thing holds, and whether that is the model's doing, which tells nothing of the client."""
 
     holds: bool
     what: str
+    of_model: bool = False
 
 
 class Skipped(Exception):  # noqa: N818 - it is no error
@@ -107,6 +109,11 @@ class Subject:
     def expect(self, holds: object, what: str) -> None:
         """Note whether ``what`` holds."""
         self.findings.append(Finding(bool(holds), what))
+
+    def expect_of_model(self, holds: object, what: str) -> bool:
+        """Note, and return, whether the model has done ``what`` it was asked for, which not every model does."""
+        self.findings.append(Finding(bool(holds), what, of_model=True))
+        return bool(holds)
 
     def agree(self, operation: str, answer: ToWire) -> None:
         """Compare a whole answer with the bytes that came last."""

@@ -76,10 +76,10 @@ def _check(options: PluginOptions) -> None:
     name, kind = options.name, options.kind
     if not _NAME.fullmatch(name) or len(name) > _LONGEST:
         likely = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:_LONGEST].rstrip("-")
-        what = "the vendor segment of the model ids" if kind == "family" else 'what provider="..." will say'
+        what = "the vendor segment of the model ids" if kind == "family" else "what provider= is given"
         raise InvalidRequestError(
-            f"{name!r} is no name for a {kind}: it is {what}, of small letters, digits and single hyphens, begins with a "
-            f"letter, and has at most {_LONGEST} characters.",
+            f"{name!r} is no name for a {kind}. It is {what}: small letters, digits and single hyphens, a letter "
+            f"first, at most {_LONGEST} characters.",
             path="name",
             hint=f"Did you mean {likely!r}?" if _NAME.fullmatch(likely) else "For example: acme.",
         )
@@ -90,7 +90,7 @@ def _check(options: PluginOptions) -> None:
         raise InvalidRequestError(
             f"there is a {kind} {name!r} already: {taken} brings it.",
             path="name",
-            hint="Two of one name would be a conflict for whoever installs both. Choose another name, or improve that one.",
+            hint="Whoever installed both would have a conflict. Choose another name, or improve that one.",
         )
 
 
@@ -110,7 +110,7 @@ def _words(name: str, kind: str) -> dict[str, str]:
 
 def _filled(kind: str, template: str, words: Mapping[str, str]) -> str | None:
     """Return a template of this kind with its words; None where the kind has no such file."""
-    source = files(__package__) / "templates" / kind / f"{template}.template"
+    source = files("bedrock_async.cli") / "templates" / kind / f"{template}.template"
     return Template(source.read_text("utf-8")).substitute(words) if source.is_file() else None
 
 

@@ -8,15 +8,16 @@ service reports, takes the place of its bound as soon as that is known.
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from ..errors import InvalidRequestError
-from ..testing.cassette_exchange import CassetteExchange
+from ..testing.cassette_exchange import CassetteExchange, CassetteRequest
 from ..testing.redaction import frames_of
 from ..transport import Transport, WireRequest, WireResponse
 from ..types import JSONValue
@@ -40,6 +41,8 @@ _OUTPUT_LIMITS: Final = frozenset(
 )
 _INFERENCE: Final = frozenset({"converse", "converse-stream", "invoke", "invoke-with-response-stream"})
 _OK: Final = range(200, 300)
+
+_Key: TypeAlias = tuple[str, str, str, bytes]
 
 
 class OverBudgetError(InvalidRequestError):
@@ -152,7 +155,7 @@ class SpendingGuard:
         self._prices = prices
         self._limit_usd = limit_usd
         self._free = False
-        self._bounds: list[Decimal] = []
+        self._bounds: list[tuple[_Key, Decimal]] = []
         self.spent_usd = Decimal(0)
         """What the calls so far have cost, or can have cost at most where that is not known yet."""
         self.unpriced = 0
@@ -170,7 +173,7 @@ class SpendingGuard:
                 f"{usd(self._limit_usd)} are left.",
                 hint="Raise --max-cost, or choose a cheaper model.",
             )
-        self._bounds.append(bound)
+        self._bounds.append((_key(CassetteRequest.from_wire(request)), bound))
         self.spent_usd += bound
         return await self._inner.send(request, connect_timeout_s=connect_timeout_s)
 
@@ -187,11 +190,18 @@ class SpendingGuard:
             self._free = False
 
     def settle(self, exchanges: Sequence[CassetteExchange]) -> None:
-        """Put what the calls since the last time did cost in the place of their bounds, as far as they tell."""
-        for bound, exchange in zip(self._bounds, exchanges, strict=False):
-            actual = self._actual(exchange)
-            if actual is not None:
-                self.spent_usd += actual - bound
+        """Put what the calls since the last time did cost in the place of their bounds, as far as they tell.
+
+        Exchanges are matched by their requests: one that failed before anything was sent is not recorded.
+        """
+        bounds: dict[_Key, deque[Decimal]] = {}
+        for key, bound in self._bounds:
+            bounds.setdefault(key, deque()).append(bound)
+        for exchange in exchanges:
+            if waiting := bounds.get(_key(exchange.request)):
+                bound, actual = waiting.popleft(), self._actual(exchange)
+                if actual is not None:
+                    self.spent_usd += actual - bound
         self._bounds.clear()
 
     def _bound(self, request: WireRequest) -> Decimal:
@@ -219,6 +229,10 @@ class SpendingGuard:
             return None if tokens is None else self._prices.tokens.usd(model, tokens)
         except UnknownPriceError:
             return None
+
+
+def _key(request: CassetteRequest) -> _Key:
+    return request.method, request.path, request.query, request.body
 
 
 def usd(amount: Decimal) -> str:

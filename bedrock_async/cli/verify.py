@@ -45,13 +45,17 @@ __all__ = ["Outcome", "State", "VerifyOptions", "examine_one", "verify"]
 
 logger = logging.getLogger("bedrock_async.cli.verify")
 
-State: TypeAlias = Literal["agrees", "disagrees", "failed", "not run", "refused", "skipped"]
-"""``refused`` by the service; ``failed`` here, or on the way; ``not run`` for its price; ``skipped``: not asked for."""
+State: TypeAlias = Literal["agrees", "disagrees", "failed", "model differs", "not run", "refused", "skipped"]
+"""``model differs``: it did something else than it was asked for, and that was read well.
+
+``refused`` by the service; ``failed`` here, or on the way; ``not run`` for its price; ``skipped``: not asked for.
+"""
 
 _STYLES: Final[Mapping[str, str]] = {
     "agrees": "green",
     "disagrees": "bold red",
     "failed": "bold red",
+    "model differs": "yellow",
     "not run": "yellow",
     "refused": "yellow",
 }
@@ -98,7 +102,9 @@ class Outcome:
     @property
     def faulty(self) -> bool:
         """Whether it tells against the client, or against the account being examined at all."""
-        return self.state in {"disagrees", "failed"} or (self.check.essential and self.state != "agrees")
+        return self.state in {"disagrees", "failed"} or (
+            self.check.essential and self.state not in {"agrees", "model differs"}
+        )
 
 
 def verify(options: VerifyOptions) -> bool:
@@ -204,9 +210,11 @@ async def _state(check: Check, subject: Subject, options: VerifyOptions) -> tupl
         state, detail = "failed", f"{type(exc).__name__}, which is none of the client's own errors"
     else:
         state, detail = "agrees", ""
-    broken = [finding.what for finding in subject.findings if not finding.holds]
-    if broken:
-        return "disagrees", f"not so: {broken[0]}"
+    broken = [finding for finding in subject.findings if not finding.holds]
+    if of_client := [finding.what for finding in broken if not finding.of_model]:
+        return "disagrees", f"not so: {of_client[0]}"
+    if broken and state != "failed":
+        return "model differs", f"not so: {broken[0].what}"
     return state, detail or f"{len(subject.findings)} of {len(subject.findings)} hold"
 
 
@@ -335,7 +343,10 @@ def _report(run: _Run, outcomes: Sequence[Outcome]) -> dict[str, Any]:
                 "promise": outcome.check.promise,
                 "state": outcome.state,
                 "detail": outcome.detail,
-                "findings": [{"holds": finding.holds, "what": finding.what} for finding in outcome.findings],
+                "findings": [
+                    {"holds": finding.holds, "what": finding.what, "of_model": finding.of_model}
+                    for finding in outcome.findings
+                ],
                 "duration_ms": round(outcome.duration_s * 1000),
                 "cost_usd": float(outcome.cost_usd),
             }
@@ -358,7 +369,7 @@ def _summary(run: _Run, outcomes: Sequence[Outcome]) -> Text:
 
 
 _PLURALS: Final[Mapping[str, str]] = {"agrees": "agree", "disagrees": "disagree"}
-_ORDER: Final[tuple[State, ...]] = ("agrees", "disagrees", "failed", "refused", "not run", "skipped")
+_ORDER: Final[tuple[State, ...]] = ("agrees", "disagrees", "failed", "model differs", "refused", "not run", "skipped")
 
 
 def _costs(run: _Run) -> str:

@@ -27,6 +27,7 @@ from ..types import (
     StartAsyncInvokeRequest,
     WireModel,
 )
+from ..types.async_invoke import start_members
 from ..types.control_plane import ListFoundationModelsRequest
 from .checks import check_image
 from .settings import invalid_request
@@ -184,17 +185,16 @@ def build_start_async_invoke(
     _json("model_input", cast("Mapping[str, object]", model_input))
     if not client_request_token:
         raise InvalidRequestError("client_request_token is empty.", path="client_request_token")
-    place = {"s3_uri": output_s3_uri, "kms_key_id": kms_key_id, "bucket_owner": bucket_owner}
-    members: dict[str, Any] = {
-        "model_id": model_id,
-        "model_input": model_input,
-        "output_data_config": {
-            "s3_output_data_config": {name: value for name, value in place.items() if value is not None}
-        },
-        "client_request_token": client_request_token,
-        "tags": [{"key": key, "value": tags[key]} for key in tags] if isinstance(tags, Mapping) else tags,
-    }
-    return _validated(StartAsyncInvokeRequest, {name: value for name, value in members.items() if value is not None})
+    members = start_members(
+        model_id,
+        cast("Mapping[str, object]", model_input),
+        output_s3_uri=output_s3_uri,
+        client_request_token=client_request_token,
+        kms_key_id=kms_key_id,
+        bucket_owner=bucket_owner,
+        tags=tags,
+    )
+    return _validated(StartAsyncInvokeRequest, members)
 
 
 def build_list_async_invokes(

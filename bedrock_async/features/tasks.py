@@ -69,6 +69,7 @@ def build_embed(
     """
     checked = _inputs(inputs)
     check_positive(dimensions=dimensions)
+    check_text(purpose=purpose, truncate=truncate)
     together = max(1, (facts or EmbeddingFacts()).max_inputs)
     batches: list[EmbedBatch] = []
     first = 0
@@ -82,7 +83,7 @@ def build_embed(
                 dimensions=dimensions,
                 normalize=normalize,
                 truncate=truncate,
-                fields=dict(fields or {}),
+                fields=_fields(fields),
             )
             batches.append(EmbedBatch(first + start, request))
         first += len(alike)
@@ -90,10 +91,11 @@ def build_embed(
 
 
 def build_rerank(
-    query: str, documents: object, *, top_n: int | None, fields: Mapping[str, object] | None
+    query: str | None, documents: object, *, top_n: int | None, fields: Mapping[str, object] | None
 ) -> RerankRequest:
     """Return the request that ranks the documents. Raises InvalidRequestError with the path of what is wrong."""
-    if not query.strip():
+    check_text(query=query)
+    if not query or not query.strip():
         raise InvalidRequestError("the query is empty.", path="query")
     if isinstance(documents, str | bytes) or not isinstance(documents, Iterable):
         raise InvalidRequestError(
@@ -110,7 +112,7 @@ def build_rerank(
                 f"documents[{index}] is a {type(text).__name__}, not text.", path=f"documents[{index}]"
             )
     check_positive(top_n=top_n)
-    return RerankRequest(query=query, documents=cast("list[str]", texts), top_n=top_n, fields=dict(fields or {}))
+    return RerankRequest(query=query, documents=cast("list[str]", texts), top_n=top_n, fields=_fields(fields))
 
 
 def build_image(
@@ -122,11 +124,12 @@ def build_image(
     **members: Any,  # noqa: ANN401 - the other members of ImageRequest, as they are
 ) -> ImageRequest:
     """Return the request that makes images. Raises InvalidRequestError with the path of what is wrong."""
+    check_text(prompt=prompt, negative_prompt=members.get("negative_prompt"), aspect_ratio=members.get("aspect_ratio"))
     given = _images(images)
     _check_wanted("an image", prompt, given, fields)
     check_positive(**{name: members.get(name) for name in ("count", "width", "height")})
     covered = None if mask is None else _image(mask, "mask")
-    return ImageRequest(prompt=prompt, images=given, mask=covered, fields=dict(fields or {}), **members)
+    return ImageRequest(prompt=prompt, images=given, mask=covered, fields=_fields(fields), **members)
 
 
 def build_video(
@@ -137,10 +140,18 @@ def build_video(
     **members: Any,  # noqa: ANN401 - the other members of VideoRequest, as they are
 ) -> VideoRequest:
     """Return the request that makes a video. Raises InvalidRequestError with the path of what is wrong."""
+    check_text(prompt=prompt, aspect_ratio=members.get("aspect_ratio"), resolution=members.get("resolution"))
     given = _images(images)
     _check_wanted("a video", prompt, given, fields)
     check_positive(**{name: members.get(name) for name in ("duration_s", "frames_per_second")})
-    return VideoRequest(prompt=prompt, images=given, fields=dict(fields or {}), **members)
+    return VideoRequest(prompt=prompt, images=given, fields=_fields(fields), **members)
+
+
+def check_text(**texts: object) -> None:
+    """Refuse what is no text, under its name. Raises InvalidRequestError."""
+    for name, text in texts.items():
+        if text is not None and not isinstance(text, str):
+            raise InvalidRequestError(f"{name} is a {type(text).__name__}, not text.", path=name)
 
 
 def media_bytes(request: EmbedRequest | RerankRequest | ImageRequest) -> int:
@@ -185,8 +196,11 @@ def _is_video(value: object) -> bool:
     return isinstance(value, VideoBlock) or (isinstance(value, Mapping) and "video" in value)
 
 
-def _images(values: Sequence[Image]) -> list[ImageBlock]:
-    return [_image(value, f"images[{index}]") for index, value in enumerate(values)]
+def _images(values: object) -> list[ImageBlock]:
+    kind = type(values).__name__
+    if isinstance(values, ImageBlock | Mapping | str | bytes) or not isinstance(values, Iterable):
+        raise InvalidRequestError(f"images is a {kind}, not a list of images.", path="images", hint=_MEDIUM_HINT)
+    return [_image(value, f"images[{index}]") for index, value in enumerate(cast("Iterable[object]", values))]
 
 
 def _image(value: object, path: str) -> ImageBlock:
@@ -209,6 +223,16 @@ def _medium(value: object, path: str, kind: type[M]) -> M:
     return block
 
 
+def _fields(fields: object) -> dict[str, Any]:
+    if fields is not None and not isinstance(fields, Mapping):
+        raise InvalidRequestError(
+            f"additional_request_fields is a {type(fields).__name__}, not a mapping.",
+            path="additional_request_fields",
+            hint='Pass additional_request_fields={"name": ...}.',
+        )
+    return dict(cast("Mapping[str, Any]", fields or {}))
+
+
 def _check_wanted(what: str, prompt: str | None, images: Sequence[ImageBlock], fields: object) -> None:
     if not (prompt and prompt.strip()) and not images and not fields:
         raise InvalidRequestError(
@@ -218,8 +242,12 @@ def _check_wanted(what: str, prompt: str | None, images: Sequence[ImageBlock], f
         )
 
 
-def check_positive(**numbers: int | None) -> None:
-    """Refuse numbers below 1, under their names. Raises InvalidRequestError."""
+def check_positive(**numbers: object) -> None:
+    """Refuse what is no whole number from 1 on, under its name. Raises InvalidRequestError."""
     for name, number in numbers.items():
-        if number is not None and number < 1:
+        if number is None:
+            continue
+        if isinstance(number, bool) or not isinstance(number, int):
+            raise InvalidRequestError(f"{name} is a {type(number).__name__}, not a whole number.", path=name)
+        if number < 1:
             raise InvalidRequestError(f"{name} is {number}; 1 or more is allowed.", path=name)

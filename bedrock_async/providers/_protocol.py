@@ -81,9 +81,13 @@ class Sleep:
 
 @dataclass(frozen=True, slots=True)
 class ReadObject:
-    """The effect of reading an object of S3 (``s3://bucket/key``); its result is its bytes."""
+    """The effect of reading an object of S3 (``s3://bucket/key``); its result is its bytes.
+
+    ``owner`` is the account that the bucket must belong to, where that is to be checked.
+    """
 
     s3_uri: str
+    owner: str | None = None
 
 
 Effect: TypeAlias = Send | Sleep | ReadObject
@@ -105,9 +109,9 @@ def sleep(seconds: float) -> Flow[None]:
     yield Sleep(seconds)
 
 
-def read_object(s3_uri: str) -> Flow[bytes]:
-    """Return the bytes of an object of S3."""
-    data = yield ReadObject(s3_uri)
+def read_object(s3_uri: str, owner: str | None = None) -> Flow[bytes]:
+    """Return the bytes of an object of S3. With ``owner``, S3 refuses when the bucket is of another account."""
+    data = yield ReadObject(s3_uri, owner)
     if not isinstance(data, bytes):
         raise TypeError(f"the driver answered ReadObject with {type(data).__name__}")
     return data

@@ -3,12 +3,15 @@
 The family of the model writes the job's input and reads its output. Models that make video are asked for one with the
 text and images of the last message; of any other model the input is its native body, and ``output.json`` its native
 answer. The call's ``provider_options``: ``output_s3_uri``, where the service writes (needed); ``kms_key_id``,
-``bucket_owner``, ``client_request_token`` and ``tags`` as of StartAsyncInvoke.
+``bucket_owner``, ``client_request_token`` and ``tags`` as `BedrockClient.start_async_invoke` takes them. S3 checks
+``bucket_owner`` when the output is read, too. Other names are options of the family.
 """
 
 from __future__ import annotations
 
+import difflib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
@@ -35,13 +38,15 @@ from ..types import (
     TextBlock,
     VideoBlock,
 )
+from ..types.async_invoke import start_members
 from ._protocol import INTERFACE_VERSION, CallContext, Flow, read_object, sleep
 from .invocations import S3Uri, has_ended, output_folder, parse_invocation_arn, parse_s3_uri
 from .polling import PollSchedule
 from .runtime import get_async_invoke, start_async_invoke
 
 _NATIVE_OUTPUT: Final = "output.json"
-_OPTIONS: Final = ("kms_key_id", "bucket_owner", "client_request_token", "tags")
+_OPTIONS: Final = ("output_s3_uri", "kms_key_id", "bucket_owner", "client_request_token", "tags")
+_ALIKE: Final = 0.7  # "s3_uri" is 0.63 like "output_s3_uri", "tag" 0.86 like "tags"
 
 
 class AsyncInvokeProvider:
@@ -65,11 +70,12 @@ class AsyncInvokeProvider:
         """
         job = _job(ctx)
         model_input = job.model_input(request)
-        started = yield from start_async_invoke(_start_request(ctx, model_input, self._token))
+        job_request = _start_request(ctx, model_input, self._token)
+        started = yield from start_async_invoke(job_request)
         summary = yield from _completed(started.invocation_arn)
         folder = _folder(summary, ctx)
         place = folder.below(job.output_name())
-        data = yield from read_object(str(place))
+        data = yield from read_object(str(place), _owner(job_request))
         response = job.response(data)
         fields: dict[str, JSONValue] = {"invocationArn": summary.invocation_arn, "outputS3Uri": str(folder)}
         changes: dict[str, Any] = {"additional_model_response_fields": _with(response, fields)}
@@ -101,27 +107,41 @@ def _completed(arn: str) -> Flow[AsyncInvokeSummary]:
 def _start_request(
     ctx: CallContext, model_input: Mapping[str, Any], token: Callable[[], str]
 ) -> StartAsyncInvokeRequest:
-    options = {name: ctx.provider_options.get(name) for name in _OPTIONS}
-    place = {
-        "s3Uri": ctx.provider_options["output_s3_uri"],
-        "kmsKeyId": options["kms_key_id"],
-        "bucketOwner": options["bucket_owner"],
-    }
-    members = {
-        "modelId": ctx.target.raw,
-        "modelInput": model_input,
-        "outputDataConfig": {"s3OutputDataConfig": {name: value for name, value in place.items() if value is not None}},
-        "clientRequestToken": options["client_request_token"] or token(),
-        "tags": options["tags"],
-    }
+    options = ctx.provider_options
+    members = start_members(
+        ctx.target.raw,
+        model_input,
+        output_s3_uri=options["output_s3_uri"],
+        client_request_token=options.get("client_request_token") or token(),
+        kms_key_id=options.get("kms_key_id"),
+        bucket_owner=options.get("bucket_owner"),
+        tags=options.get("tags"),
+    )
     try:
-        return StartAsyncInvokeRequest.from_dict({name: value for name, value in members.items() if value is not None})
+        return StartAsyncInvokeRequest.model_validate(members)
     except ValidationError as exc:
         fault = exc.errors(include_url=False, include_input=False)[0]
         raise InvalidRequestError(
             f"provider_options cannot be sent: {'.'.join(map(str, fault['loc']))}: {fault['msg']}.",
             path="provider_options",
         ) from exc
+
+
+def _owner(request: StartAsyncInvokeRequest) -> str | None:
+    place = request.output_data_config.s3_output_data_config
+    return None if place is None else place.bucket_owner
+
+
+def _refuse_misspelt(options: Mapping[str, object]) -> None:
+    """Refuse what is nearly one of our options; any other name may be an option of the family."""
+    for name in options.keys() - set(_OPTIONS):
+        plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", str(name)).lower()
+        if near := difflib.get_close_matches(plain, _OPTIONS, n=1, cutoff=_ALIKE):
+            raise InvalidRequestError(
+                f"the provider 'async-invoke' has no option {name!r}.",
+                path=f"provider_options.{name}",
+                hint=f"Did you mean {near[0]!r}?",
+            )
 
 
 def _folder(summary: AsyncInvokeSummary, ctx: CallContext) -> S3Uri:
@@ -196,6 +216,7 @@ class _VideoJob:
 
 
 def _job(ctx: CallContext) -> _NativeJob | _VideoJob:
+    _refuse_misspelt(ctx.provider_options)
     if "output_s3_uri" not in ctx.provider_options:
         raise InvalidRequestError(
             "the provider 'async-invoke' is not told where the service shall write.",

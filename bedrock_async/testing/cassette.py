@@ -146,12 +146,25 @@ class Cassette:
     def save(self, path: str | Path | None = None) -> None:
         """Write what it holds to ``path``, or what was recorded to the cassette's own, if anything was.
 
-        It writes a file: call it off the loop. Raises InvalidRequestError when it cannot be written.
+        It writes a file: call it off the loop. Raises InvalidRequestError when it cannot be written, and what a
+        ``redact`` callable raises; the cassette's own file is written then without it and with all texts blanked.
         """
         target = self.path if path is None else Path(path)
         if target is None or (path is None and not self._recorded):
             return
-        write_redacted(target, CassetteFile(self.exchanges, self._redactor.prompts))
+        try:
+            file = CassetteFile(self.exchanges, self._redactor.prompts)
+        except Exception:
+            if path is None:  # what was recorded may have cost money, and this is the last chance to keep it
+                write_redacted(target, self._cautious())
+            raise
+        write_redacted(target, file)
+
+    def _cautious(self) -> CassetteFile:
+        """Return what it holds, with what was recorded redacted by nothing but the built-in rules, without texts."""
+        redactor = Redactor(prompts=True)
+        new = [redactor.exchange(entry.exchange()) for entry in self._recorded]
+        return CassetteFile((*self._load().exchanges, *new), prompts_redacted=True)
 
     def _load(self) -> Shelf:
         with self._loading:  # requests that come together would read it in a thread each
@@ -185,9 +198,10 @@ class Cassette:
             raise ClientClosedError("the cassette is closed.", hint="Keep `async with Cassette(...)` open for longer.")
         shelf = self._shelf if self._shelf is not None else await anyio.to_thread.run_sync(self._load)
         sent = CassetteRequest.from_wire(request)
+        # Also where nothing is compared: a rule of the user's that fails does so before the call costs anything.
+        redact = partial(self._redactor.request, sent)
+        wanted = redact() if len(sent.body) < _LARGE_BYTES else await anyio.to_thread.run_sync(redact)
         if self.mode != "record":
-            redact = partial(self._redactor.request, sent)
-            wanted = redact() if len(sent.body) < _LARGE_BYTES else await anyio.to_thread.run_sync(redact)
             if (exchange := shelf.take(wanted)) is not None:
                 return await self._play(exchange)
             if self.mode == "replay":
@@ -195,7 +209,10 @@ class Cassette:
         return await self._record(request, sent, connect_timeout_s)
 
     async def aclose(self) -> None:
-        """Write what was recorded, and close the transport if the cassette made it. Idempotent."""
+        """Write what was recorded, and close the transport if the cassette made it. Idempotent.
+
+        Raises as `save`, and is closed then.
+        """
         self._closed = True
         with anyio.CancelScope(shield=True):
             try:

@@ -22,6 +22,7 @@ from anyio import to_thread
 from ..errors import (
     AccessDeniedError,
     BedrockError,
+    ClientClosedError,
     ConnectError,
     ConnectionLostError,
     InvalidRequestError,
@@ -159,16 +160,22 @@ class S3Clients:
         self._opened_session: tuple[Any, _Libraries] | None = None
         self._lock = anyio.Lock()
         self._current: S3Lease | None = None
+        self._closed = False
 
     async def lease(self, credentials: Credentials) -> S3Lease:
         """Return a client for these credentials; the caller gives it back with ``release``.
 
-        Raises MissingExtraError when no library of AWS is installed, TransportError when it makes no client.
+        Raises MissingExtraError when no library of AWS is installed, TransportError when it makes no client, and
+        ClientClosedError after `aclose`, also when that came while the client was being made.
         """
         async with self._lock:
+            self._check_open()
             current = self._current
             if current is None or current.credentials != credentials:
                 fresh = S3Lease(await self._open(credentials), credentials)
+                if self._closed:
+                    await fresh.retire()
+                self._check_open()
                 self._current = fresh
                 if current is not None:
                     await current.retire()
@@ -177,10 +184,15 @@ class S3Clients:
             return current
 
     async def aclose(self) -> None:
-        """Close the client once nobody uses it any more. Idempotent."""
+        """Close the client once nobody uses it any more; there will be no other. Idempotent."""
+        self._closed = True
         current, self._current = self._current, None
         if current is not None:
             await current.retire()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClientClosedError("the client is closed.", hint="Keep it open until everything is read.")
 
     async def _open(self, credentials: Credentials) -> S3Client:
         try:

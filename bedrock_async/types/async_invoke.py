@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, TypeAlias, cast
 
 from ._wire import JSON, Enum, List, Timestamp, WireModel, WireUnion
 from .response import ServiceResponse
@@ -40,6 +41,33 @@ class StartAsyncInvokeRequest(WireModel):
     output_data_config: AsyncInvokeOutput
     client_request_token: str | None = None
     tags: List[JobTag] | None = None
+
+
+def start_members(
+    model_id: str,
+    model_input: object,
+    *,
+    output_s3_uri: object,
+    client_request_token: object,
+    kms_key_id: object,
+    bucket_owner: object,
+    tags: object,
+) -> dict[str, object]:
+    """Return the members of a StartAsyncInvokeRequest, not checked yet; ``tags`` may be a mapping."""
+    place = {"s3_uri": output_s3_uri, "kms_key_id": kms_key_id, "bucket_owner": bucket_owner}
+    if isinstance(tags, Mapping):
+        named = cast("Mapping[object, object]", tags)
+        tags = [{"key": key, "value": value} for key, value in named.items()]
+    members: dict[str, object] = {
+        "model_id": model_id,
+        "model_input": model_input,
+        "output_data_config": {
+            "s3_output_data_config": {name: value for name, value in place.items() if value is not None}
+        },
+        "client_request_token": client_request_token,
+        "tags": tags,
+    }
+    return {name: value for name, value in members.items() if value is not None}
 
 
 class StartedAsyncInvoke(ServiceResponse):
