@@ -65,9 +65,9 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
 async def test_a_registered_model_is_loaded_and_served(install: Install) -> None:
     """The entry point's callable gets the options, and what it makes can be served."""
-    install("example-models", {"example": "make"})
-    assert "example" in emulator_model_names()
-    model = load_emulator_model("example", text="with options", model_ids=["example.model-v1:0"])
+    install("example-models", {"specimen": "make"})
+    assert "specimen" in emulator_model_names()
+    model = load_emulator_model("specimen", text="with options", model_ids=["example.model-v1:0"])
     assert isinstance(model, ScriptedModel)
     assert model.model_ids == ["example.model-v1:0"]
     async with BedrockEmulator([model]) as emulator:
@@ -76,27 +76,27 @@ async def test_a_registered_model_is_loaded_and_served(install: Install) -> None
 
 def test_nothing_else_is_imported(install: Install) -> None:
     """Listing imports nothing, and a broken plugin does not touch the others."""
-    install("example-models", {"example": "make"})
+    install("example-models", {"specimen": "make"})
     install("broken-models", {"broken": "make"}, source="raise RuntimeError('at import')")
-    assert {"example", "broken"} <= set(emulator_model_names())
+    assert {"specimen", "broken"} <= set(emulator_model_names())
     assert "example_models" not in sys.modules
-    load_emulator_model("example")
+    load_emulator_model("specimen")
     assert "broken_models" not in sys.modules
 
 
 def test_an_unknown_name_lists_the_known_ones(install: Install) -> None:
     """The error says what there is, and how more come."""
-    install("example-models", {"example": "make"})
-    with pytest.raises(PluginError, match=r"no emulator model 'nope'; installed: .*example.*Install the plugin"):
+    install("example-models", {"specimen": "make"})
+    with pytest.raises(PluginError, match=r"no emulator model 'nope'; installed: .*specimen.*Install the plugin"):
         load_emulator_model("nope")
 
 
 def test_a_name_that_two_claim_is_a_conflict(install: Install) -> None:
     """Neither wins silently: both distributions are named."""
-    install("example-models", {"example": "make"})
-    install("other-models", {"example": "make"})
-    with pytest.raises(PluginError, match="2 distributions bring an emulator model 'example': ") as caught:
-        load_emulator_model("example")
+    install("example-models", {"specimen": "make"})
+    install("other-models", {"specimen": "make"})
+    with pytest.raises(PluginError, match="2 distributions bring an emulator model 'specimen': ") as caught:
+        load_emulator_model("specimen")
     assert all(name in str(caught.value) for name in ("example-models 1.0", "other-models 1.0"))
 
 
@@ -120,13 +120,13 @@ def test_a_failing_plugin_is_named(install: Install, attribute: str, source: str
 
 def test_wrong_options_are_named(install: Install) -> None:
     """An option that the model does not take is a PluginError that lists what was given."""
-    install("example-models", {"example": "make"})
+    install("example-models", {"specimen": "make"})
     with pytest.raises(PluginError, match=r"Check its options \(colour\)"):
-        load_emulator_model("example", colour="red")
+        load_emulator_model("specimen", colour="red")
 
 
 def test_errors_of_our_tree_come_through(install: Install) -> None:
     """What a model itself has to say, such as missing weights, is not wrapped."""
-    install("example-models", {"example": "refuse"})
+    install("example-models", {"specimen": "refuse"})
     with pytest.raises(InvalidRequestError, match="weights are missing"):
-        load_emulator_model("example")
+        load_emulator_model("specimen")

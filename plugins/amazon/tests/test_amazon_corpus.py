@@ -19,7 +19,7 @@ from native_traffic import (
     recorded,
 )
 
-from bedrock_async import ConverseRequest, ConverseResponse, InvalidRequestError
+from bedrock_async import ConverseRequest, ConverseResponse, InvalidRequestError, InvokeRequest
 from bedrock_async.events import ConverseEventDecoder
 from bedrock_async.families import EmbedRequest, FamilyContext
 from bedrock_async.folding import fold, unfold
@@ -161,7 +161,7 @@ def context(model: str) -> FamilyContext:
 def test_a_recorded_embedding_is_what_it_was(exchange: Exchange) -> None:
     """The vector and the tokens counted, in the body or the headers."""
     native, headers = exchange.response_json, native_headers(exchange)
-    task = Task(call_context(exchange.model_id, FAMILY), FAMILY, {})
+    task = Task(call_context(exchange.model_id, FAMILY), FAMILY, InvokeRequest(model_id=exchange.model_id), {})
     found, _ = driven(embed(EmbedRequest(inputs=["Hello"]), task), [HttpResponse(200, headers, exchange.response_body)])
     vector = native["embedding"] if "embedding" in native else native["embeddings"][0]["embedding"]
     assert found.vectors == [vector]
