@@ -12,7 +12,15 @@ import anyio
 import pytest
 from s3_server import CREDENTIALS, S3Server, s3_server
 
-from bedrock_async.testing import BedrockEmulator, JobModel, JobScript, S3ObjectStore, ScriptedModel
+from bedrock_async.testing import (
+    BedrockEmulator,
+    EmbeddingModel,
+    EmulatorModel,
+    JobModel,
+    JobScript,
+    S3ObjectStore,
+    ScriptedModel,
+)
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -35,9 +43,10 @@ def s3() -> Iterator[S3Server]:
 @pytest.fixture
 async def emulator(s3: S3Server) -> AsyncIterator[BedrockEmulator]:
     """A Bedrock for the examples, which know nothing of it; its jobs are done when they are asked for."""
-    models = [
+    models: list[EmulatorModel] = [
         JobModel(JobScript.video(b"a video", polls=0), model_ids=["amazon.nova-reel-v1:1"]),
         JobModel(JobScript.json({"data": []}, polls=1), model_ids=["twelvelabs.marengo-embed-2-7-v1:0"]),
+        EmbeddingModel(),
         ScriptedModel.text("A fine answer."),
     ]
     async with (
