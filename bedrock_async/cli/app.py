@@ -79,6 +79,10 @@ NoStream = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the events, a line of JSON each.", rich_help_panel=_ANSWER)]
 Usage = Annotated[bool, typer.Option("--usage", help="Tell tokens and times on stderr.", rich_help_panel=_ANSWER)]
+Host = Annotated[str, typer.Option(help="The address to listen on.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")]
+PlayedRegion = Annotated[str, typer.Option(help="The region that it plays.")]
+AllowRemote = Annotated[bool, typer.Option("--allow-remote", help="Listen on an address that others can reach.")]
 
 
 class Listed(enum.StrEnum):
@@ -198,12 +202,10 @@ def serve(
         Path | None,
         typer.Option(metavar="DIR", exists=True, file_okay=False, help="Answer with the exchanges recorded there."),
     ] = None,
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8765,
-    region: Annotated[str, typer.Option(help="The region that it plays.")] = "us-east-1",
-    allow_remote: Annotated[
-        bool, typer.Option("--allow-remote", help="Listen on an address that others can reach.")
-    ] = False,
+    host: Host = "127.0.0.1",
+    port: Port = 8765,
+    region: PlayedRegion = "us-east-1",
+    allow_remote: AllowRemote = False,
     debug: Debug = False,
 ) -> None:
     """Serve an emulator of Amazon Bedrock Runtime until Ctrl-C; its URL is printed on stdout."""
@@ -283,12 +285,10 @@ def replay(
     pace: Annotated[
         float, typer.Option(min=0.0, metavar="X", help="1 keeps the recorded times, 2 takes twice as long, 0 none.")
     ] = 0.0,
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8765,
-    region: Annotated[str, typer.Option(help="The region that it plays.")] = "us-east-1",
-    allow_remote: Annotated[
-        bool, typer.Option("--allow-remote", help="Listen on an address that others can reach.")
-    ] = False,
+    host: Host = "127.0.0.1",
+    port: Port = 8765,
+    region: PlayedRegion = "us-east-1",
+    allow_remote: AllowRemote = False,
     debug: Debug = False,
 ) -> None:
     """Serve a recorded cassette until Ctrl-C, to clients in any language; its URL is printed on stdout."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
@@ -11,7 +11,7 @@ from ..errors import BedrockError
 from ..events import Event
 from ..eventstream import CONTENT_TYPE
 from ..providers import Effect, EffectResult, EventDecoder, Flow
-from ..types import ConverseResponse
+from ..types import ConverseRequest, ConverseResponse
 
 T = TypeVar("T")
 E = TypeVar("E", bound=BaseException)
@@ -103,3 +103,18 @@ class Expected:
             wanted: object = getattr(self, name)
             if wanted is not None:
                 equal(told[name](), list(self.tool_uses or ()) if name == "tool_uses" else wanted, f"{name} of {where}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallSample(Expected):
+    """A call of which something is expected: the model's id, a request (ready or in boto3's shape), the options."""
+
+    model: str
+    request: Mapping[str, Any] | ConverseRequest = field(default_factory=lambda: QUESTION)
+    options: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+
+    def converse_request(self) -> ConverseRequest:
+        """Return the request of the sample."""
+        if isinstance(self.request, ConverseRequest):
+            return self.request.model_copy(update={"model_id": self.model})
+        return ConverseRequest.from_dict({**self.request, "modelId": self.model})

@@ -36,7 +36,7 @@ from .expecting import (
     REGION,
     STRANGE,
     STREAM_HEAD,
-    Expected,
+    CallSample,
     decoded,
     driven,
     equal,
@@ -51,7 +51,7 @@ __all__ = ["FamilyContract", "FamilySample"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FamilySample(Expected):
+class FamilySample(CallSample):
     """One exchange with a model, natively. What is left out is not compared.
 
     - ``model``: the model's id. ``request``: a Converse request, ready or in boto3's shape.
@@ -62,19 +62,10 @@ class FamilySample(Expected):
     - ``options``: the call's ``provider_options``.
     """
 
-    model: str
-    request: Mapping[str, Any] | ConverseRequest = field(default_factory=lambda: QUESTION)
     native_request: Mapping[str, Any] | None = None
     native_response: Mapping[str, Any] | None = None
     headers: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     chunks: Sequence[Mapping[str, Any]] = ()
-    options: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
-
-    def converse_request(self) -> ConverseRequest:
-        """Return the request of the sample."""
-        if isinstance(self.request, ConverseRequest):
-            return self.request.model_copy(update={"model_id": self.model})
-        return ConverseRequest.from_dict({**self.request, "modelId": self.model})
 
 
 class FamilyContract:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from ..errors import (
     BedrockError,
@@ -20,14 +20,12 @@ from ..folding import fold
 from ..model_id import parse_model_id
 from ..providers import CallContext, EffectResult, Flow, HttpRequest, HttpResponse, Provider, Send, StreamPlan
 from ..providers.registry import ProviderRegistry, check_provider
-from ..types import ConverseRequest, ConverseResponse
+from ..types import ConverseResponse
 from .expecting import (
     JSON_HEAD,
-    NOTHING,
-    QUESTION,
     REGION,
     STREAM_HEAD,
-    Expected,
+    CallSample,
     decoded,
     driven,
     equal,
@@ -41,7 +39,7 @@ __all__ = ["ProviderContract", "ProviderSample"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProviderSample(Expected):
+class ProviderSample(CallSample):
     """One call through a provider, as the client drives it. What is left out is not compared.
 
     - ``model``, ``request``: as in `FamilySample`; ``options``: the call's ``provider_options``.
@@ -50,19 +48,10 @@ class ProviderSample(Expected):
     - ``stream_body``, ``stream_headers``: the body of a streamed answer and the head that came with it.
     """
 
-    model: str
-    request: Mapping[str, Any] | ConverseRequest = field(default_factory=lambda: QUESTION)
-    options: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     family: ModelFamily | None = None
     answers: Sequence[EffectResult] = ()
     stream_body: bytes | None = None
     stream_headers: Mapping[str, str] = field(default_factory=lambda: STREAM_HEAD)
-
-    def converse_request(self) -> ConverseRequest:
-        """Return the request of the sample."""
-        if isinstance(self.request, ConverseRequest):
-            return self.request.model_copy(update={"model_id": self.model})
-        return ConverseRequest.from_dict({**self.request, "modelId": self.model})
 
 
 class ProviderContract:
