@@ -23,19 +23,24 @@ from .errors import (
     CallTimeoutError,
     FirstEventTimeoutError,
     InvalidRequestError,
+    PluginError,
     RedirectError,
     ServiceError,
     StreamError,
     TotalTimeoutError,
     TransportError,
 )
+from .events import Event
+from .folding import unfold
 from .providers import (
+    CallContext,
     Effect,
     EffectResult,
     EventDecoder,
     Flow,
     HttpRequest,
     HttpResponse,
+    Provider,
     ReadObject,
     Send,
     Sleep,
@@ -44,7 +49,7 @@ from .providers import (
 from .resilience import RetryPolicy, Timeouts
 from .transport import Endpoint, Transport, WireRequest, WireResponse
 from .transport.objects import ObjectReader
-from .types import Attempt
+from .types import Attempt, ConverseRequest, ConverseResponse
 
 T = TypeVar("T")
 E = TypeVar("E")
@@ -248,6 +253,32 @@ async def open_stream(plan: StreamPlan[E], plan_again: Callable[[], StreamPlan[E
         else:
             call.succeeded(started, response.status, response.headers)
             return OpenStream(first, response, plan.decoder)
+
+
+async def open_events(
+    provider: Provider, request: ConverseRequest, context: CallContext, call: Call, *, streaming: bool
+) -> OpenStream[Event]:
+    """Open a stream, or run the call whole and replay its answer, for models and providers that cannot stream."""
+    plan: StreamPlan[Event] | Flow[ConverseResponse]
+    if not streaming:
+        plan = provider.converse(request, context)
+    elif call.large:
+        plan = await to_thread.run_sync(provider.stream, request, context)
+    else:
+        plan = provider.stream(request, context)
+    if not isinstance(plan, StreamPlan):
+        return OpenStream(unfold(await run(plan, call)))
+    return await open_stream(plan, lambda: _plan_again(provider, request, context), call)
+
+
+def _plan_again(provider: Provider, request: ConverseRequest, context: CallContext) -> StreamPlan[Event]:
+    plan = provider.stream(request, context)
+    if isinstance(plan, StreamPlan):
+        return plan
+    raise PluginError(
+        f"the provider {provider.name!r} planned a stream, and for the next attempt something else.",
+        hint="Let its stream() return the same kind for the same request.",
+    )
 
 
 async def _first_events(response: WireResponse, decoder: EventDecoder[E]) -> Sequence[E]:

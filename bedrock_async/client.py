@@ -10,10 +10,8 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, Unpack, overload
 from uuid import uuid4
-
-from anyio import to_thread
 
 from . import tasks
 from ._version import __version__
@@ -29,13 +27,12 @@ from .auth import (
     shared_credentials,
 )
 from .botocore_config import BotocoreConfig, ClientKeywords, client_keywords
-from .calls import Call, Line, OpenStream, open_stream, run
+from .calls import Call, Line, OpenStream, open_events, open_stream, run
 from .control_plane import ControlPlane, ResolvedModel, resolve_control_endpoint
 from .errors import (
     ClientClosedError,
     InvalidModelIdError,
     InvalidRequestError,
-    PluginError,
     ValidationError,
     WrongEventLoopError,
 )
@@ -43,7 +40,8 @@ from .events import Event
 from .families import Embeddings, EmbedRequest, ModelFamily
 from .families.profiles import overridden
 from .families.registry import FamilyRegistry
-from .features.checks import check_cache_points, check_request
+from .features.arguments import check_options, check_texts, checked_settings, of_kind
+from .features.checks import check_request, ready_request
 from .features.operations import (
     InvokeSettings,
     NativeBody,
@@ -69,7 +67,6 @@ from .features.tasks import (
     build_video,
     media_bytes,
 )
-from .folding import unfold
 from .jobs import AsyncInvokeJob, AsyncInvokeListing
 from .known_models import KnownModelId
 from .model_id import ModelId, parse_model_id
@@ -179,12 +176,12 @@ class BedrockClient:
     ) -> None:
         """Resolve region and endpoint. Raises InvalidRequestError, CredentialsError or PluginError."""
         environ = os.environ
-        _check_options(timeouts, retry)
-        _check_texts(
+        check_options(timeouts, retry)
+        check_texts(
             region=region, profile=profile, endpoint_url=endpoint_url, control_endpoint_url=control_endpoint_url
         )
-        limits = _of_kind("limits", limits, Limits) or Limits()
-        connection = _of_kind("connection", connection, ConnectionOptions) or ConnectionOptions()
+        limits = of_kind("limits", limits, Limits) or Limits()
+        connection = of_kind("connection", connection, ConnectionOptions) or ConnectionOptions()
         config = ProfileSettings(environ, profile=profile if session is None else session_profile(session))
         choice = resolve_region(region, session=session, profile=profile, environ=environ, config=config)
         self._region = choice.region
@@ -207,8 +204,7 @@ class BedrockClient:
             region=choice.region,
             environ=environ,
         )
-        self._defaults: Mapping[str, Any] = _checked_settings(settings)
-        check_names(self._defaults, verb="BedrockClient(settings=...)")
+        self._defaults: Mapping[str, Any] = checked_settings(settings)
         self._timeouts = timeouts or Timeouts()
         total_s = self._timeouts.total_s
         self._quick = replace(self._timeouts, total_s=_QUICK_S if total_s is None else min(total_s, _QUICK_S))
@@ -408,7 +404,9 @@ class BedrockClient:
 
         async def opener() -> tuple[OpenStream[Event], ResponseMeta]:
             self._check_usable()
-            stream = await _open(provider, request, context, call, streaming=effective.get("streaming") is not False)
+            stream = await open_events(
+                provider, request, context, call, streaming=effective.get("streaming") is not False
+            )
             return stream, self._meta(context.target, provider.name, call)
 
         return ResponseStream(opener, idle_s=call.timeouts.idle_s, accumulate=effective.get("accumulate") is not False)
@@ -753,7 +751,7 @@ class BedrockClient:
         ``timeouts`` and ``retry`` are for each question about it. Raises InvalidRequestError for what is no ARN of an
         invocation, and for one of another region.
         """
-        _check_options(timeouts, retry)
+        check_options(timeouts, retry)
         parsed = parse_invocation_arn(arn)
         if parsed.region != self._region:
             raise InvalidRequestError(
@@ -902,10 +900,10 @@ class BedrockClient:
             if messages is not None:
                 raise InvalidRequestError("a ready request is given with messages beside it.", path="messages")
             check_ready(settings, verb=verb)
-            return _ready(model, None), settings
+            return ready_request(model, None), settings
         if isinstance(messages, ConverseRequest):
             check_ready(settings, verb=verb)
-            return _ready(messages, model), settings
+            return ready_request(messages, model), settings
         effective = merged_settings(self._defaults, settings)
         if messages is None:
             raise InvalidRequestError(
@@ -1003,7 +1001,7 @@ class BedrockClient:
         """Return the model, its family and the settings of a verb that is not about a conversation."""
         effective = self._settings_of(TaskSettings, settings, verb=verb)
         target, base = self._route(model, effective)
-        _check_options(effective.get("timeouts"), effective.get("retry"))
+        check_options(effective.get("timeouts"), effective.get("retry"))
         request = build_invoke(target.raw, b"", effective)
         self._check_guardrail(request.guardrail_identifier, path="guardrail")
         family = self._family(base, effective)
@@ -1062,7 +1060,7 @@ class BedrockClient:
             raise _closed()
         timeouts, retry = settings.get("timeouts"), settings.get("retry")
         if timeouts is not None or retry is not None:
-            _check_options(timeouts, retry)
+            check_options(timeouts, retry)
         return Call(self._line, timeouts or self._timeouts, retry or self._retry, large)
 
     def _check_usable(self) -> None:
@@ -1096,99 +1094,9 @@ def _token_models(target: ModelId, base: ModelId) -> tuple[ModelId, ...]:
     return (target,) if base == target else (target, base)
 
 
-def _check_options(timeouts: object, retry: object) -> None:
-    """Refuse numbers, which other libraries take here, before they fail in the middle of a call."""
-    _of_kind("timeouts", timeouts, Timeouts)
-    if retry is not None and not callable(getattr(retry, "delay_s", None)):
-        raise InvalidRequestError(
-            f"retry is a {type(retry).__name__}, no retry policy.",
-            path="retry",
-            hint="Pass StandardRetry(max_attempts=3), NO_RETRY, or an object of the RetryPolicy protocol.",
-        )
-
-
-def _check_texts(**given: object) -> None:
-    for name, value in given.items():
-        if value is not None and not isinstance(value, str):
-            raise InvalidRequestError(f"{name} is a {type(value).__name__}, not text.", path=name, hint=_TEXTS[name])
-
-
-_TEXTS: Final = {
-    "region": 'Pass region="us-east-1".',
-    "profile": "Pass the name of a profile of the AWS configuration.",
-    "endpoint_url": 'Pass endpoint_url="https://...".',
-    "control_endpoint_url": 'Pass control_endpoint_url="https://...".',
-}
-
-
-def _checked_settings(settings: object) -> dict[str, Any]:
-    if settings is not None and not isinstance(settings, Mapping):
-        raise InvalidRequestError(
-            f"settings is a {type(settings).__name__}, not a mapping.",
-            path="settings",
-            hint='Pass the keywords of all calls: settings={"max_tokens": 500}.',
-        )
-    return dict(cast("Mapping[str, Any]", settings or {}))
-
-
-def _of_kind(name: str, value: T | None, kind: type[T]) -> T | None:
-    if value is not None and not isinstance(value, kind):
-        raise InvalidRequestError(
-            f"{name} is a {type(value).__name__}, not {kind.__name__}.", path=name, hint=_EXAMPLES[kind]
-        )
-    return value
-
-
-_EXAMPLES: Final[Mapping[type, str]] = {
-    Timeouts: "Pass Timeouts(total_s=60).",
-    Limits: "Pass Limits(max_connections=100).",
-    ConnectionOptions: "Pass ConnectionOptions(use_fips=True).",
-}
-
-
 def _closed() -> ClientClosedError:
     return ClientClosedError("the client is closed.", hint="Make a new BedrockClient, or call aclose() later.")
 
 
-def _ready(request: ConverseRequest, model: str | None) -> ConverseRequest:
-    """Return a ready request under ``model``, when that is given."""
-    check_cache_points(request)
-    if model is None or model == request.model_id:
-        return request
-    if request.model_id is not None:
-        raise InvalidRequestError(
-            f"the request is for the model {request.model_id!r}, the call for {model!r}.",
-            path="model",
-            hint="Pass one of them, or request.model_copy(update={'model_id': ...}).",
-        )
-    return request.model_copy(update={"model_id": model})
-
-
 def _is_large(request: ConverseRequest) -> bool:
     return request.size_hint >= LARGE_BODY_BYTES
-
-
-async def _open(
-    provider: Provider, request: ConverseRequest, context: CallContext, call: Call, *, streaming: bool
-) -> OpenStream[Event]:
-    """Open a stream, or run the call whole and replay its answer, for models and providers that cannot stream."""
-    plan: StreamPlan[Event] | Flow[ConverseResponse]
-    if not streaming:
-        plan = provider.converse(request, context)
-    elif call.large:
-        plan = await to_thread.run_sync(provider.stream, request, context)
-    else:
-        plan = provider.stream(request, context)
-    if not isinstance(plan, StreamPlan):
-        return OpenStream(unfold(await run(plan, call)))
-    return await open_stream(plan, lambda: _plan_again(provider, request, context), call)
-
-
-def _plan_again(provider: Provider, request: ConverseRequest, context: CallContext) -> StreamPlan[Event]:
-    plan = provider.stream(request, context)
-    if isinstance(plan, StreamPlan):
-        return plan
-    raise PluginError(
-        f"the provider {provider.name!r} planned a stream, and for the next attempt something else.",
-        hint="Let its stream() return the same kind for the same request.",
-    )
