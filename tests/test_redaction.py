@@ -136,9 +136,10 @@ def test_secrets_are_gone_from_every_place(secret: str, *, prompts: bool) -> Non
 
 
 def test_what_looks_like_an_account_id_and_is_none_stays() -> None:
-    """Decimals, longer numbers, times and images are what they were."""
+    """Decimals, longer numbers, times, images and UUIDs that end in digits alone are what they were."""
     image = base64.b64encode(bytes(range(255))).decode() + "/998877665544/" + "A" * 50
     kept = {"a": "0.998877665544", "b": "9988776655443", "c": 998877665544, "d": 0.998877665544, "bytes": image}
+    kept["e"] = "89e3136f-e6ed-45d3-926a-998877665544"
     given = exchange(kept, kept)
     assert redacted(given) == given
 

@@ -36,7 +36,9 @@ _NO_TOKEN: Final = "00000000-0000-4000-8000-000000000000"  # noqa: S105 - it tak
 _PAGE: Final = "page-"
 _PAGE_TOKEN: Final = re.compile(rf"{_PAGE}[0-9a-f]{{32}}")
 
-_ACCOUNT: Final = re.compile(rb"(?<![0-9])(?<![0-9]\.)[0-9]{12}(?![0-9])")
+# The last group of a UUID, such as a request id's, may be twelve digits by chance.
+_IN_UUID: Final = rb"(?<![0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-)"
+_ACCOUNT: Final = re.compile(rb"(?<![0-9])(?<![0-9]\.)" + _IN_UUID + rb"[0-9]{12}(?![0-9])")
 # As the console shows it; four groups are a card's number, and none of ours.
 _SPACED_ACCOUNT: Final = re.compile(rb"(?<![0-9-])[0-9]{4}-[0-9]{4}-[0-9]{4}(?![0-9]|-[0-9])")
 # A long text of nothing but base64 holds bytes: twelve digits in a row are chance there, and an image would be spoilt.
