@@ -150,6 +150,12 @@ CASES: Final[dict[str, tuple[str, tuple[Any, ...], tuple[Any, ...], str]]] = {
         (user(TEXT), assistant(TEXT), user(TEXT)),
         "messages[1].content[0]: reasoning without a signature dropped (reasoning_replay)",
     ),
+    "cache_points": (
+        NOVA,
+        (user({"text": "a"}, POINT, POINT), assistant(TEXT), user(POINT, TEXT)),
+        (user({"text": "a"}, POINT), assistant(TEXT), user(TEXT)),
+        "messages[0].content[2]: cache point dropped: another one stands there (cache_points)",
+    ),
     "tool_input": (
         CLAUDE,
         (assistant({"toolUse": {"toolUseId": "u", "name": "t", "input": '{"a": '}}), user(RESULT)),
@@ -176,7 +182,7 @@ def test_a_rule_changes_what_it_is_for_and_says_so(rule: str) -> None:
 def test_a_rule_that_is_off_changes_nothing(rule: str) -> None:
     """Switched off, a rule leaves its case as it is."""
     model, before, _, _ = CASES[rule]
-    found = normalized(*before, model=model, off=(rule,), toolConfig=TOOLS)
+    found = normalized(*before, model=model, off=(rule, "cache_points"), toolConfig=TOOLS)
     assert found == Normalized(found.request)
     assert turns(found) == list(before)
 

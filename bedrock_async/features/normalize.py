@@ -12,7 +12,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any, Final, TypeVar, cast
@@ -38,6 +38,8 @@ from ..types import (
     VideoBlock,
     WireModel,
 )
+from .adjustment import Adjustment
+from .cache_plan import plan_cache
 from .checks import document_name
 
 M = TypeVar("M", bound=WireModel)
@@ -57,19 +59,6 @@ streaming names it so."""
 
 NO_TOOL: Final = "noop"
 """The tool that is declared where the history uses tools and the request has none, named as Strands names it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Adjustment:
-    """One change of a request: the rule, the place in the request as it was given, and what was done there."""
-
-    rule: str
-    path: str
-    change: str
-
-    def __str__(self) -> str:
-        """Return the line of `ResponseMeta.adjustments`."""
-        return f"{self.path}: {self.change} ({self.rule})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +103,9 @@ class Rule:
     """One row of the table.
 
     - ``why``: what happens without it.
-    - ``models``, ``except_models``: patterns of base model ids (without geography) that it is for, and is not for.
-      A model whose id says nothing, such as an application profile, is in ``"*"`` only.
+    - ``models``: patterns of base model ids (without geography) that it is for. A model whose id says nothing, such as
+      an application profile, is in ``"*"`` only.
+    - ``applies``: tells by the facts of a model whether it is for that one.
     - ``blocks``: kinds of blocks without which it has nothing to do; empty where it looks at the settings.
     """
 
@@ -123,17 +113,14 @@ class Rule:
     why: str
     apply: Callable[[Any], None] = field(repr=False)
     models: tuple[str, ...] = ("*",)
-    except_models: tuple[str, ...] = ()
     applies: Callable[[ModelProfile], bool] = field(default=_always, repr=False)
     blocks: frozenset[type[Any]] = frozenset()
 
-    def is_for(self, base_model: str, profile: ModelProfile) -> bool:
-        """Tell whether the rule is one for this model."""
-        if not base_model and self.models != ("*",):
-            return False
-        fits = any(fnmatchcase(base_model, pattern) for pattern in self.models)
-        excepted = any(fnmatchcase(base_model, pattern) for pattern in self.except_models)
-        return fits and not excepted and self.applies(profile)
+    def fits(self, base_model: str) -> bool:
+        """Tell whether the rule is one for the family of this model."""
+        if self.models == ("*",):
+            return True
+        return any(fnmatchcase(base_model, pattern) for pattern in self.models)
 
 
 def normalize(
@@ -157,8 +144,9 @@ def normalize(
         [_Turn(message, f"messages[{index}]") for index, message in enumerate(request.messages or ())],
         profile,
     )
-    for rule in rules_for(base_model, profile):
-        if rule.name not in off and (not rule.blocks or not kinds.isdisjoint(rule.blocks)):
+    for rule in _rules_of(base_model or ""):
+        wanted = rule.name not in off and (not rule.blocks or not kinds.isdisjoint(rule.blocks))
+        if wanted and rule.applies(profile):
             draft.rule = rule.name
             rule.apply(draft)
     if not draft.changes:
@@ -170,10 +158,14 @@ def normalize(
     return Normalized(draft.request, tuple(draft.changes))
 
 
-@lru_cache(maxsize=512)
 def rules_for(base_model: str | None, profile: ModelProfile = UNKNOWN) -> tuple[Rule, ...]:
     """Return the rules for a model, in the order in which they run."""
-    return tuple(rule for rule in RULES if rule.is_for(base_model or "", profile))
+    return tuple(rule for rule in _rules_of(base_model or "") if rule.applies(profile))
+
+
+@lru_cache(maxsize=512)
+def _rules_of(base_model: str) -> tuple[Rule, ...]:
+    return tuple(rule for rule in RULES if rule.fits(base_model))
 
 
 def _check_rules(off: Collection[str]) -> None:
@@ -199,6 +191,8 @@ def _refused(changes: Sequence[Adjustment]) -> InvalidRequestError:
 
 def _kinds(request: ConverseRequest) -> set[type[Any]]:
     kinds: set[type[Any]] = {type(block) for block in request.system or ()}
+    if request.tool_config is not None:
+        kinds.update(map(type, request.tool_config.tools))
     for message in request.messages or ():
         kinds.update(map(type, message.content))
         for block in message.content:
@@ -600,6 +594,23 @@ def _refuses_reasoning(profile: ModelProfile) -> bool:
     return profile.reasoning is None or not profile.reasoning.replayed or profile.reasoning.signed
 
 
+def _settle_cache_points(draft: _Draft) -> None:
+    messages = [turn.message for turn in draft.turns] if draft.request.messages is not None else None
+    plan = plan_cache(_with(draft.request, messages=messages), None, draft.profile)
+    if plan.adjustments:
+        draft.changes += [replace(each, path=_given_path(draft, each.path)) for each in plan.adjustments]
+        draft.request = plan.request
+        for turn, message in zip(draft.turns, plan.request.messages or (), strict=True):
+            turn.message = message
+
+
+def _given_path(draft: _Draft, path: str) -> str:
+    """Return a path in the request as it is by now as one in the request that was given."""
+    head, bracket, rest = path.partition("]")
+    part, _, index = head.partition("[")
+    return f"{draft.turns[int(index)].path}{rest}" if part == "messages" and bracket else path
+
+
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
@@ -702,6 +713,13 @@ RULES: Final[tuple[Rule, ...]] = (
         "Some models take no temperature or topP, not both, or not while they think.",
         _drop_sampling,
         models=("anthropic.*", "openai.*", "xai.*"),
+    ),
+    Rule(
+        "cache_points",
+        "The service takes four cache points, none without content before it or right behind some media, and those "
+        "that live longer first.",
+        _settle_cache_points,
+        blocks=frozenset({CachePointBlock}),
     ),
 )
 """The table, in the order in which the rules run."""
