@@ -426,8 +426,10 @@ class OutputTruncatedError(OutputError):
 class OutputInvalidError(OutputError):
     """The answer is not of the type that was asked for; ``faults`` say where and why, without the values."""
 
-    def __init__(self, message: str, *, faults: tuple[str, ...], response: ConverseResponse) -> None:
-        super().__init__(message, response=response, hint="Allow a repair round, or read error.response.")
+    def __init__(
+        self, message: str, *, faults: tuple[str, ...], response: ConverseResponse, hint: str | None = None
+    ) -> None:
+        super().__init__(message, response=response, hint=hint)
         self.faults = faults
 
 

@@ -245,7 +245,10 @@ def read_output(response: ConverseResponse, output: OutputType[T], way: Way, *, 
         return output.validate(_unwrapped(_document(response, way, tool or output.name), output, way))
     except OutputFaults as exc:
         raise OutputInvalidError(
-            f"the answer is no {output.name}: {exc} (stop reason {reason!r}).", faults=exc.faults, response=response
+            f"the answer is no {output.name}: {exc} (stop reason {reason!r}).",
+            faults=exc.faults,
+            response=response,
+            hint="Allow a repair round, or read the response of this error.",
         ) from exc
 
 
