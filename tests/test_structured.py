@@ -208,6 +208,14 @@ def test_a_schema_of_nothing_takes_everything(value: dict[str, Any]) -> None:
     assert schema_faults(value, {"type": "object"}) == []
 
 
+def test_schemas_that_are_true_or_false_are_schemas() -> None:
+    """JSON Schema knows ``true`` (anything) and ``false`` (nothing) in the place of an object."""
+    schema = {"type": "object", "properties": {"any": True, "none": False}}
+    assert strict_schema(schema)["properties"] == {"any": True, "none": False}
+    assert schema_faults({"any": [1]}, schema) == []
+    assert schema_faults({"none": 1}, schema) == ["none: is not allowed"]
+
+
 # -- choosing the way
 
 
@@ -358,6 +366,13 @@ def test_json_between_words_is_found(text: str) -> None:
 def test_any_document_is_found_between_words(value: dict[str, Any], before: str, after: str) -> None:
     """Whatever a document holds, brackets and quotes in its texts included, it comes out whole."""
     assert json_in(before + json.dumps(value) + after) == value
+
+
+@pytest.mark.parametrize("text", ["[" * 20_000, "{" * 20_000, "```" * 20_000, '{"a":' * 20_000])
+def test_an_answer_of_brackets_is_read_in_no_time(text: str) -> None:
+    """Nonsense that goes deep is an error like any other: it neither overflows the stack nor hangs."""
+    with pytest.raises(OutputFaults, match="no JSON"):
+        json_in(text)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def strict_schema(schema: Mapping[str, Any]) -> Schema:
     Objects are closed, ``oneOf`` becomes ``anyOf``, and constraints that the service refuses move into descriptions.
     """
     made = _without_reference_at_top(schema)
-    return _strict(made)
+    return _strict_object(made)
 
 
 def strict_obstacle(schema: Mapping[str, Any]) -> str | None:
@@ -68,7 +68,13 @@ def _resolved(reference: str, root: Mapping[str, Any]) -> Mapping[str, Any]:
     return _mapping(found)
 
 
-def _strict(schema: Mapping[str, Any]) -> Schema:
+def _strict(schema: Any) -> Any:  # noqa: ANN401 - an object, or one of the schemas true and false
+    if not isinstance(schema, Mapping):
+        return schema
+    return _strict_object(cast("Mapping[str, Any]", schema))
+
+
+def _strict_object(schema: Mapping[str, Any]) -> Schema:
     made: Schema = {}
     told: list[str] = []
     for name, value in schema.items():
@@ -136,10 +142,13 @@ def schema_faults(value: object, schema: Mapping[str, Any]) -> list[str]:
     return list(_faults(value, schema, "", schema, 0))
 
 
-def _faults(value: object, schema: Mapping[str, Any], path: str, root: Mapping[str, Any], depth: int) -> Iterator[str]:
+def _faults(value: object, allowing: object, path: str, root: Mapping[str, Any], depth: int) -> Iterator[str]:
+    here = path or "the output"
+    if allowing is False:
+        yield f"{here}: is not allowed"
     if depth > _DEEPEST:
         return
-    here = path or "the output"
+    schema = _mapping(allowing)
     if isinstance(reference := schema.get("$ref"), str):
         yield from _faults(value, _resolved(reference, root), path, root, depth + 1)
     kinds = schema.get("type")
@@ -176,7 +185,7 @@ def _member_faults(
     for name, member in value.items():
         there = f"{path}.{name}".lstrip(".")
         if name in properties:
-            yield from _faults(member, _mapping(properties[name]), there, root, depth + 1)
+            yield from _faults(member, properties[name], there, root, depth + 1)
         elif schema.get("additionalProperties") is False:
             yield f"{there}: is not a member of this object"
         elif isinstance(schema.get("additionalProperties"), Mapping):
