@@ -13,6 +13,7 @@ from strategies import parameters
 
 from bedrock_async.errors import InvalidRequestError
 from bedrock_async.families.profiles import UNKNOWN, ModelProfile, find_profile
+from bedrock_async.features.cache_plan import CacheConfig, plan_cache
 from bedrock_async.features.normalize import (
     DOCUMENT_TEXT,
     INVALID_JSON,
@@ -386,3 +387,14 @@ def test_any_request_is_settled_by_one_round(model: str | None, members: dict[st
 def _tool_ids(request: ConverseRequest) -> list[str]:
     blocks = [block for message in request.messages or () for block in message.content]
     return [block.tool_use_id for block in blocks if isinstance(block, ToolUseBlock | ToolResultBlock)]
+
+
+@pytest.mark.parametrize("model", [CLAUDE, NOVA, LLAMA, "deepseek.r1-v1:0", None])
+def test_recorded_histories_move_to_another_model(model: str | None) -> None:
+    """A conversation begun with one model goes on with another: settled in one round, its cache points planned anew."""
+    wishes = CacheConfig(system=True, tools=True, messages=True, strategy="auto", ttl="1h", min_tokens=0)
+    profile = find_profile(model)
+    for each in CONVERSE:
+        moved = normalize(ConverseRequest.from_wire(each.request_body), base_model=model, profile=profile)
+        cached = plan_cache(moved.request, wishes, profile)
+        assert normalize(cached.request, base_model=model, profile=profile).adjustments == (), each.id
