@@ -48,6 +48,10 @@
     │       └── OnDemandNotSupportedError
     ├── AsyncInvokeFailedError         an asynchronous invocation ended without its output
     ├── ObjectNotFoundError            an object of S3 is not there
+    ├── OutputError                    an answer that is not the output that was asked for; it has the response
+    │   ├── OutputInvalidError         not of the type
+    │   ├── OutputRefusedError         the model or a guardrail refused
+    │   └── OutputTruncatedError       cut off
     ├── ResponseDecodeError            a response body that is not what the service documents
     └── StreamError
         ├── EventStreamError           broken framing (defined in eventstream)
@@ -105,6 +109,10 @@ __all__ = [
     "NoCredentialsError",
     "ObjectNotFoundError",
     "OnDemandNotSupportedError",
+    "OutputError",
+    "OutputInvalidError",
+    "OutputRefusedError",
+    "OutputTruncatedError",
     "PluginError",
     "ProfileNotFoundError",
     "ProtocolError",
@@ -397,6 +405,32 @@ class ObjectNotFoundError(BedrockError):
     def __init__(self, message: str, *, s3_uri: str = "", hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.s3_uri = s3_uri
+
+
+class OutputError(BedrockError):
+    """An answer is not the output that was asked for; ``response`` is the whole answer, which was billed."""
+
+    def __init__(self, message: str, *, response: ConverseResponse, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.response = response
+
+
+class OutputRefusedError(OutputError):
+    """The model, or a guardrail, refused to answer; ``response.text`` may say why."""
+
+
+class OutputTruncatedError(OutputError):
+    """The answer was cut off, by ``max_tokens`` or by the end of the model's context window."""
+
+
+class OutputInvalidError(OutputError):
+    """The answer is not of the type that was asked for; ``faults`` say where and why, without the values."""
+
+    def __init__(
+        self, message: str, *, faults: tuple[str, ...], response: ConverseResponse, hint: str | None = None
+    ) -> None:
+        super().__init__(message, response=response, hint=hint)
+        self.faults = faults
 
 
 class ResponseDecodeError(BedrockError):

@@ -376,6 +376,8 @@ NEEDED: Final[dict[str, object]] = {
     "limit_s": 2.5,
     "event_type": "metadata",
     "payload": b"{",
+    "faults": ("city: is missing",),
+    "response": ConverseResponse.from_dict({"stopReason": "end_turn"}).with_meta(ResponseMeta(region="us-east-1")),
 }
 
 

@@ -1,0 +1,322 @@
+"""Tools made from typed functions: `tool` reads name, description and schema from the signature and the docstring.
+
+    @tool
+    async def weather(city: str, days: int = 1) -> str:
+        \"\"\"Tell the weather.
+
+        Args:
+            city: The name of a city.
+            days: How many days ahead.
+        \"\"\"
+
+The function itself is not changed: ``weather("Paris")`` still calls it. Nothing here runs a tool for the model.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial, update_wrapper
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Generic,
+    ParamSpec,
+    TypeVar,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+    overload,
+)
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError, PydanticUndefinedAnnotation
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from ..errors import InvalidRequestError
+from ..types import ToolInputSchema, ToolSpec, ToolUseBlock
+from .json_schemas import Schema, strict_obstacle, strict_schema
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class ToolInput:
+    """The input of one tool use, held to the function's types; ``error`` says what is wrong, for the model to read."""
+
+    arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    error: str | None = None
+
+
+class Tool(Generic[P, R]):
+    """A function that a model may call: what it is told of it, and the check of what it passes.
+
+    Calling the tool calls the function. ``is_async`` says whether that returns an awaitable; a function that is not
+    async may block, and belongs off the event loop.
+    """
+
+    def __init__(
+        self,
+        function: Callable[P, R],
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        strict: bool = False,
+        timeout_s: float | None = None,
+    ) -> None:
+        self.function = function
+        self.name: str = name or getattr(function, "__name__", None) or type(function).__name__
+        self.strict = strict
+        self.timeout_s = timeout_s
+        self.is_async = inspect.iscoroutinefunction(_routine(function))
+        if not _NAME.fullmatch(self.name):
+            raise InvalidRequestError(
+                f"the tool name {self.name!r} is not one that the service takes.",
+                path="name",
+                hint='Pass @tool(name="..."): letters A to Z, digits, _ and -, 64 at most.',
+            )
+        said, self._said_of_parameters = read_docstring(inspect.getdoc(function) or "")
+        self.description = description or said or None
+        update_wrapper(self, function, updated=())
+        self._model = self._input_model()
+        if strict and (obstacle := strict_obstacle(self._plain_schema)) is not None:
+            raise self._fault(f"cannot be strict: {obstacle}", "Use types with fixed members, or leave strict out.")
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function."""
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"Tool({self.name!r})"
+
+    @property
+    def schema(self) -> Schema:
+        """The JSON schema of the input."""
+        return strict_schema(self._plain_schema) if self.strict else self._plain_schema
+
+    @property
+    def spec(self) -> ToolSpec:
+        """The definition that goes into a request."""
+        return ToolSpec(
+            name=self.name,
+            description=self.description,
+            input_schema=ToolInputSchema(json=self.schema),
+            strict=True if self.strict else None,
+        )
+
+    def read(self, use: ToolUseBlock) -> ToolInput:
+        """Return the arguments for the function, converted to its types, or what is wrong with them.
+
+        Input that is no JSON object, as a cut-off answer leaves it, is an error: it is never run as an empty one.
+        """
+        if use.invalid_input:
+            return ToolInput(error="The input is no complete JSON object. Call the tool again with a shorter one.")
+        try:
+            made = self._model.model_validate(use.input)
+        except ValidationError as exc:
+            details = exc.errors(include_url=False, include_input=False, include_context=False)
+            faults = "\n".join(f"- {'.'.join(map(str, each['loc'])) or 'input'}: {each['msg']}" for each in details)
+            return ToolInput(error=f"The input does not fit:\n{faults}")
+        return ToolInput({name: getattr(made, alias) for name, alias in self._fields.items()})
+
+    @cached_property
+    def _plain_schema(self) -> Schema:
+        try:
+            schema = self._model.model_json_schema(by_alias=True)
+        except (PydanticInvalidForJsonSchema, PydanticUndefinedAnnotation) as exc:
+            raise self._fault(str(exc).splitlines()[0], "Use types that JSON can hold.") from exc
+        return cast("Schema", _without_titles(schema))
+
+    def _input_model(self) -> type[BaseModel]:
+        try:
+            signature = inspect.signature(self.function)
+            hints = get_type_hints(_routine(self.function), include_extras=True)
+        except (NameError, TypeError, ValueError) as exc:
+            raise self._fault(f"has a signature that cannot be read: {exc}", "Import the names of its types.") from exc
+        members: dict[str, Any] = {}
+        # Fields have names of their own, so that a parameter may be called as a method of pydantic's models is.
+        self._fields: dict[str, str] = {}
+        for index, parameter in enumerate(signature.parameters.values()):
+            if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY}:
+                raise self._fault(
+                    f"takes {parameter}, which no model can pass by name", "Give each argument a name of its own."
+                )
+            alias = f"parameter_{index}"
+            self._fields[parameter.name] = alias
+            members[alias] = self._member(parameter, hints.get(parameter.name, Any))
+        try:
+            return create_model(self.name, __config__=_CONFIG, **members)
+        except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation) as exc:
+            raise self._fault(str(exc).splitlines()[0], "Use types that pydantic can read from JSON.") from exc
+
+    def _member(self, parameter: inspect.Parameter, kind: Any) -> tuple[Any, Any]:  # noqa: ANN401 - a type
+        """Return the type and the default of a field; what a Field of the function's own says comes first."""
+        given = parameter.default
+        own = [each for each in get_args(kind)[1:] if isinstance(each, FieldInfo)] if _is_annotated(kind) else []
+        if isinstance(given, FieldInfo):
+            own.append(given)
+            kind = Annotated[kind, given]
+        described = any(each.description for each in own)
+        said: dict[str, Any] = {} if described else {"description": self._said_of_parameters.get(parameter.name)}
+        if isinstance(given, FieldInfo) and given.default_factory is not None:
+            return kind, Field(default_factory=given.default_factory, alias=parameter.name, **said)
+        default = given.default if isinstance(given, FieldInfo) else given
+        default = ... if default is inspect.Parameter.empty or default is PydanticUndefined else default
+        return kind, Field(default, alias=parameter.name, **said)
+
+    def _fault(self, what: str, hint: str) -> InvalidRequestError:
+        return InvalidRequestError(f"the tool {self.name!r} {what}.", path=self.name, hint=hint)
+
+
+_CONFIG: Final = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+def _routine(function: Any) -> Any:  # noqa: ANN401 - anything that can be called
+    """Return what is run when ``function`` is called: itself, or the method of an object."""
+    while isinstance(function, partial):
+        function = cast("Any", function).func
+    return function if inspect.isroutine(function) else type(function).__call__
+
+
+def _is_annotated(kind: object) -> bool:
+    return get_origin(kind) is Annotated
+
+
+def _without_titles(schema: object) -> object:
+    """Leave out the titles that pydantic makes of names, and the name of the model: words that the model pays for."""
+    if isinstance(schema, list):
+        return [_without_titles(each) for each in cast("list[object]", schema)]
+    if not isinstance(schema, dict):
+        return schema
+    members = cast("dict[str, object]", schema)
+    made: dict[str, object] = {}
+    for name, value in members.items():
+        if name in {"properties", "$defs"} and isinstance(value, dict):
+            inner = cast("dict[str, object]", value)
+            made[name] = {key: _without_titles(each) for key, each in inner.items()}
+        elif name in _DATA:
+            made[name] = value
+        elif not (name == "title" and isinstance(value, str)):
+            made[name] = _without_titles(value)
+    return made
+
+
+_DATA: Final = frozenset({"default", "enum", "const", "examples"})
+
+
+@overload
+def tool(function: Callable[P, R], /) -> Tool[P, R]: ...
+
+
+@overload
+def tool(
+    *, name: str | None = None, description: str | None = None, strict: bool = False, timeout_s: float | None = None
+) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
+
+
+def tool(
+    function: Callable[P, R] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    strict: bool = False,
+    timeout_s: float | None = None,
+) -> Tool[P, R] | Callable[[Callable[P, R]], Tool[P, R]]:
+    """Make a tool of a typed function, as ``@tool`` or ``@tool(name=..., strict=True)``.
+
+    The schema comes from the types of the parameters, their descriptions from the docstring (of Google's, numpy's or
+    Sphinx' style) or from ``Annotated[..., Field(description=...)]``. With ``strict`` the service holds the model to
+    the schema, where it can; ``timeout_s`` is how long one call may take, in seconds. Raises InvalidRequestError for a
+    function whose arguments have no JSON schema.
+    """
+
+    def made(each: Callable[P, R]) -> Tool[P, R]:
+        return Tool(each, name=name, description=description, strict=strict, timeout_s=timeout_s)
+
+    return made if function is None else made(function)
+
+
+# -- docstrings
+
+_SPHINX: Final = re.compile(r":param\s+(?:[^:]*\s)?\*{0,2}(\w+):\s*")
+_SECTION: Final = re.compile(r"(Args|Arguments|Parameters|Params|Other Parameters|Keyword Args|Keyword Arguments):?")
+_OTHER_SECTION: Final = re.compile(
+    r"(Returns?|Yields?|Raises|Examples?|Notes?|See Also|Warnings?|Attributes|References|Todo):?"
+)
+_GOOGLE_ITEM: Final = re.compile(r"\*{0,2}(\w+)\s*(?:\([^)]*\))?\s*:\s*(.*)")
+_NUMPY_ITEM: Final = re.compile(r"\*{0,2}(\w+)\s*(?::.*)?")
+
+
+def read_docstring(text: str) -> tuple[str, dict[str, str]]:
+    """Return the description in a docstring, without its sections, and what it says of each parameter."""
+    said: list[str] = []
+    parameters: dict[str, str] = {}
+    lines = inspect.cleandoc(text).splitlines()
+    at = 0
+    while at < len(lines):
+        line = lines[at].strip()
+        underlined = at + 1 < len(lines) and re.fullmatch(r"-{3,}", lines[at + 1].strip()) is not None
+        indented = lines[at][:1].isspace()
+        if not indented and _SECTION.fullmatch(line) and (underlined or line.endswith(":")):
+            end = _end_of_section(lines, at + 1 + underlined, underlined=underlined)
+            body = lines[at + 1 + underlined : end]
+            parameters |= _items(body, _NUMPY_ITEM if underlined else _GOOGLE_ITEM)
+            at = end
+        elif not indented and _OTHER_SECTION.fullmatch(line) and (underlined or line.endswith(":")):
+            at = _end_of_section(lines, at + 1 + underlined, underlined=underlined)
+        elif line.startswith(":"):
+            end = _end_of_field(lines, at + 1)
+            if (match := _SPHINX.match(line)) is not None:
+                parameters[match[1]] = _joined([line[match.end() :], *lines[at + 1 : end]])
+            at = end
+        else:
+            said.append(lines[at])
+            at += 1
+    return "\n".join(said).strip(), parameters
+
+
+def _end_of_section(lines: Sequence[str], start: int, *, underlined: bool) -> int:
+    for at in range(start, len(lines)):
+        line = lines[at]
+        if underlined:
+            if at + 1 < len(lines) and re.fullmatch(r"-{3,}", lines[at + 1].strip()):
+                return at
+        elif line.strip() and not line[0].isspace():
+            return at
+    return len(lines)
+
+
+def _end_of_field(lines: Sequence[str], start: int) -> int:
+    for at in range(start, len(lines)):
+        if not lines[at].strip() or not lines[at][0].isspace():
+            return at
+    return len(lines)
+
+
+def _items(lines: Sequence[str], item: re.Pattern[str]) -> dict[str, str]:
+    """Read the items of a section: those that are indented least are names, the others belong to the one before."""
+    filled = [line for line in lines if line.strip()]
+    least = min((len(line) - len(line.lstrip()) for line in filled), default=0)
+    found: dict[str, list[str]] = {}
+    name = ""
+    for line in filled:
+        match = item.fullmatch(line.strip()) if len(line) - len(line.lstrip()) == least else None
+        if match is not None:
+            name = match[1]
+            found[name] = [match[2]] if item is _GOOGLE_ITEM else []
+        elif name:
+            found[name].append(line)
+    return {name: _joined(pieces) for name, pieces in found.items()}
+
+
+def _joined(pieces: Sequence[str]) -> str:
+    return " ".join(piece.strip() for piece in pieces if piece.strip())

@@ -1,0 +1,488 @@
+"""Outputs of a type: the ways to ask for them, and reading them from what models really say."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from datetime import date
+from itertools import pairwise
+from typing import Annotated, Any, Final, Literal
+
+import pytest
+from corpus import Exchange, exchange, exchanges
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel, Field, RootModel
+from strategies import json_objects
+from typing_extensions import TypedDict
+
+from bedrock_async.errors import (
+    InputTooLongError,
+    InvalidRequestError,
+    OutputError,
+    OutputInvalidError,
+    OutputRefusedError,
+    OutputTruncatedError,
+    ServiceError,
+    ThrottlingError,
+    ValidationError,
+)
+from bedrock_async.families.profiles import UNKNOWN, find_profile
+from bedrock_async.features.json_schemas import object_schema, schema_faults, strict_obstacle, strict_schema
+from bedrock_async.features.structured import (
+    OutputFaults,
+    OutputType,
+    PartialOutput,
+    Way,
+    asked,
+    json_in,
+    next_way,
+    read_output,
+    repair,
+    tool_name,
+    ways,
+)
+from bedrock_async.types import ConverseRequest, ConverseResponse
+
+SONNET: Final = find_profile("anthropic.claude-sonnet-4-5-20250929-v1:0")
+NOVA: Final = find_profile("amazon.nova-lite-v1:0")
+LLAMA: Final = find_profile("meta.llama3-3-70b-instruct-v1:0")
+
+
+class City(BaseModel):
+    """Information about a city."""
+
+    city: str
+    country: str
+    population: Annotated[int, Field(ge=1, le=100_000_000)]
+    founded: date | None = None
+
+
+@dataclass
+class Point:
+    """A point."""
+
+    x: int
+    y: int
+
+
+class Movie(TypedDict):
+    """A movie."""
+
+    title: str
+
+
+class Node(BaseModel):
+    """Refers to itself."""
+
+    children: list[Node] = []
+
+
+PARIS: Final[dict[str, Any]] = {"city": "Paris", "country": "France", "population": 2_161_000}
+SCHEMA: Final[dict[str, Any]] = {
+    "title": "City info!",
+    "type": "object",
+    "properties": {"city": {"type": "string"}, "size": {"enum": ["big", "small"]}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
+
+
+def request(**members: object) -> ConverseRequest:
+    """Return a request with one question."""
+    return ConverseRequest.from_dict({"messages": [{"role": "user", "content": [{"text": "Paris?"}]}], **members})
+
+
+def answer(*content: object, stop_reason: str = "end_turn") -> ConverseResponse:
+    """Return an answer with this content; text may stand for a text block."""
+    blocks = [{"text": each} if isinstance(each, str) else each for each in content]
+    message = {"role": "assistant", "content": blocks}
+    return ConverseResponse.from_dict({"output": {"message": message}, "stopReason": stop_reason})
+
+
+def use(name: str, value: object) -> dict[str, Any]:
+    """Return a tool use."""
+    return {"toolUse": {"toolUseId": f"id-{name}", "name": name, "input": value}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value", "read"),
+    [
+        (City, "City", PARIS, City(**PARIS)),
+        (Point, "Point", {"x": 1, "y": 2}, Point(1, 2)),
+        (Movie, "Movie", {"title": "Stalker"}, {"title": "Stalker"}),
+        (SCHEMA, "City_info", {"city": "Paris", "size": "big"}, {"city": "Paris", "size": "big"}),
+        (list[int], "output", [1, 2], [1, 2]),
+        (Literal["a", "b"], "output", "a", "a"),
+    ],
+)
+@pytest.mark.parametrize("way", ["native", "tool", "prompt"])
+def test_any_type_comes_back_by_any_way(kind: Any, name: str, value: object, read: object, way: Way) -> None:  # noqa: ANN401
+    """Models, dataclasses, TypedDicts, schemas and plain types: what was asked for is what is read."""
+    output = OutputType.of(kind)
+    assert output.name == name
+    sent = asked(request(), output, way, SONNET).to_dict()
+    schema: dict[str, Any]
+    if way == "native":
+        schema = json.loads(sent["outputConfig"]["textFormat"]["structure"]["jsonSchema"]["schema"])
+    elif way == "tool":
+        schema = sent["toolConfig"]["tools"][0]["toolSpec"]["inputSchema"]["json"]
+        assert sent["toolConfig"]["toolChoice"] == {"tool": {"name": name}}
+    else:
+        schema = json.loads(sent["system"][-1]["text"].partition("\n")[2])
+    whole = way == "prompt" or isinstance(value, dict)
+    document: Any = value if whole else {"value": value}  # pyright: ignore[reportUnknownVariableType]
+    assert schema_faults(document, schema) == []
+    said = answer(use(name, document) if way == "tool" else json.dumps(document))
+    assert read_output(said, output, way) == read
+
+
+def test_a_type_without_a_schema_is_refused() -> None:
+    """What pydantic cannot describe is an error with the next step, before anything is sent."""
+    with pytest.raises(InvalidRequestError, match="has no JSON schema"):
+        OutputType.of(object.__init__)
+
+
+# -- schemas
+
+
+def test_strict_schemas_are_closed_and_tell_what_they_cannot_hold() -> None:
+    """Objects are closed, bounds and lengths become words, alternatives stay; nothing is changed in place."""
+    schema = OutputType.of(City).schema
+    before = json.dumps(schema)
+    made = strict_schema(schema)
+    assert made["additionalProperties"] is False
+    assert made["properties"]["population"]["description"] == "maximum: 100000000, minimum: 1"
+    assert "minimum" not in made["properties"]["population"]
+    assert made["properties"]["founded"]["anyOf"] == [{"type": "string", "format": "date"}, {"type": "null"}]
+    assert json.dumps(schema) == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "obstacle"),
+    [
+        (City, None),
+        (list[City], None),
+        (Node, "schema.children[].children[] refers to itself"),
+        (dict[str, int], "schema is an object with members of any name"),
+        (list[dict[str, int]], "schema[] is an object with members of any name"),
+    ],
+)
+def test_what_cannot_be_strict_is_found(kind: Any, obstacle: str | None) -> None:  # noqa: ANN401
+    """Recursion and objects with free names are no strict schema, and the path says where they are."""
+    assert strict_obstacle(OutputType.of(kind).schema) == obstacle
+
+
+def test_tools_get_an_object_at_the_top() -> None:
+    """Lists and scalars are wrapped, with their definitions; a recursive model is an object already."""
+    schema, wrapped = object_schema(OutputType.of(list[City]).schema)
+    assert wrapped
+    assert schema["properties"]["value"]["items"] == {"$ref": "#/$defs/City"}
+    assert "City" in schema["$defs"]
+    schema, wrapped = object_schema(OutputType.of(Node).schema)
+    assert (schema["type"], wrapped) == ("object", False)
+    assert schema["properties"]["children"]["items"] == {"$ref": "#/$defs/Node"}
+
+
+@pytest.mark.parametrize(
+    ("value", "faults"),
+    [
+        ({"city": "Paris"}, []),
+        ({}, ["city: is missing"]),
+        ({"city": 1}, ["city: is a int, not string"]),
+        ({"city": "Paris", "size": "huge"}, ["size: is none of the 2 allowed values"]),
+        ({"city": "Paris", "x": 1}, ["x: is not a member of this object"]),
+        ([], ["the output: is a list, not object"]),
+    ],
+)
+def test_values_are_held_to_a_schema_of_the_user(value: object, faults: list[str]) -> None:
+    """A JSON schema is checked without another library: what is wrong is named by its path, never by its value."""
+    assert schema_faults(value, SCHEMA) == faults
+
+
+@given(json_objects())
+@settings(max_examples=100)
+def test_a_schema_of_nothing_takes_everything(value: dict[str, Any]) -> None:
+    """Only what a schema says is held against a value."""
+    assert schema_faults(value, {}) == []
+    assert schema_faults(value, {"type": "object"}) == []
+
+
+def test_schemas_that_are_true_or_false_are_schemas() -> None:
+    """JSON Schema knows ``true`` (anything) and ``false`` (nothing) in the place of an object."""
+    schema = {"type": "object", "properties": {"any": True, "none": False}}
+    assert strict_schema(schema)["properties"] == {"any": True, "none": False}
+    assert schema_faults({"any": [1]}, schema) == []
+    assert schema_faults({"none": 1}, schema) == ["none: is not allowed"]
+
+
+# -- choosing the way
+
+
+@pytest.mark.parametrize(
+    ("profile", "kind", "thinking", "expected"),
+    [
+        (SONNET, City, False, ("native", "tool", "prompt")),
+        (SONNET, City, True, ("native", "prompt")),
+        (SONNET, Node, False, ("tool", "prompt")),
+        (NOVA, City, False, ("tool", "prompt")),
+        (LLAMA, City, False, ("prompt",)),
+        (UNKNOWN, City, False, ("tool", "prompt")),
+        (replace(UNKNOWN, tools=False), City, False, ("prompt",)),
+    ],
+)
+def test_the_ladder_follows_the_facts(
+    profile: Any,  # noqa: ANN401
+    kind: Any,  # noqa: ANN401
+    thinking: bool,  # noqa: FBT001
+    expected: tuple[Way, ...],
+) -> None:
+    """A schema where the model takes it, a forced tool where it may be forced, a prompt always."""
+    assert ways(profile, OutputType.of(kind), thinking=thinking) == expected
+
+
+def test_a_way_that_is_wanted_is_the_only_one() -> None:
+    """Asked for explicitly, no other is tried; a misspelt one is refused."""
+    assert ways(LLAMA, OutputType.of(City), wanted="native") == ("native",)
+    with pytest.raises(InvalidRequestError, match="native, tool, prompt"):
+        ways(LLAMA, OutputType.of(City), wanted="grammar")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def refusal(kind: type[ServiceError], message: str) -> ServiceError:
+    """Return an error of the service."""
+    return kind(message, code=kind.__name__, status=400)
+
+
+@pytest.mark.parametrize(
+    ("tried", "error", "expected"),
+    [
+        ("native", refusal(ValidationError, "The model does not support outputConfig.textFormat"), "tool"),
+        ("native", refusal(ValidationError, "Schema is too complex for compilation"), "tool"),
+        ("tool", refusal(ValidationError, "toolChoice.any is not supported by this model"), "prompt"),
+        ("native", refusal(ValidationError, "The provided model identifier is invalid."), None),
+        ("native", refusal(ThrottlingError, "outputConfig"), None),
+        ("tool", refusal(InputTooLongError, "tool input is too long"), None),
+        ("prompt", refusal(ValidationError, "schema"), None),
+    ],
+)
+def test_only_a_refusal_of_the_way_itself_leads_to_the_next(tried: Way, error: Exception, expected: Way | None) -> None:
+    """The ladder goes down where the service refused what the way needs, and for nothing else."""
+    assert next_way(tried, ("native", "tool", "prompt"), error) == expected
+    assert next_way(tried, (tried,), error) is None
+
+
+# -- asking
+
+
+def test_what_the_request_had_stays() -> None:
+    """Effort, other tools and the system prompt are kept; with other tools some tool is forced, not this one."""
+    own = {"toolSpec": {"name": "City", "inputSchema": {"json": {"type": "object"}}}}
+    before = request(system=[{"text": "Be brief."}], outputConfig={"effort": "low"}, toolConfig={"tools": [own]})
+    output = OutputType.of(City)
+    assert asked(before, output, "native", SONNET).to_dict()["outputConfig"]["effort"] == "low"
+    assert asked(before, output, "prompt", SONNET).to_dict()["system"][0] == {"text": "Be brief."}
+    config = asked(before, output, "tool", SONNET).to_dict()["toolConfig"]
+    assert [tool["toolSpec"]["name"] for tool in config["tools"]] == ["City", "City_out"]
+    assert tool_name(before, output) == "City_out"
+    assert config["toolChoice"] == {"any": {}}
+    assert config["tools"][1]["toolSpec"]["strict"] is True
+    assert "strict" not in asked(before, output, "tool", NOVA).to_dict()["toolConfig"]["tools"][1]["toolSpec"]
+
+
+def test_a_recorded_request_is_what_is_sent() -> None:
+    """The native way writes what the service took from others: the same schema, name and description."""
+    recorded = exchange("converse__anthropic.claude-4+__200__555238d9b0b8ff2d").request_json["outputConfig"]
+    kind = {
+        "title": "CityInfo",
+        "description": "Information about a city.",
+        "type": "object",
+        "properties": {"city": {"type": "string"}, "country": {"type": "string"}, "population": {"type": "integer"}},
+        "required": ["city", "country", "population"],
+    }
+    ours = asked(request(), OutputType.of(kind), "native", SONNET).to_dict()["outputConfig"]
+    for config in (recorded, ours):
+        definition = config["textFormat"]["structure"]["jsonSchema"]
+        definition["schema"] = json.loads(definition["schema"])
+    for name in ("title", "description"):
+        ours["textFormat"]["structure"]["jsonSchema"]["schema"].pop(name, None)
+    assert ours == recorded
+
+
+# -- reading
+
+STRUCTURED: Final = [
+    each
+    for each in exchanges("converse", 200)
+    if "structured_output" in each.features and b"toolUse" not in each.response_body
+]
+
+
+@pytest.mark.parametrize("recorded", STRUCTURED, ids=str)
+def test_recorded_structured_answers_are_read(recorded: Exchange) -> None:
+    """Real answers follow the schema of their request, thinking before them or not."""
+    schema = json.loads(recorded.request_json["outputConfig"]["textFormat"]["structure"]["jsonSchema"]["schema"])
+    response = ConverseResponse.from_wire(recorded.response_body)
+    value = read_output(response, OutputType.of(schema), "native")
+    assert isinstance(value, dict)
+    assert set(schema["required"]) <= value.keys()
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    [each for each in exchanges("converse", 200) if {"tool_choice", "tool_use_response"} <= each.features],
+    ids=str,
+)
+def test_recorded_tool_uses_are_read(recorded: Exchange) -> None:
+    """The input of a tool that a model was made to call is held to the tool's own schema."""
+    tools = recorded.request_json["toolConfig"]["tools"]
+    schemas = {
+        each["toolSpec"]["name"]: each["toolSpec"]["inputSchema"]["json"] for each in tools if "toolSpec" in each
+    }
+    response = ConverseResponse.from_wire(recorded.response_body)
+    for called in response.tool_uses:
+        output = OutputType.of(schemas[called.name])
+        only = response.model_copy(update={"stop_reason": "tool_use"})
+        assert isinstance(read_output(only, output, "tool", tool=called.name), dict)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"x": 1, "y": 2}',
+        ' \n{"x": 1, "y": 2}\n',
+        '```json\n{"x": 1, "y": 2}\n```',
+        'Sure! ```\n{"x": 1, "y": 2}``` Anything else?',
+        'Here it is: {"x": 1, "y": 2}. Done [1].',
+        'A set {a} and then {"x": 1, "y": 2}',
+    ],
+)
+def test_json_between_words_is_found(text: str) -> None:
+    """Models that are only asked write fences and courtesies around the document."""
+    assert read_output(answer(text), OutputType.of(Point), "prompt") == Point(1, 2)
+
+
+@given(json_objects(), st.sampled_from(["", "Here: ", "\n"]), st.sampled_from(["", " Done.", "\n"]))
+@settings(max_examples=200)
+def test_any_document_is_found_between_words(value: dict[str, Any], before: str, after: str) -> None:
+    """Whatever a document holds, brackets and quotes in its texts included, it comes out whole."""
+    assert json_in(before + json.dumps(value) + after) == value
+
+
+@pytest.mark.parametrize("text", ["[" * 20_000, "{" * 20_000, "```" * 20_000, '{"a":' * 20_000])
+def test_an_answer_of_brackets_is_read_in_no_time(text: str) -> None:
+    """Nonsense that goes deep is an error like any other: it neither overflows the stack nor hangs."""
+    with pytest.raises(OutputFaults, match="no JSON"):
+        json_in(text)
+
+
+@pytest.mark.parametrize(
+    ("response", "error", "part"),
+    [
+        (answer("I cannot.", stop_reason="refusal"), OutputRefusedError, "refusal"),
+        (answer("Sorry.", stop_reason="guardrail_intervened"), OutputRefusedError, "guardrail_intervened"),
+        (answer("", stop_reason="content_filtered"), OutputRefusedError, "content_filtered"),
+        (answer('{"x": 1', stop_reason="max_tokens"), OutputTruncatedError, "Pass a larger max_tokens"),
+        (answer("{", stop_reason="model_context_window_exceeded"), OutputTruncatedError, "Shorten the conversation"),
+        (answer('{"x": "secret"}'), OutputInvalidError, "y: Field required"),
+        (answer("no idea"), OutputInvalidError, "there is no JSON in the answer"),
+        (answer(), OutputInvalidError, "it is empty"),
+        (answer(use("Point", '{"x": 1')), OutputInvalidError, "the input of the tool is no JSON object"),
+    ],
+)
+def test_refused_truncated_and_invalid_are_three_errors(
+    response: ConverseResponse, error: type[OutputError], part: str
+) -> None:
+    """Each has the answer as it came; none shows what the model said."""
+    with pytest.raises(error) as failure:
+        read_output(response, OutputType.of(Point), "tool")
+    assert failure.value.response is response
+    assert part in str(failure.value)
+    assert "secret" not in str(failure.value)
+    assert type(failure.value) is error
+
+
+def test_text_in_the_place_of_a_tool_use_is_read_too() -> None:
+    """Some models write the document that they should have called the tool with."""
+    assert read_output(answer('{"x": 1, "y": 2}'), OutputType.of(Point), "tool") == Point(1, 2)
+
+
+# -- growing
+
+
+@given(json_objects(), st.data())
+@settings(max_examples=100)
+def test_pieces_grow_to_the_whole(value: dict[str, Any], data: st.DataObject) -> None:
+    """However the text is cut, each object that comes is new, and the last one is the whole."""
+    text = json.dumps(value)
+    partial = PartialOutput()
+    seen: list[Any] = []
+    while text:
+        size = data.draw(st.integers(1, len(text)))
+        if (found := partial.feed(text[:size])) is not None:
+            seen.append(found)
+        text = text[size:]
+    assert seen[-1] == value
+    assert all(new != old for old, new in pairwise(seen))
+
+
+def test_an_object_grows_piece_by_piece() -> None:
+    """Texts grow with their pieces, numbers show when they are complete, words around the document do not disturb."""
+    partial = PartialOutput()
+    pieces = ["```json\n", '{"city": "Pa', 'ris", "popu', 'lation": 21', "61000}", "\n``", "`"]
+    assert [partial.feed(piece) for piece in pieces] == [
+        None,
+        {"city": "Pa"},
+        {"city": "Paris"},
+        None,
+        PARIS_SMALL,
+        None,
+        None,
+    ]
+
+
+PARIS_SMALL: Final = {"city": "Paris", "population": 2_161_000}
+
+
+def test_wrapped_outputs_grow_without_their_wrapping() -> None:
+    """A list that had to be wrapped in an object for the service grows as a list."""
+    partial = PartialOutput(wrapped=True)
+    assert [partial.feed(piece) for piece in ('{"val', 'ue": [1', ", 2", "]}")] == [None, [], [1], [1, 2]]
+
+
+# -- repairing
+
+
+def failed(response: ConverseResponse, way: Way) -> OutputInvalidError:
+    """Return the error of an answer."""
+    with pytest.raises(OutputInvalidError) as failure:
+        read_output(response, OutputType.of(Point), way)
+    return failure.value
+
+
+def test_a_repair_shows_the_model_what_was_wrong() -> None:
+    """The answer goes back into the history, and behind it the faults with their paths."""
+    said, told = repair(failed(answer('{"x": 1}'), "prompt"), "prompt")
+    assert said.text == '{"x": 1}'
+    assert told.role == "user"
+    assert "- y: Field required" in told.text
+
+
+def test_each_tool_use_of_a_repair_has_its_result() -> None:
+    """The faults are the result of the output's tool; another tool that was called says that it was not run."""
+    response = answer(use("Point", {"x": 1}), use("other", {}))
+    _, told = repair(failed(response, "tool"), "tool", tool="Point")
+    results = [block["toolResult"] for block in told.to_dict()["content"]]
+    assert [result["toolUseId"] for result in results] == ["id-Point", "id-other"]
+    assert {result["status"] for result in results} == {"error"}
+    assert "y: Field required" in results[0]["content"][0]["text"]
+    assert results[1]["content"] == [{"text": "This tool was not run."}]
+
+
+def test_faults_name_paths_and_no_values() -> None:
+    """What the model said is in the response, not in the faults, which end up in logs."""
+    output = OutputType.of(RootModel[list[City]])
+    with pytest.raises(OutputFaults) as failure:
+        output.validate([{**PARIS, "population": "hush"}])
+    (fault,) = failure.value.faults
+    assert fault.startswith("[0].population: ")
+    assert "hush" not in fault
