@@ -311,7 +311,6 @@ async def test_a_cancelled_read_loses_nothing(transport: Http2Transport) -> None
 
 async def test_a_send_cancelled_in_the_middle_closes_the_stream(transport: Http2Transport) -> None:
     """Half an event cannot be taken back: the stream is closed, not continued in the wrong place."""
-
     full = asyncio.Event()
 
     async def script(peer: RawHttp2) -> None:

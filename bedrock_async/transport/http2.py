@@ -51,6 +51,10 @@ _WINDOW_BYTES: Final = 2**18
 _DEFAULT_WINDOW_BYTES: Final = 2**16 - 1  # RFC 9113, section 6.9.2
 _STREAM_ID: Final = 1
 
+# A server begins with its settings (RFC 9113, section 3.4). h2 reads "HTT" as the length of a frame, and waits for it.
+_TYPE_AT: Final = 3
+_SETTINGS: Final = 4
+
 # RFC 9113, section 8.2.2: these belong to HTTP/1.1; the host travels as :authority.
 _NO_HEADERS: Final = frozenset({"connection", "host", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"})
 
@@ -72,6 +76,7 @@ class DuplexStream(asyncio.Protocol):
         self._h2 = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
         settings = {SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW_BYTES, SettingCodes.ENABLE_PUSH: 0}
         self._h2.local_settings = Settings(client=True, initial_values=settings)
+        self._greeting: bytes | None = b""
         self._pieces: list[bytes] = []
         self._unread_window = 0
         self._received_bytes = 0
@@ -231,6 +236,14 @@ class DuplexStream(asyncio.Protocol):
     # -- inside
 
     def _feed(self, data: bytes) -> None:
+        if self._greeting is not None:
+            data = self._greeting = self._greeting + data
+            if len(data) <= _TYPE_AT:
+                return
+            if data[_TYPE_AT] != _SETTINGS:
+                self._fail(_not_http2("its first frame is none of settings", peer=self._peer))
+                return
+            self._greeting = None
         try:
             events = self._h2.receive_data(data)
         except H2Error as exc:
@@ -446,8 +459,8 @@ def _require_http2(channel: Channel, *, peer: str) -> None:
         )
 
 
-def _not_http2(exc: Exception, *, peer: str) -> ProtocolError:
-    complaint = str(exc).partition("\n")[0][:200] or type(exc).__name__
+def _not_http2(said: Exception | str, *, peer: str) -> ProtocolError:
+    complaint = str(said).partition("\n")[0][:200] or type(said).__name__
     return ProtocolError(
         f"{peer} broke the rules of HTTP/2 ({complaint}).",
         hint="Check endpoint_url, its scheme (http or https) and any proxy in between.",
