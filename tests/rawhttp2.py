@@ -43,11 +43,11 @@ class RawHttp2(asyncio.Protocol):
         """Send what h2 has to say."""
         self.transport.write(self.h2.data_to_send())
 
-    async def next(self, kind: type[E]) -> E:
-        """Return the next event of a kind, passing over others."""
+    async def next(self, *kinds: type[E]) -> E:
+        """Return the next event of these kinds, passing over others."""
         while True:
             event = await self._events.get()
-            if isinstance(event, kind):
+            if isinstance(event, kinds):
                 return event
 
     def respond(self, *headers: tuple[str, str], status: int = 200) -> None:

@@ -50,7 +50,7 @@ async def echo(peer: RawHttp2) -> None:
     await peer.next(RequestReceived)
     peer.respond(("content-type", "test"))
     while True:
-        event = await peer.next((DataReceived, StreamEnded))  # type: ignore[arg-type]
+        event: DataReceived | StreamEnded = await peer.next(DataReceived, StreamEnded)
         if isinstance(event, StreamEnded):
             peer.h2.end_stream(1)
             peer.flush()
@@ -306,6 +306,8 @@ async def test_a_cancelled_read_loses_nothing(transport: Http2Transport) -> None
         await asyncio.wait([reading])
         await stream.send(b"still here")
         assert await stream.receive() == b"still here"
+        stream.end()
+        assert await stream.receive() == b""
         stream.abort()
 
 
