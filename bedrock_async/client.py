@@ -28,8 +28,9 @@ from .auth import (
     session_profile,
     shared_credentials,
 )
+from .bidirectional import BidirectionalStream
 from .botocore_config import BotocoreConfig, ClientKeywords, client_keywords
-from .calls import Call, Line, OpenStream, open_stream, run
+from .calls import Call, Line, OpenDuplex, OpenStream, open_duplex, open_stream, run
 from .control_plane import ControlPlane, ResolvedModel, resolve_control_endpoint
 from .errors import (
     ClientClosedError,
@@ -79,7 +80,7 @@ from .providers.registry import ProviderRegistry
 from .resilience import Limits, RetryPolicy, StandardRetry, Timeouts
 from .stream import InvokeStream, ResponseStream
 from .tasks import GeneratedImages, Ranking, Task, VideoJob
-from .transport import ConnectionOptions, Endpoint, Transport, as_transport, resolve_endpoint
+from .transport import ConnectionOptions, DuplexTransport, Endpoint, Transport, as_transport, resolve_endpoint
 from .transport.objects import S3ObjectReader
 from .transport.s3 import S3Clients
 from .types import (
@@ -227,6 +228,8 @@ class BedrockClient:
             max_response_bytes=limits.max_response_bytes,
             objects=self._objects,
         )
+        self._connection = connection
+        self._duplex: DuplexTransport | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._token_models: dict[str, tuple[ModelId, ...]] = {}
@@ -431,6 +434,28 @@ class BedrockClient:
         call = self._call(effective)
         answer = await run(runtime.invoke(request, target), call)
         return InvokeResponse(answer.body, answer.headers, self._meta(target, "invoke", call))
+
+    def invoke_bidirectional(
+        self,
+        model: KnownModelId | str,
+        *,
+        timeouts: Timeouts | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> BidirectionalStream:
+        """Return a conversation with a model that listens and speaks at once; it begins on entering ``async with``.
+
+        Needs the extra ``bidirectional``; see `BidirectionalStream` for its life and errors. Raises InvalidModelIdError
+        or MissingExtraError. Source: InvokeModelWithBidirectionalStream of the Amazon Bedrock Runtime API, 2023-09-30.
+        """
+        transport = self._duplex_transport()
+        call = self._call({"timeouts": timeouts, "retry": retry}, check_loop=False)
+        request = runtime.invoke_bidirectional(self._model(model))
+
+        async def opener() -> OpenDuplex:
+            self._check_usable()
+            return await open_duplex(request, transport, call)
+
+        return BidirectionalStream(opener, request, call)
 
     def invoke_stream(
         self, model: KnownModelId | str, body: NativeBody, **settings: Unpack[InvokeSettings]
@@ -856,6 +881,8 @@ class BedrockClient:
         """Close all connections; calls under way fail with ConnectionLostError. Idempotent."""
         self._closed = True
         await self._objects.aclose()
+        if self._duplex is not None:
+            await self._duplex.aclose()
         if self._owns_transport:
             await self._transport.aclose()
 
@@ -942,6 +969,16 @@ class BedrockClient:
             meta=meta,
             random=self._line.random,
         )
+
+    def _duplex_transport(self) -> DuplexTransport:
+        if self._duplex is None:
+            from .transport.http2 import Http2Transport
+
+            options = self._connection
+            self._duplex = Http2Transport(
+                ca_bundle=options.ca_bundle, client_cert=options.client_cert, proxies=options.proxies
+            )
+        return self._duplex
 
     async def _s3_credentials(self) -> Credentials:
         self._check_usable()
