@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from random import Random
@@ -13,6 +13,7 @@ from typing import Final, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
 import anyio
+import msgspec
 from anyio import to_thread
 
 from .auth import STREAMING_EVENTS, Authenticator, BearerAuthenticator, EventSigner, event_signer
@@ -266,7 +267,9 @@ async def open_duplex(request: HttpRequest, transport: DuplexTransport, call: Ca
     """
     line = call.line
     if not isinstance(line.authenticator, BearerAuthenticator):
-        request = replace(request, headers={**request.headers, "x-amz-content-sha256": STREAMING_EVENTS})
+        request = msgspec.structs.replace(
+            request, headers={**request.headers, "x-amz-content-sha256": STREAMING_EVENTS}
+        )
     while True:
         started = line.clock()
         try:

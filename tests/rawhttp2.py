@@ -92,6 +92,7 @@ class RawHttp2Server:
         self._server.close()
         for connection in self.connections:
             connection.transport.abort()
+            await connection.closed.wait()
         finished = [task for task in self._tasks if task.done()]
         for task in self._tasks:
             task.cancel()

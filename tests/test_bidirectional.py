@@ -127,7 +127,7 @@ async def test_a_conversation_with_signed_events() -> None:
 
 
 async def test_with_an_api_key_frames_go_out_bare() -> None:
-    """Without a secret there is nothing to sign with: events are sent as they are, and the input ends without a frame."""
+    """Without a secret nothing is signed: events are sent as they are, and the input ends without a frame."""
     seen: list[bytes] = []
     heads: list[dict[str, str]] = []
 

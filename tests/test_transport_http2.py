@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from contextlib import suppress
 
 import pytest
 import trustme
@@ -265,9 +266,13 @@ async def test_what_is_no_http2_is_refused(transport: Http2Transport) -> None:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
-        await reader.read()
-        writer.close()
+        with suppress(ConnectionError):
+            await reader.read()
+            writer.close()
+            await writer.wait_closed()
+        served.set()
 
+    served = asyncio.Event()
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -275,6 +280,7 @@ async def test_what_is_no_http2_is_refused(transport: Http2Transport) -> None:
         with pytest.raises(ProtocolError, match="rules of HTTP/2"):
             await stream.head()
         assert stream.is_closed
+        await served.wait()
 
 
 async def test_closing_resets_the_stream(transport: Http2Transport) -> None:
