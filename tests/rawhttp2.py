@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Self, TypeAlias, TypeVar, cast
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import Event
+from h2.exceptions import StreamClosedError
 
 E = TypeVar("E", bound=Event)
 Script: TypeAlias = "Callable[[RawHttp2], Awaitable[None]]"
@@ -74,7 +76,8 @@ class RawHttp2Server:
         self.connections.append(connection)
 
         async def run() -> None:
-            await self._script(connection)
+            with suppress(StreamClosedError):  # the client gave up before the script had spoken
+                await self._script(connection)
 
         self._tasks.append(asyncio.get_running_loop().create_task(run()))
 

@@ -101,18 +101,21 @@ async def test_a_conversation_with_signed_events() -> None:
         peer.h2.end_stream(1)
         peer.flush()
 
-    async with RawHttp2Server(script) as server, client_of(server) as client:
-        async with client.invoke_bidirectional(MODEL) as duplex:
-            for event, native in (
-                ({"event": {"text": "ä"}}, '{"event":{"text":"ä"}}'.encode()),
-                (b"{}", b"{}"),
-                ("[]", b"[]"),
-            ):
-                await duplex.send(event)
-                assert (await anext(duplex)).bytes == native
-            await duplex.end_input()
-            await duplex.end_input()
-            assert [chunk async for chunk in duplex] == []
+    async with (
+        RawHttp2Server(script) as server,
+        client_of(server) as client,
+        client.invoke_bidirectional(MODEL) as duplex,
+    ):
+        for event, native in (
+            ({"event": {"text": "ä"}}, '{"event":{"text":"ä"}}'.encode()),
+            (b"{}", b"{}"),
+            ("[]", b"[]"),
+        ):
+            await duplex.send(event)
+            assert (await anext(duplex)).bytes == native
+        await duplex.end_input()
+        await duplex.end_input()
+        assert [chunk async for chunk in duplex] == []
     (listener,) = listeners
     assert listener.head[":path"] == "/model/amazon.nova-sonic-v1%3A0/invoke-with-bidirectional-stream"
     assert listener.head["x-amz-content-sha256"] == "STREAMING-AWS4-HMAC-SHA256-EVENTS"
@@ -188,12 +191,15 @@ async def test_a_refused_request_is_the_services_error() -> None:
         peer.respond(("x-amzn-errortype", "AccessDeniedException"), ("content-type", "application/json"), status=403)
         peer.say(b'{"message":"no access"}', end=True)
 
-    async with RawHttp2Server(script) as server, client_of(server) as client:
-        async with client.invoke_bidirectional(MODEL) as duplex:
-            with pytest.raises(AccessDeniedError, match="no access"):
-                await anext(duplex)
-            with pytest.raises(InvalidRequestError, match="closed"):
-                await duplex.send(b"{}")
+    async with (
+        RawHttp2Server(script) as server,
+        client_of(server) as client,
+        client.invoke_bidirectional(MODEL) as duplex,
+    ):
+        with pytest.raises(AccessDeniedError, match="no access"):
+            await anext(duplex)
+        with pytest.raises(InvalidRequestError, match="closed"):
+            await duplex.send(b"{}")
 
 
 async def test_an_exception_inside_the_stream_follows_its_events() -> None:
@@ -204,11 +210,14 @@ async def test_an_exception_inside_the_stream_follows_its_events() -> None:
         peer.respond(EVENTS)
         peer.say(chunk_frame(b"one") + exception_frame("modelStreamErrorException", "broken"))
 
-    async with RawHttp2Server(script) as server, client_of(server) as client:
-        async with client.invoke_bidirectional(MODEL) as duplex:
-            assert (await anext(duplex)).bytes == b"one"
-            with pytest.raises(ModelStreamError, match="broken"):
-                await anext(duplex)
+    async with (
+        RawHttp2Server(script) as server,
+        client_of(server) as client,
+        client.invoke_bidirectional(MODEL) as duplex,
+    ):
+        assert (await anext(duplex)).bytes == b"one"
+        with pytest.raises(ModelStreamError, match="broken"):
+            await anext(duplex)
 
 
 async def test_corrupt_frames() -> None:
@@ -219,10 +228,13 @@ async def test_corrupt_frames() -> None:
         peer.respond(EVENTS)
         peer.say(bytes(100))
 
-    async with RawHttp2Server(script) as server, client_of(server) as client:
-        async with client.invoke_bidirectional(MODEL) as duplex:
-            with pytest.raises(EventStreamError, match="checksum"):
-                await anext(duplex)
+    async with (
+        RawHttp2Server(script) as server,
+        client_of(server) as client,
+        client.invoke_bidirectional(MODEL) as duplex,
+    ):
+        with pytest.raises(EventStreamError, match="checksum"):
+            await anext(duplex)
 
 
 @pytest.mark.parametrize(
@@ -234,20 +246,26 @@ async def test_corrupt_frames() -> None:
 )
 async def test_silence_ends(limits: dict[str, float], error: type[Exception]) -> None:
     """A model that says nothing is given up at the limit that comes first, by name."""
-    async with RawHttp2Server(silent) as server, client_of(server, **limits) as client:
-        async with client.invoke_bidirectional(MODEL) as duplex:
-            with pytest.raises(error, match=r"0\.05 s"):
-                await anext(duplex)
+    async with (
+        RawHttp2Server(silent) as server,
+        client_of(server, **limits) as client,
+        client.invoke_bidirectional(MODEL) as duplex,
+    ):
+        with pytest.raises(error, match=r"0\.05 s"):
+            await anext(duplex)
 
 
 async def test_a_peer_that_takes_nothing() -> None:
     """A send that finds no room waits for idle_s, and then says so; the stream is closed."""
-    async with RawHttp2Server(silent) as server, client_of(server, idle_s=0.05) as client:
-        async with client.invoke_bidirectional(MODEL) as duplex:
-            with pytest.raises(IdleTimeoutError, match=r"took nothing of what was sent for 0\.05 s"):
-                await duplex.send(bytes(300_000))
-            with pytest.raises(InvalidRequestError, match="closed"):
-                await duplex.send(b"{}")
+    async with (
+        RawHttp2Server(silent) as server,
+        client_of(server, idle_s=0.05) as client,
+        client.invoke_bidirectional(MODEL) as duplex,
+    ):
+        with pytest.raises(IdleTimeoutError, match=r"took nothing of what was sent for 0\.05 s"):
+            await duplex.send(bytes(300_000))
+        with pytest.raises(InvalidRequestError, match="closed"):
+            await duplex.send(b"{}")
 
 
 async def test_cancelling_closes_at_once() -> None:
@@ -258,11 +276,14 @@ async def test_cancelling_closes_at_once() -> None:
         await peer.closed.wait()
         closed.set()
 
-    async with RawHttp2Server(script) as server, client_of(server) as client:
-        async with client.invoke_bidirectional(MODEL) as duplex:
-            reading = asyncio.create_task(anext(duplex))  # type: ignore[arg-type]
-            await asyncio.sleep(0)
-            reading.cancel()
-            await asyncio.wait([reading])
-            assert reading.cancelled()
-            await closed.wait()
+    async with (
+        RawHttp2Server(script) as server,
+        client_of(server) as client,
+        client.invoke_bidirectional(MODEL) as duplex,
+    ):
+        reading = asyncio.create_task(anext(duplex))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.wait([reading])
+        assert reading.cancelled()
+        await closed.wait()
