@@ -18,7 +18,6 @@ from .errors import (
 from .native import ChunkDecoder, InvokeChunk, encode_input
 from .providers import HttpRequest
 from .transport import DuplexResponse
-from .types import JSONValue
 
 T = TypeVar("T")
 
@@ -90,7 +89,7 @@ class BidirectionalStream:
 
     # -- both directions
 
-    async def send(self, event: Mapping[str, JSONValue] | bytes | str) -> None:
+    async def send(self, event: Mapping[str, object] | bytes | str) -> None:
         """Send one event: a mapping, written as JSON, or JSON as it is. Waits while the peer takes nothing.
 
         Cancelling closes the stream when the event was on its way. Raises InvalidRequestError after `end_input` or

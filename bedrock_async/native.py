@@ -151,7 +151,7 @@ _INPUT_HEADERS: Final = encode_headers(
 )
 
 
-def encode_input(event: Mapping[str, JSONValue] | bytes | str) -> bytes:
+def encode_input(event: Mapping[str, object] | bytes | str) -> bytes:
     """Return the frame of one input event of a bidirectional stream; a mapping is written as JSON.
 
     Raises InvalidRequestError for what JSON cannot hold, and beyond `MAX_INPUT_BYTES`.

@@ -171,7 +171,7 @@ async def test_what_cannot_be_sent_is_refused_here() -> None:
             with pytest.raises(InvalidRequestError, match="1000001 bytes; 1000000 are allowed"):
                 await duplex.send(bytes(1_000_001))
             with pytest.raises(InvalidRequestError, match="what JSON cannot"):
-                await duplex.send({"audio": b"raw"})  # type: ignore[dict-item]
+                await duplex.send({"audio": b"raw"})
             await duplex.send(b"{}")
             await duplex.end_input()
             with pytest.raises(InvalidRequestError, match=r"after end_input"):
@@ -281,7 +281,7 @@ async def test_cancelling_closes_at_once() -> None:
         client_of(server) as client,
         client.invoke_bidirectional(MODEL) as duplex,
     ):
-        reading = asyncio.create_task(anext(duplex))  # type: ignore[arg-type]
+        reading = asyncio.create_task(duplex.__anext__())
         await asyncio.sleep(0)
         reading.cancel()
         await asyncio.wait([reading])

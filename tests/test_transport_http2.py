@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from contextlib import suppress
 
@@ -339,8 +340,8 @@ async def test_a_send_cancelled_in_the_middle_closes_the_stream(transport: Http2
 
 async def test_connecting_has_its_errors(transport: Http2Transport) -> None:
     """A refused connection, one that takes too long and a closed transport are told apart."""
-    async with RawHttp2Server(echo) as server:
-        url = server.url
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         with pytest.raises(ConnectTimeoutError):
             await transport.open(request_to(url), connect_timeout_s=0.0)
     with pytest.raises(ConnectError, match="refused"):
