@@ -22,6 +22,9 @@ if TYPE_CHECKING:
         ApiKey,
         Credentials,
     )
+    from .bidirectional import (
+        BidirectionalStream,
+    )
     from .botocore_config import (
         BotocoreConfigWarning,
     )
@@ -305,6 +308,7 @@ __all__ = [
     "AutoToolChoice",
     "BedrockClient",
     "BedrockError",
+    "BidirectionalStream",
     "BotocoreConfigWarning",
     "CacheDetail",
     "CachePointBlock",
@@ -512,6 +516,7 @@ _HOME = {
         "ApiKey",
         "Credentials",
     ),
+    ".bidirectional": ("BidirectionalStream",),
     ".botocore_config": ("BotocoreConfigWarning",),
     ".client": ("BedrockClient",),
     ".control_plane": ("ResolvedModel",),
