@@ -22,6 +22,9 @@ if TYPE_CHECKING:
         ApiKey,
         Credentials,
     )
+    from .bidirectional import (
+        BidirectionalStream,
+    )
     from .botocore_config import (
         BotocoreConfigWarning,
     )
@@ -309,6 +312,7 @@ __all__ = [
     "AutoToolChoice",
     "BedrockClient",
     "BedrockError",
+    "BidirectionalStream",
     "BotocoreConfigWarning",
     "CacheDetail",
     "CachePointBlock",
@@ -520,6 +524,7 @@ _HOME = {
         "ApiKey",
         "Credentials",
     ),
+    ".bidirectional": ("BidirectionalStream",),
     ".botocore_config": ("BotocoreConfigWarning",),
     ".client": ("BedrockClient",),
     ".control_plane": ("ResolvedModel",),

@@ -13,9 +13,10 @@ from typing import Final, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
 import anyio
+import msgspec
 from anyio import to_thread
 
-from .auth import Authenticator
+from .auth import STREAMING_EVENTS, Authenticator, BearerAuthenticator, EventSigner, event_signer
 from .errors import (
     AccessDeniedError,
     AuthenticationError,
@@ -47,7 +48,7 @@ from .providers import (
     StreamPlan,
 )
 from .resilience import RetryPolicy, Timeouts
-from .transport import Endpoint, Transport, WireRequest, WireResponse
+from .transport import DuplexResponse, DuplexTransport, Endpoint, Transport, WireRequest, WireResponse
 from .transport.objects import ObjectReader
 from .types import Attempt, ConverseRequest, ConverseResponse
 
@@ -279,6 +280,49 @@ def _plan_again(provider: Provider, request: ConverseRequest, context: CallConte
         f"the provider {provider.name!r} planned a stream, and for the next attempt something else.",
         hint="Let its stream() return the same kind for the same request.",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class OpenDuplex:
+    """A stream in both directions whose request has begun; ``signer`` is None where events are not signed."""
+
+    response: DuplexResponse
+    signer: EventSigner | None
+
+
+async def open_duplex(request: HttpRequest, transport: DuplexTransport, call: Call) -> OpenDuplex:
+    """Connect and send the head of a request whose body follows event by event; again while that is worth it.
+
+    Nothing has been said when connecting fails, so that it can be tried again. The head of the answer is not waited
+    for: a model may answer only when it has heard something. Cancelling closes the connection.
+    """
+    line = call.line
+    if not isinstance(line.authenticator, BearerAuthenticator):
+        request = msgspec.structs.replace(
+            request, headers={**request.headers, "x-amz-content-sha256": STREAMING_EVENTS}
+        )
+    while True:
+        started = line.clock()
+        try:
+            wire_request = await _signed(request, call)
+            signer = event_signer(
+                line.authenticator, wire_request.headers, service=request.signing_name, region=line.region
+            )
+            response = await transport.open(wire_request, connect_timeout_s=call.timeouts.connect_s)
+        except BedrockError as exc:
+            await _wait_or_raise(exc, started, call)
+        else:
+            return OpenDuplex(response, signer)
+
+
+async def refusal(request: HttpRequest, response: WireResponse, call: Call) -> BedrockError | None:
+    """Return the error of an answer that is not a success, read to its end, and None for a success."""
+    if response.status in _OK:
+        return None
+    failure = _failed(request, response, await response.read(_MAX_ERROR_BYTES))
+    if isinstance(failure, AccessDeniedError | AuthenticationError):
+        call.line.authenticator.invalidate(call.signed, failure)
+    return failure
 
 
 async def _first_events(response: WireResponse, decoder: EventDecoder[E]) -> Sequence[E]:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -26,8 +27,9 @@ from .auth import (
     session_profile,
     shared_credentials,
 )
+from .bidirectional import BidirectionalStream
 from .botocore_config import BotocoreConfig, ClientKeywords, client_keywords
-from .calls import Call, Line, OpenStream, open_events, open_stream, run
+from .calls import Call, Line, OpenDuplex, OpenStream, open_duplex, open_events, open_stream, run
 from .control_plane import ControlPlane, ResolvedModel, resolve_control_endpoint
 from .errors import (
     ClientClosedError,
@@ -78,7 +80,7 @@ from .providers.registry import ProviderRegistry
 from .resilience import Limits, RetryPolicy, StandardRetry, Timeouts
 from .stream import InvokeStream, ResponseStream
 from .tasks import GeneratedImages, Ranking, Task, VideoJob
-from .transport import ConnectionOptions, Endpoint, Transport, as_transport, resolve_endpoint
+from .transport import ConnectionOptions, DuplexTransport, Endpoint, Transport, as_transport, resolve_endpoint
 from .transport.objects import S3ObjectReader
 from .transport.s3 import S3Clients
 from .types import (
@@ -230,6 +232,8 @@ class BedrockClient:
             max_response_bytes=limits.max_response_bytes,
             objects=self._objects,
         )
+        self._connection = connection
+        self._duplex: DuplexTransport | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._token_models: dict[str, tuple[ModelId, ...]] = {}
@@ -439,6 +443,28 @@ class BedrockClient:
         call = self._call(effective, large=len(request.body) >= LARGE_BODY_BYTES)
         answer = await run(runtime.invoke(request, target), call)
         return InvokeResponse(answer.body, answer.headers, self._meta(target, "invoke", call))
+
+    def invoke_bidirectional(
+        self,
+        model: KnownModelId | str,
+        *,
+        timeouts: Timeouts | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> BidirectionalStream:
+        """Return a conversation with a model that listens and speaks at once; it begins on entering ``async with``.
+
+        Needs the extra ``bidirectional``; see `BidirectionalStream` for its life and errors. Raises InvalidModelIdError
+        or MissingExtraError. Source: InvokeModelWithBidirectionalStream of the Amazon Bedrock Runtime API, 2023-09-30.
+        """
+        transport = self._duplex_transport()
+        call = self._call({"timeouts": timeouts, "retry": retry}, check_loop=False)
+        request = runtime.invoke_bidirectional(self._model(model))
+
+        async def opener() -> OpenDuplex:
+            self._check_usable()
+            return await open_duplex(request, transport, call)
+
+        return BidirectionalStream(opener, request, call)
 
     def invoke_stream(
         self, model: KnownModelId | str, body: NativeBody, **settings: Unpack[InvokeSettings]
@@ -872,11 +898,12 @@ class BedrockClient:
     async def aclose(self) -> None:
         """Close all connections; calls under way fail with ConnectionLostError. Idempotent."""
         self._closed = True
-        try:
-            await self._objects.aclose()
-        finally:
+        async with AsyncExitStack() as stack:  # what is left is closed, too, when closing one fails
             if self._owns_transport:
-                await self._transport.aclose()
+                stack.push_async_callback(self._transport.aclose)
+            if self._duplex is not None:
+                stack.push_async_callback(self._duplex.aclose)
+            stack.push_async_callback(self._objects.aclose)
 
     # -- inside
 
@@ -967,6 +994,16 @@ class BedrockClient:
             meta=meta,
             random=self._line.random,
         )
+
+    def _duplex_transport(self) -> DuplexTransport:
+        if self._duplex is None:
+            from .transport.http2 import Http2Transport
+
+            options = self._connection
+            self._duplex = Http2Transport(
+                ca_bundle=options.ca_bundle, client_cert=options.client_cert, proxies=options.proxies
+            )
+        return self._duplex
 
     async def _s3_credentials(self) -> Credentials:
         self._check_usable()

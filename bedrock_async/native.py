@@ -11,9 +11,15 @@ from typing import Final
 
 import msgspec
 
-from .errors import BedrockError, EventDecodeError, ResponseDecodeError, StreamTruncatedError
+from .errors import (
+    BedrockError,
+    EventDecodeError,
+    InvalidRequestError,
+    ResponseDecodeError,
+    StreamTruncatedError,
+)
 from .events import PADDING, exception_of_frame, read_object, require_event_stream
-from .eventstream import EventStreamDecoder, parse_headers
+from .eventstream import EventStreamDecoder, encode_frame, encode_headers, parse_headers
 from .types import JSONValue, ResponseMeta
 
 CHUNK: Final = "chunk"
@@ -135,6 +141,40 @@ class InvokeChunk(msgspec.Struct, frozen=True, gc=False):
             return None
         members.pop(PADDING, None)
         return members
+
+
+MAX_INPUT_BYTES: Final = 1_000_000
+"""The most that one input event of a bidirectional stream may have (PartBody of the service model)."""
+
+_INPUT_HEADERS: Final = encode_headers(
+    {":message-type": "event", ":event-type": CHUNK, ":content-type": "application/json"}
+)
+
+
+def encode_input(event: Mapping[str, object] | bytes | str) -> bytes:
+    """Return the frame of one input event of a bidirectional stream; a mapping is written as JSON.
+
+    Raises InvalidRequestError for what JSON cannot hold, and beyond `MAX_INPUT_BYTES`.
+    """
+    if isinstance(event, bytes):
+        data = event
+    else:
+        try:
+            text = event if isinstance(event, str) else json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+            data = text.encode()
+        except (TypeError, ValueError, RecursionError) as exc:
+            raise InvalidRequestError(
+                f"the event holds what JSON cannot ({type(exc).__name__}).",
+                path="event",
+                hint="An event is made of dicts, lists, text and numbers; audio travels in it as base64 text.",
+            ) from exc
+    if len(data) > MAX_INPUT_BYTES:
+        raise InvalidRequestError(
+            f"the event takes {len(data)} bytes; {MAX_INPUT_BYTES} are allowed.",
+            path="event",
+            hint="Send audio in shorter pieces: 32 ms of it are some 1,000 bytes.",
+        )
+    return encode_frame(_INPUT_HEADERS, b'{"bytes":"%b"}' % base64.b64encode(data))
 
 
 class _Payload(msgspec.Struct):

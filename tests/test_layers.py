@@ -24,7 +24,9 @@ LAYERS: Final[tuple[frozenset[str], ...]] = (
     frozenset({"families", "providers", "features", "resilience"}),
     frozenset({"auth", "transport"}),
     frozenset({"calls"}),
-    frozenset({"botocore_config", "control_plane", "conversation", "jobs", "media", "stream", "telemetry"})
+    frozenset(
+        {"bidirectional", "botocore_config", "control_plane", "conversation", "jobs", "media", "stream", "telemetry"}
+    )
     | {"tasks", "tool_loop"},
     frozenset({"client"}),
     frozenset({PACKAGE}),

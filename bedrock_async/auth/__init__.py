@@ -10,6 +10,7 @@ from ._protocol import Authenticator
 from .bearer import API_KEY_LIFETIME, BearerAuthenticator
 from .chain import authenticator_of_api_key, authenticator_of_credentials, resolve_authenticator
 from .credentials import ApiKey, ApiKeyProvider, Credentials, CredentialsProvider
+from .eventstream_signing import STREAMING_EVENTS, EventSigner, event_signer
 from .profiles import ConfigReader, Profiles, ProfileSettings, read_config_file, read_profiles
 from .refresh import ADVISORY_WINDOW, MANDATORY_WINDOW, RETRY_INTERVAL
 from .region import DEFAULT_REGION, RegionChoice, resolve_region
@@ -24,6 +25,7 @@ __all__ = [
     "DEFAULT_REGION",
     "MANDATORY_WINDOW",
     "RETRY_INTERVAL",
+    "STREAMING_EVENTS",
     "UNSIGNED_HEADERS",
     "ApiKey",
     "ApiKeyProvider",
@@ -34,6 +36,7 @@ __all__ = [
     "Credentials",
     "CredentialsProvider",
     "CredentialsSource",
+    "EventSigner",
     "HoldsCredentials",
     "ProfileSettings",
     "Profiles",
@@ -43,6 +46,7 @@ __all__ = [
     "StaticAuthenticator",
     "authenticator_of_api_key",
     "authenticator_of_credentials",
+    "event_signer",
     "read_config_file",
     "read_profiles",
     "resolve_authenticator",

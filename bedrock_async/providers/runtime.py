@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, TypeVar
 from urllib.parse import quote
 
 from ..errors import InvalidRequestError
+from ..eventstream import CONTENT_TYPE
 from ..model_id import ModelId
 from ..native import ChunkDecoder, InvokeChunk
 from ..types import (
@@ -43,6 +45,8 @@ _INVOKE_HEADERS: Final[Mapping[str, str]] = {
 }
 # The type of the chunks has a header of its own; "accept" is that of the stream around them.
 _STREAM_HEADERS: Final = {**_INVOKE_HEADERS, "accept": "x-amzn-bedrock-accept"}
+
+_EVENTS: Final = MappingProxyType({"content-type": CONTENT_TYPE, "accept": CONTENT_TYPE})
 
 _HEADER_VALUE: Final = re.compile(r"(?:[!-~](?:[ -~]*[!-~])?)?")
 
@@ -92,6 +96,11 @@ def invoke_stream(request: InvokeRequest, model: ModelId) -> StreamPlan[InvokeCh
     path = f"/model/{model.quoted}/invoke-with-response-stream"
     headers = _headers(request, _STREAM_HEADERS)
     return StreamPlan(HttpRequest("POST", path, headers=headers, body=request.body), ChunkDecoder())
+
+
+def invoke_bidirectional(model: ModelId) -> HttpRequest:
+    """InvokeModelWithBidirectionalStream: the head; events follow in both directions."""
+    return HttpRequest("POST", f"/model/{model.quoted}/invoke-with-bidirectional-stream", headers=_EVENTS)
 
 
 def query_of(request: WireModel) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypedDict, runtime_checkable
 
 from ..errors import InvalidRequestError
 from ._options import ConnectionOptions
-from ._protocol import Transport, WireRequest, WireResponse
+from ._protocol import DuplexResponse, DuplexTransport, Transport, WireRequest, WireResponse
 from .endpoints import Endpoint, resolve_endpoint
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AiohttpTransport",
     "ConnectionOptions",
+    "DuplexResponse",
+    "DuplexTransport",
     "Endpoint",
     "HttpClient",
     "HttpxTransport",

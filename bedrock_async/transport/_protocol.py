@@ -50,6 +50,34 @@ class WireResponse(Protocol):
         ...
 
 
+class DuplexResponse(WireResponse, Protocol):
+    """A response that may arrive while its request is still being sent; ``status`` is 0 until its head has come."""
+
+    async def head(self) -> None:
+        """Return when ``status`` and ``headers`` are there. Raises ConnectionLostError or ProtocolError."""
+        ...
+
+    async def send(self, data: bytes) -> None:
+        """Send a piece of the request's body, as fast as the peer takes it. Cancelled in the middle, it aborts."""
+        ...
+
+    def end(self) -> None:
+        """End the request's body."""
+        ...
+
+
+class DuplexTransport(Protocol):
+    """Opens streams in both directions."""
+
+    async def open(self, request: WireRequest, *, connect_timeout_s: float) -> DuplexResponse:
+        """Send the head of the request, and return; see `Transport.send` for the errors of connecting."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close all streams. Idempotent."""
+        ...
+
+
 @runtime_checkable
 class Transport(Protocol):
     """Sends requests over pooled connections. All its failures are errors of our tree."""

@@ -16,29 +16,32 @@ from . import _failures
 ClientCert: TypeAlias = str | tuple[str, str]
 """The path of a PEM file with certificate and key, or one path for each."""
 
-_contexts: Final[dict[tuple[str | None, ClientCert | None], ssl.SSLContext]] = {}
+_contexts: Final[dict[tuple[str | None, ClientCert | None, str], ssl.SSLContext]] = {}
 _building: Final = threading.Lock()
 
 
-async def shared_context(ca_bundle: str | None, client_cert: ClientCert | None = None) -> ssl.SSLContext:
+async def shared_context(
+    ca_bundle: str | None, client_cert: ClientCert | None = None, *, protocol: str = "http/1.1"
+) -> ssl.SSLContext:
     """Return the process's context that trusts ``ca_bundle`` (a file or directory), None for the system's store.
 
-    With ``client_cert`` it shows that certificate to servers that ask for one. Reading a store takes 10 to 50 ms and a
+    With ``client_cert`` it shows that certificate to servers that ask for one; ``protocol`` is the one that it offers
+    (ALPN). Reading a store takes 10 to 50 ms and a
     context holds a megabyte, so it is built once, in a worker thread. Cancelling does not stop the thread; what it
     builds is kept. Raises TLSError when bundle or certificate cannot be read, TooManyOpenFilesError when nothing can be
     opened any more.
     """
-    context = _contexts.get((ca_bundle, client_cert))
+    context = _contexts.get((ca_bundle, client_cert, protocol))
     if context is None:
         # Not anyio.to_thread, which at its first use imports its backend on the loop.
-        context = await asyncio.get_running_loop().run_in_executor(None, _build, ca_bundle, client_cert)
+        context = await asyncio.get_running_loop().run_in_executor(None, _build, ca_bundle, client_cert, protocol)
     return context
 
 
-def _build(ca_bundle: str | None, client_cert: ClientCert | None) -> ssl.SSLContext:
+def _build(ca_bundle: str | None, client_cert: ClientCert | None, protocol: str) -> ssl.SSLContext:
     with _building:
-        if (ca_bundle, client_cert) in _contexts:
-            return _contexts[ca_bundle, client_cert]
+        if (ca_bundle, client_cert, protocol) in _contexts:
+            return _contexts[ca_bundle, client_cert, protocol]
         directory = ca_bundle is not None and Path(ca_bundle).is_dir()
         try:
             # OpenSSL keeps quiet about files that it cannot open; a context without a CA would be kept for good.
@@ -56,9 +59,9 @@ def _build(ca_bundle: str | None, client_cert: ClientCert | None) -> ssl.SSLCont
             ) from exc
         if client_cert is not None:
             _load_client_cert(context, client_cert)
-        # A server that is told nothing may choose HTTP/2, which neither transport asks for.
-        context.set_alpn_protocols(["http/1.1"])
-        _contexts[ca_bundle, client_cert] = context
+        # A server that is told nothing may choose another one than the transport speaks.
+        context.set_alpn_protocols([protocol])
+        _contexts[ca_bundle, client_cert, protocol] = context
         return context
 
 

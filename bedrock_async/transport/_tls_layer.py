@@ -78,6 +78,11 @@ class TlsLayer:
         return b"".join(sealed)
 
     @property
+    def protocol(self) -> str | None:
+        """The protocol that both ends agreed on (ALPN), once the handshake is done."""
+        return self._tls.selected_alpn_protocol()
+
+    @property
     def outgoing(self) -> bytes:
         """What must be sent although nobody asked for it: the handshake, alerts, answers to new keys."""
         return self._outgoing.read() if self._outgoing.pending else b""

@@ -1,0 +1,472 @@
+"""Streams that send and receive at once: HTTP/2 over asyncio, taken apart by h2 of the extra ``bidirectional``.
+
+Each stream has a connection of its own. It lasts for minutes, beside which a handshake is nothing, and so no
+conversation waits for the flow-control window of another, and closing one at once is closing a socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Final, cast
+
+from ..errors import BedrockError, ConnectionLostError, MissingExtraError, ProtocolError
+from . import _failures
+from ._addresses import Resolver
+from ._channel import Channel, open_channel
+from ._origin import Route, Router
+from ._protocol import WireRequest
+from ._proxies import EnvironmentProxies
+from ._sockets import keepalive_options, pool_size
+from ._tls import ClientCert, shared_context
+from ._tls_layer import TlsLayer
+
+try:
+    from h2.config import H2Configuration
+    from h2.connection import H2Connection
+    from h2.errors import ErrorCodes
+    from h2.events import (
+        ConnectionTerminated,
+        DataReceived,
+        Event,
+        ResponseReceived,
+        StreamEnded,
+        StreamReset,
+    )
+    from h2.exceptions import H2Error
+    from h2.settings import SettingCodes, Settings
+except ImportError as exc:
+    raise MissingExtraError(
+        "a bidirectional stream needs h2, which is not installed.",
+        hint="Install it: pip install 'bedrock-async[bidirectional]'.",
+    ) from exc
+
+__all__ = ["DuplexStream", "Http2Transport"]
+
+_WINDOW_BYTES: Final = 2**18
+"""The most that is kept of what arrived and nobody has read yet. An event of audio has some 2 KiB."""
+_DEFAULT_WINDOW_BYTES: Final = 2**16 - 1  # RFC 9113, section 6.9.2
+_STREAM_ID: Final = 1
+
+# A server begins with its settings (RFC 9113, section 3.4). h2 reads "HTT" as the length of a frame, and waits for it.
+_TYPE_AT: Final = 3
+_SETTINGS: Final = 4
+
+# RFC 9113, section 8.2.2: these belong to HTTP/1.1; the host travels as :authority.
+_NO_HEADERS: Final = frozenset({"connection", "host", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"})
+
+
+class DuplexStream(asyncio.Protocol):
+    """One request whose body is still being sent while its response arrives.
+
+    One task may send while another one receives; not two of a kind at once. All failures are errors of our tree, and
+    whatever came before a failure is still handed out.
+    """
+
+    def __init__(self, *, peer: str, layers: list[TlsLayer]) -> None:
+        self.status = 0
+        self.headers: Mapping[str, str] = {}
+        self._peer = peer
+        self._layers = layers
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._h2 = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
+        settings = {SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW_BYTES, SettingCodes.ENABLE_PUSH: 0}
+        self._h2.local_settings = Settings(client=True, initial_values=settings)
+        self._greeting: bytes | None = b""
+        self._pieces: list[bytes] = []
+        self._unread_window = 0
+        self._received_bytes = 0
+        self._complete = False
+        self._input_refused = False
+        self._paused = False
+        self._failure: BedrockError | None = None
+        self._reader: asyncio.Future[None] | None = None
+        self._writer: asyncio.Future[None] | None = None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection is closed."""
+        return self._transport is None
+
+    # -- what a call does
+
+    def start(self, request: WireRequest, route: Route) -> None:
+        """Send the head of the request. Nothing is awaited."""
+        self._h2.initiate_connection()
+        self._h2.increment_flow_control_window(_WINDOW_BYTES - _DEFAULT_WINDOW_BYTES)
+        fields = [(name, value) for name, value in request.headers.items() if name not in _NO_HEADERS]
+        head = [
+            (":method", request.method),
+            (":scheme", "https" if route.origin.secure else "http"),
+            (":authority", request.headers.get("host", route.host)),
+            (":path", route.target),
+        ]
+        self._h2.send_headers(_STREAM_ID, head + fields)
+        self._flush()
+
+    async def head(self) -> None:
+        """Return when the head of the response is there, in `status` and `headers`. Raises TransportError."""
+        while not self.status:
+            self._raise_failure()
+            await self._readable()
+
+    async def send(self, data: bytes) -> None:
+        """Send a piece of the body; return when all of it is with the operating system, or in its small buffer.
+
+        Waits for the peer, as long as that takes no more. Cancelling before anything was sent changes nothing; after
+        that the piece is broken, and the stream is closed. Raises TransportError.
+        """
+        view = memoryview(data)
+        try:
+            while view:
+                self._raise_failure()
+                if self._input_refused:
+                    raise self._closed_by_peer()
+                size = 0 if self._paused else self._h2.local_flow_control_window(_STREAM_ID)
+                if size <= 0:
+                    await self._writable()
+                    continue
+                piece = view[: min(size, self._h2.max_outbound_frame_size)]
+                self._h2.send_data(_STREAM_ID, bytes(piece))
+                self._flush()
+                view = view[len(piece) :]
+            while self._paused and self._failure is None:
+                await self._writable()
+        except asyncio.CancelledError:
+            if 0 < len(view) < len(data):
+                self.abort()
+            raise
+        except H2Error as exc:
+            raise self._fail(_not_http2(exc, peer=self._peer)) from exc
+
+    def end(self) -> None:
+        """Tell the peer that no more is coming; what it has to say still arrives. Raises TransportError."""
+        self._raise_failure()
+        if self._input_refused:
+            return
+        try:
+            self._h2.end_stream(_STREAM_ID)
+        except H2Error as exc:
+            raise self._fail(_not_http2(exc, peer=self._peer)) from exc
+        self._flush()
+
+    async def receive(self) -> bytes:
+        """Return all that has arrived, as soon as there is something; ``b""`` at the end of the response.
+
+        Cancelling loses nothing. Raises ConnectionLostError or ProtocolError.
+        """
+        while not self._pieces:
+            if self._complete:
+                return b""
+            self._raise_failure()
+            await self._readable()
+        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces.clear()
+        self._open_window()
+        return data
+
+    async def read(self, max_bytes: int) -> bytes:
+        """Return the rest of the response and close the stream. Raises ProtocolError beyond ``max_bytes``."""
+        body = bytearray()
+        try:
+            while piece := await self.receive():
+                body += piece
+                if len(body) > max_bytes:
+                    raise _failures.body_too_large(peer=self._peer, max_bytes=max_bytes)
+        finally:
+            self.abort()
+        return bytes(body)
+
+    def abort(self) -> None:
+        """Reset the stream and close its connection now. Synchronous, idempotent, never raises."""
+        transport, self._transport = self._transport, None
+        if self._failure is None and not self._complete:
+            self._failure = _failures.connection_aborted(peer=self._peer)
+        self._wake()
+        if transport is None or self._loop.is_closed():
+            return
+        with suppress(H2Error):
+            self._h2.reset_stream(_STREAM_ID, ErrorCodes.CANCEL)
+        with suppress(ssl.SSLError):
+            transport.write(self._sealed(self._h2.data_to_send()))
+        transport.abort()
+
+    # -- what asyncio calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has arrived."""
+        for depth, layer in enumerate(self._layers):
+            data = layer.open(data)
+            reply = layer.outgoing
+            if reply and self._transport is not None:
+                for below in reversed(self._layers[:depth]):
+                    reply = below.seal(reply)
+                self._transport.write(reply)
+        if data:
+            self._feed(data)
+        for layer in self._layers:
+            if layer.failure is not None or layer.said_goodbye:
+                self._lost(layer.failure)
+
+    def eof_received(self) -> None:
+        """Take note that the peer says nothing any more; the connection is closed."""
+        self._lost(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Take note of the end of the connection."""
+        self._lost(exc)
+
+    def pause_writing(self) -> None:
+        """Let senders wait: the buffer is full."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """Let senders go on."""
+        self._paused = False
+        self._wake()
+
+    # -- inside
+
+    def _feed(self, data: bytes) -> None:
+        if self._greeting is not None:
+            data = self._greeting = self._greeting + data
+            if len(data) <= _TYPE_AT:
+                return
+            if data[_TYPE_AT] != _SETTINGS:
+                self._fail(_not_http2("its first frame is none of settings", peer=self._peer))
+                return
+            self._greeting = None
+        try:
+            events = self._h2.receive_data(data)
+        except H2Error as exc:
+            self._flush()  # GOAWAY, with what is wrong
+            self._fail(_not_http2(exc, peer=self._peer))
+            return
+        for event in events:
+            self._take(event)
+        self._flush()
+        self._wake()
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case DataReceived(data=data, flow_controlled_length=size):
+                self._received_bytes += len(data)
+                self._unread_window += size
+                if data:
+                    self._pieces.append(data)
+            case ResponseReceived(headers=fields):
+                self._begin(cast("list[tuple[str, str]]", fields))
+            case StreamEnded():
+                self._complete = True
+            case StreamReset(error_code=code):
+                # A server that has answered in full may so refuse the rest of the request.  [RFC 9113, section 8.1]
+                self._input_refused = True
+                if not self._complete:
+                    self._fail(self._broken(f"reset the stream ({_name(code)})"))
+            case ConnectionTerminated(error_code=code):
+                # Whatever the code, h2 takes nothing that comes after it.
+                self._input_refused = True
+                if not self._complete:
+                    self._fail(self._broken(f"closed the connection for good (GOAWAY, {_name(code)})"))
+            case _:
+                pass
+
+    def _begin(self, fields: list[tuple[str, str]]) -> None:
+        headers: dict[str, str] = {}
+        for name, value in fields:
+            if name == ":status":
+                self.status = int(value)
+            else:
+                headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        self.headers = headers
+
+    def _open_window(self) -> None:
+        """Let the peer send as much as has been read."""
+        size, self._unread_window = self._unread_window, 0
+        if self._transport is None or self._complete or self._failure is not None:
+            return
+        with suppress(H2Error):  # the stream has ended meanwhile
+            self._h2.acknowledge_received_data(size, _STREAM_ID)
+        self._flush()
+
+    def _flush(self) -> None:
+        data = self._h2.data_to_send()
+        if data and self._transport is not None:
+            try:
+                self._transport.write(self._sealed(data))
+            except ssl.SSLError as exc:
+                self._lost(exc)
+
+    def _sealed(self, data: bytes) -> bytes:
+        for layer in reversed(self._layers):
+            data = layer.seal(data)
+        return data
+
+    async def _readable(self) -> None:
+        self._reader = self._loop.create_future()
+        try:
+            await self._reader
+        finally:
+            self._reader = None
+
+    async def _writable(self) -> None:
+        self._writer = self._loop.create_future()
+        try:
+            await self._writer
+        finally:
+            self._writer = None
+
+    def _wake(self) -> None:
+        for waiting in (self._reader, self._writer):
+            if waiting is not None and not waiting.done():
+                waiting.set_result(None)
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _fail(self, failure: BedrockError) -> BedrockError:
+        """Close the connection; return what the stream ends with, which is the first failure."""
+        self._failure = self._failure or failure
+        self.abort()
+        return self._failure
+
+    def _lost(self, exc: Exception | None) -> None:
+        if self._complete:
+            self._input_refused = True
+            self.abort()
+        elif self._failure is None:
+            cause = exc or EOFError("the peer closed the connection")
+            received = self._received_bytes if self.status else None
+            failure = _failures.connection_lost(cause, peer=self._peer, received_bytes=received)
+            failure.__cause__ = cause
+            self._fail(failure)
+
+    def _broken(self, what: str) -> ConnectionLostError:
+        return ConnectionLostError(
+            f"{self._peer} {what} after {self._received_bytes} bytes of the response.",
+            hint="Open a new stream; the model has forgotten what was said in this one.",
+            sent=True,
+        )
+
+    def _closed_by_peer(self) -> ConnectionLostError:
+        return ConnectionLostError(
+            f"{self._peer} has ended its response and takes nothing more.",
+            hint="Read the response to its end, and open a new stream.",
+            sent=True,
+        )
+
+
+class Http2Transport:
+    """Opens streams that send and receive at once, each over a connection of its own.
+
+    The keywords mean what they mean for `NativeTransport`; an ``ssl_context`` must offer ``h2`` (ALPN). Over http the
+    peer must know that HTTP/2 is spoken, as the emulator does.
+    """
+
+    name = "http2"
+
+    def __init__(
+        self,
+        *,
+        max_connections: int | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        ca_bundle: str | None = None,
+        client_cert: ClientCert | None = None,
+        proxies: Mapping[str, str] | None = None,
+        trust_env: bool = True,
+        environ: Mapping[str, str] | None = None,
+        keepalive_idle_s: int = 60,
+    ) -> None:
+        environ = (os.environ if environ is None else environ) if trust_env else {}
+        self._max_connections = pool_size(max_connections)
+        self._tls = ssl_context
+        self._ca_bundle = ca_bundle or environ.get("AWS_CA_BUNDLE") or None
+        self._client_cert = client_cert
+        self._router = Router(EnvironmentProxies(environ, proxies))
+        self._resolver = Resolver()
+        self._keepalive = keepalive_options(keepalive_idle_s)
+        self._streams: set[DuplexStream] = set()
+        self._closed = False
+
+    async def open(self, request: WireRequest, *, connect_timeout_s: float) -> DuplexStream:
+        """Connect and send the head of ``request``, whose ``body`` is left alone; return the stream at once.
+
+        ``connect_timeout_s`` bounds connecting. Cancelling closes what was open. Raises ConnectTimeoutError,
+        ConnectError (NameResolutionError, TLSError), TooManyOpenFilesError, ProtocolError when the peer does not offer
+        HTTP/2, or ClientClosedError.
+        """
+        if self._closed:
+            raise _failures.transport_closed()
+        route = self._router.route(request.url)
+        try:
+            async with asyncio.timeout(connect_timeout_s):
+                stream = await self._connect(route)
+        except TimeoutError as exc:
+            raise _failures.connect_timeout(
+                peer=route.peer, limit_s=connect_timeout_s, max_connections=self._max_connections
+            ) from exc
+        self._streams = {known for known in self._streams if not known.is_closed}
+        self._streams.add(stream)
+        stream.start(request, route)
+        return stream
+
+    async def aclose(self) -> None:
+        """Close all streams. Idempotent."""
+        self._closed = True
+        while self._streams:
+            self._streams.pop().abort()
+        await asyncio.sleep(0)  # in which the loop closes the sockets
+
+    async def _connect(self, route: Route) -> DuplexStream:
+        origin = route.origin
+        if self._tls is None and (origin.secure or (origin.proxy is not None and origin.proxy.secure)):
+            self._tls = await shared_context(self._ca_bundle, self._client_cert, protocol="h2")
+        channel = await open_channel(
+            origin,
+            self._tls,
+            resolver=self._resolver,
+            options=self._keepalive,
+            max_connections=self._max_connections,
+        )
+        try:
+            if self._closed:
+                raise _failures.transport_closed()
+            if origin.secure:
+                _require_http2(channel, peer=route.peer)
+            stream = DuplexStream(peer=route.peer, layers=channel.layers)
+            # From here on the loop closes the socket, also when this is cancelled.
+            await asyncio.get_running_loop().create_connection(lambda: stream, sock=channel.socket)
+        except BaseException:
+            channel.close()
+            raise
+        return stream
+
+
+def _require_http2(channel: Channel, *, peer: str) -> None:
+    if channel.layers[-1].protocol != "h2":
+        raise ProtocolError(
+            f"{peer} does not offer HTTP/2, which a bidirectional stream needs.",
+            hint="Check endpoint_url, and any proxy that opens TLS connections: it may speak HTTP/1.1 only.",
+        )
+
+
+def _not_http2(said: Exception | str, *, peer: str) -> ProtocolError:
+    complaint = str(said).partition("\n")[0][:200] or type(said).__name__
+    return ProtocolError(
+        f"{peer} broke the rules of HTTP/2 ({complaint}).",
+        hint="Check endpoint_url, its scheme (http or https) and any proxy in between.",
+        sent=True,
+    )
+
+
+def _name(code: ErrorCodes | int | None) -> str:
+    return code.name if isinstance(code, ErrorCodes) else f"code {code}"

@@ -1,0 +1,289 @@
+"""The duplex stream: events both ways over HTTP/2, signed one after the other, ended in errors of our tree."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+pytest.importorskip("h2")
+
+from h2.events import DataReceived, RequestReceived, StreamEnded
+from rawhttp2 import RawHttp2, RawHttp2Server
+
+from bedrock_async import BedrockClient, Credentials, Timeouts
+from bedrock_async.auth import EventSigner
+from bedrock_async.errors import (
+    AccessDeniedError,
+    EventStreamError,
+    FirstEventTimeoutError,
+    IdleTimeoutError,
+    InvalidRequestError,
+    ModelStreamError,
+    TotalTimeoutError,
+)
+from bedrock_async.eventstream import EventStreamDecoder, Frame
+from bedrock_async.testing.frames import chunk_frame, exception_frame
+
+MODEL = "amazon.nova-sonic-v1:0"
+KEYS = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "token")
+EVENTS = ("content-type", "application/vnd.amazon.eventstream")
+
+
+class Listener:
+    """Reads what a client sends: signed frames, and the frames within them."""
+
+    def __init__(self, peer: RawHttp2) -> None:
+        self._peer = peer
+        self._outer = EventStreamDecoder()
+        self.frames: list[Frame] = []
+        self.head: dict[str, str] = {}
+
+    async def begin(self) -> None:
+        """Wait for the head of the request."""
+        self.head = {str(name): str(value) for name, value in (await self._peer.next(RequestReceived)).headers}
+
+    async def frame(self) -> Frame | None:
+        """Return the next frame as it stands on the wire, None at the end of the input."""
+        while True:
+            frame = self._outer.next_frame()
+            if frame is not None:
+                self.frames.append(frame)
+                return frame
+            event: DataReceived | StreamEnded = await self._peer.next(DataReceived, StreamEnded)
+            if isinstance(event, StreamEnded):
+                return None
+            self._peer.h2.acknowledge_received_data(event.flow_controlled_length, 1)
+            self._peer.flush()
+            self._outer.receive_data(event.data)
+
+
+def event_in(frame: Frame) -> bytes:
+    """Return the native event of an unsigned frame."""
+    assert list(frame.headers.items()) == [
+        (":message-type", "event"),
+        (":event-type", "chunk"),
+        (":content-type", "application/json"),
+    ]
+    return base64.b64decode(json.loads(frame.payload)["bytes"])
+
+
+def unsigned(payload: bytes) -> Frame:
+    """Return the frame within a signed one."""
+    decoder = EventStreamDecoder()
+    decoder.receive_data(payload)
+    (frame,) = decoder.next_frames()
+    return frame
+
+
+def client_of(server: RawHttp2Server, **limits: float) -> BedrockClient:
+    """Return a client of the server that signs."""
+    return BedrockClient(
+        region="us-east-1", credentials=KEYS, endpoint_url=server.url, timeouts=Timeouts(**limits) if limits else None
+    )
+
+
+async def test_a_conversation_with_signed_events() -> None:
+    """Events go both ways at once; each frame carries the signature that rests on all before it, the end too."""
+    listeners: list[Listener] = []
+
+    async def script(peer: RawHttp2) -> None:
+        listener = Listener(peer)
+        listeners.append(listener)
+        await listener.begin()
+        peer.respond(EVENTS)
+        while (frame := await listener.frame()) is not None:
+            if frame.payload:
+                peer.say(chunk_frame(event_in(unsigned(frame.payload))))
+        peer.h2.end_stream(1)
+        peer.flush()
+
+    async with (
+        RawHttp2Server(script) as server,
+        client_of(server) as client,
+        client.invoke_bidirectional(MODEL) as duplex,
+    ):
+        for event, native in (
+            ({"event": {"text": "ä"}}, '{"event":{"text":"ä"}}'.encode()),
+            (b"{}", b"{}"),
+            ("[]", b"[]"),
+        ):
+            await duplex.send(event)
+            assert (await anext(duplex)).bytes == native
+        await duplex.end_input()
+        await duplex.end_input()
+        assert [chunk async for chunk in duplex] == []
+    (listener,) = listeners
+    assert listener.head[":path"] == "/model/amazon.nova-sonic-v1%3A0/invoke-with-bidirectional-stream"
+    assert listener.head["x-amz-content-sha256"] == "STREAMING-AWS4-HMAC-SHA256-EVENTS"
+    assert listener.head["content-type"] == "application/vnd.amazon.eventstream"
+    chain = EventSigner(KEYS, listener.head["authorization"].rpartition("=")[2], service="bedrock", region="us-east-1")
+    assert len(listener.frames) == 4
+    for frame in listener.frames:
+        date = frame.headers[":date"]
+        assert isinstance(date, datetime)
+        assert date.tzinfo is UTC
+        assert unsigned(chain.sign(frame.payload, date)).headers == frame.headers
+
+
+async def test_with_an_api_key_frames_go_out_bare() -> None:
+    """Without a secret nothing is signed: events are sent as they are, and the input ends without a frame."""
+    seen: list[bytes] = []
+    heads: list[dict[str, str]] = []
+
+    async def script(peer: RawHttp2) -> None:
+        listener = Listener(peer)
+        await listener.begin()
+        heads.append(listener.head)
+        peer.respond(EVENTS)
+        while (frame := await listener.frame()) is not None:
+            seen.append(event_in(frame))
+        peer.say(chunk_frame(b"bye"), end=True)
+
+    async with RawHttp2Server(script) as server:
+        client = BedrockClient(region="us-east-1", api_key="ABSKexample", endpoint_url=server.url)
+        async with client, client.invoke_bidirectional(MODEL) as duplex:
+            await duplex.send(b"{}")
+            await duplex.end_input()
+            assert [chunk.bytes async for chunk in duplex] == [b"bye"]
+    assert seen == [b"{}"]
+    assert heads[0]["authorization"] == "Bearer ABSKexample"
+    assert "x-amz-content-sha256" not in heads[0]
+
+
+async def silent(peer: RawHttp2) -> None:
+    """Answer 200 and say nothing."""
+    await peer.next(RequestReceived)
+    peer.respond(EVENTS)
+    await peer.closed.wait()
+
+
+async def test_what_cannot_be_sent_is_refused_here() -> None:
+    """An event over the limit, or after the end, is an error that says so, and harms the stream no further."""
+    async with RawHttp2Server(silent) as server, client_of(server) as client:
+        duplex = client.invoke_bidirectional(MODEL)
+        with pytest.raises(InvalidRequestError, match="not open"):
+            await duplex.send(b"{}")
+        async with duplex:
+            with pytest.raises(InvalidRequestError, match="1000001 bytes; 1000000 are allowed"):
+                await duplex.send(bytes(1_000_001))
+            with pytest.raises(InvalidRequestError, match="what JSON cannot"):
+                await duplex.send({"audio": b"raw"})
+            await duplex.send(b"{}")
+            await duplex.end_input()
+            with pytest.raises(InvalidRequestError, match=r"after end_input"):
+                await duplex.send(b"{}")
+            await duplex.aclose()
+            await duplex.aclose()
+            with pytest.raises(InvalidRequestError, match="closed"):
+                await duplex.send(b"{}")
+            assert [chunk async for chunk in duplex] == []
+
+
+async def test_a_refused_request_is_the_services_error() -> None:
+    """An answer that is no success is raised by reading, typed by the table of all errors."""
+
+    async def script(peer: RawHttp2) -> None:
+        await peer.next(RequestReceived)
+        peer.respond(("x-amzn-errortype", "AccessDeniedException"), ("content-type", "application/json"), status=403)
+        peer.say(b'{"message":"no access"}', end=True)
+
+    async with (
+        RawHttp2Server(script) as server,
+        client_of(server) as client,
+        client.invoke_bidirectional(MODEL) as duplex,
+    ):
+        with pytest.raises(AccessDeniedError, match="no access"):
+            await anext(duplex)
+        with pytest.raises(InvalidRequestError, match="closed"):
+            await duplex.send(b"{}")
+
+
+async def test_an_exception_inside_the_stream_follows_its_events() -> None:
+    """Events before an exception are handed out, then it is raised with its type."""
+
+    async def script(peer: RawHttp2) -> None:
+        await peer.next(RequestReceived)
+        peer.respond(EVENTS)
+        peer.say(chunk_frame(b"one") + exception_frame("modelStreamErrorException", "broken"))
+
+    async with (
+        RawHttp2Server(script) as server,
+        client_of(server) as client,
+        client.invoke_bidirectional(MODEL) as duplex,
+    ):
+        assert (await anext(duplex)).bytes == b"one"
+        with pytest.raises(ModelStreamError, match="broken"):
+            await anext(duplex)
+
+
+async def test_corrupt_frames() -> None:
+    """Bytes that are no frames end the stream with what is wrong with them."""
+
+    async def script(peer: RawHttp2) -> None:
+        await peer.next(RequestReceived)
+        peer.respond(EVENTS)
+        peer.say(bytes(100))
+
+    async with (
+        RawHttp2Server(script) as server,
+        client_of(server) as client,
+        client.invoke_bidirectional(MODEL) as duplex,
+    ):
+        with pytest.raises(EventStreamError, match="checksum"):
+            await anext(duplex)
+
+
+@pytest.mark.parametrize(
+    ("limits", "error"),
+    [
+        ({"first_event_s": 0.05}, FirstEventTimeoutError),
+        ({"total_s": 0.05}, TotalTimeoutError),
+    ],
+)
+async def test_silence_ends(limits: dict[str, float], error: type[Exception]) -> None:
+    """A model that says nothing is given up at the limit that comes first, by name."""
+    async with (
+        RawHttp2Server(silent) as server,
+        client_of(server, **limits) as client,
+        client.invoke_bidirectional(MODEL) as duplex,
+    ):
+        with pytest.raises(error, match=r"0\.05 s"):
+            await anext(duplex)
+
+
+async def test_a_peer_that_takes_nothing() -> None:
+    """A send that finds no room waits for idle_s, and then says so; the stream is closed."""
+    async with (
+        RawHttp2Server(silent) as server,
+        client_of(server, idle_s=0.05) as client,
+        client.invoke_bidirectional(MODEL) as duplex,
+    ):
+        with pytest.raises(IdleTimeoutError, match=r"took nothing of what was sent for 0\.05 s"):
+            await duplex.send(bytes(300_000))
+        with pytest.raises(InvalidRequestError, match="closed"):
+            await duplex.send(b"{}")
+
+
+async def test_cancelling_closes_at_once() -> None:
+    """A reader that is cancelled leaves no connection behind."""
+    closed = asyncio.Event()
+
+    async def script(peer: RawHttp2) -> None:
+        await peer.closed.wait()
+        closed.set()
+
+    async with (
+        RawHttp2Server(script) as server,
+        client_of(server) as client,
+        client.invoke_bidirectional(MODEL) as duplex,
+    ):
+        reading = asyncio.create_task(duplex.__anext__())
+        await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.wait([reading])
+        assert reading.cancelled()
+        await closed.wait()
