@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from random import Random
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
 import anyio
@@ -51,6 +51,7 @@ from .resilience import RetryPolicy, Timeouts
 from .transport import DuplexResponse, DuplexTransport, Endpoint, Transport, WireRequest, WireResponse
 from .transport.objects import ObjectReader
 from .types import Attempt, ConverseRequest, ConverseResponse
+from .types.request import LARGE_BODY_BYTES
 
 T = TypeVar("T")
 E = TypeVar("E")
@@ -78,6 +79,22 @@ class Line:
     random: Random = field(default_factory=Random)
     now: Callable[[], datetime] = _now
     clock: Callable[[], float] = time.perf_counter
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """One question to a model, ready to be sent: what, in which way, and with which settings."""
+
+    request: ConverseRequest
+    settings: Mapping[str, Any]
+    """The keywords of the call over the defaults of the client."""
+    provider: Provider
+    context: CallContext
+
+    @property
+    def large(self) -> bool:
+        """Whether the body is so large that making it would hold up the loop."""
+        return self.request.size_hint >= LARGE_BODY_BYTES
 
 
 @dataclass(slots=True)
@@ -256,12 +273,11 @@ async def open_stream(plan: StreamPlan[E], plan_again: Callable[[], StreamPlan[E
             return OpenStream(first, response, plan.decoder)
 
 
-async def open_events(
-    provider: Provider, request: ConverseRequest, context: CallContext, call: Call, *, streaming: bool
-) -> OpenStream[Event]:
+async def open_events(inference: Inference, call: Call) -> OpenStream[Event]:
     """Open a stream, or run the call whole and replay its answer, for models and providers that cannot stream."""
+    provider, request, context = inference.provider, inference.request, inference.context
     plan: StreamPlan[Event] | Flow[ConverseResponse]
-    if not streaming:
+    if inference.settings.get("streaming") is False:
         plan = provider.converse(request, context)
     elif call.large:
         plan = await to_thread.run_sync(provider.stream, request, context)
@@ -269,15 +285,15 @@ async def open_events(
         plan = provider.stream(request, context)
     if not isinstance(plan, StreamPlan):
         return OpenStream(unfold(await run(plan, call)))
-    return await open_stream(plan, lambda: _plan_again(provider, request, context), call)
+    return await open_stream(plan, lambda: _plan_again(inference), call)
 
 
-def _plan_again(provider: Provider, request: ConverseRequest, context: CallContext) -> StreamPlan[Event]:
-    plan = provider.stream(request, context)
+def _plan_again(inference: Inference) -> StreamPlan[Event]:
+    plan = inference.provider.stream(inference.request, inference.context)
     if isinstance(plan, StreamPlan):
         return plan
     raise PluginError(
-        f"the provider {provider.name!r} planned a stream, and for the next attempt something else.",
+        f"the provider {inference.provider.name!r} planned a stream, and for the next attempt something else.",
         hint="Let its stream() return the same kind for the same request.",
     )
 

@@ -29,7 +29,7 @@ from .auth import (
 )
 from .bidirectional import BidirectionalStream
 from .botocore_config import BotocoreConfig, ClientKeywords, client_keywords
-from .calls import Call, Line, OpenDuplex, OpenStream, open_duplex, open_events, open_stream, run
+from .calls import Call, Inference, Line, OpenDuplex, OpenStream, open_duplex, open_events, open_stream, run
 from .control_plane import ControlPlane, ResolvedModel, resolve_control_endpoint
 from .errors import (
     ClientClosedError,
@@ -372,13 +372,7 @@ class BedrockClient:
         refuses, TransportError, CallTimeoutError, CredentialsError or ResponseDecodeError. Source: Converse of the
         Amazon Bedrock Runtime API, 2023-09-30.
         """
-        request, effective = self._request(model, messages, settings, verb="converse")
-        self._check_guardrail_of(request)
-        provider = self._registry.get(effective.get("provider") or self._provider)
-        context = self._context(request, effective, provider)
-        call = self._call(effective, large=_is_large(request))
-        response = await run(provider.converse(request, context), call)
-        return response.with_meta(self._meta(context.target, provider.name, call))
+        return await self._converse(self._inference(model, messages, settings, verb="converse"))
 
     @overload
     def stream(self, model: ConverseRequest, /, **settings: Unpack[CallSettings]) -> ResponseStream: ...
@@ -400,20 +394,7 @@ class BedrockClient:
         only until the first event has arrived. See `ResponseStream` for its life and its errors. Source:
         ConverseStream of the Amazon Bedrock Runtime API, 2023-09-30.
         """
-        request, effective = self._request(model, messages, settings, verb="stream")
-        self._check_guardrail_of(request)
-        provider = self._registry.get(effective.get("provider") or self._provider)
-        context = self._context(request, effective, provider)
-        call = self._call(effective, check_loop=False, large=_is_large(request))
-
-        async def opener() -> tuple[OpenStream[Event], ResponseMeta]:
-            self._check_usable()
-            stream = await open_events(
-                provider, request, context, call, streaming=effective.get("streaming") is not False
-            )
-            return stream, self._meta(context.target, provider.name, call)
-
-        return ResponseStream(opener, idle_s=call.timeouts.idle_s, accumulate=effective.get("accumulate") is not False)
+        return self._stream(self._inference(model, messages, settings, verb="stream"))
 
     def prepare(
         self, model: KnownModelId | str, messages: Messages, **settings: Unpack[CallSettings]
@@ -1015,11 +996,37 @@ class BedrockClient:
         answer = await run(flow, call)
         return answer.with_meta(self._meta(model, "runtime", call))
 
-    def _context(self, request: ConverseRequest, settings: Mapping[str, Any], provider: Provider) -> CallContext:
-        target, base = self._route(request.model_id, settings)
-        needs_family = getattr(provider, "needs_family", False)
-        family = self._family(base, settings) if needs_family else None
-        return self._context_of(target, base, settings, family)
+    def _inference(
+        self,
+        model: str | ConverseRequest | None,
+        messages: Messages | ConverseRequest | None,
+        settings: Mapping[str, Any],
+        *,
+        verb: str,
+    ) -> Inference:
+        """Return the call that these arguments mean, refused here and now when they are wrong."""
+        request, effective = self._request(model, messages, settings, verb=verb)
+        self._check_guardrail_of(request)
+        provider = self._registry.get(effective.get("provider") or self._provider)
+        target, base = self._route(request.model_id, effective)
+        family = self._family(base, effective) if getattr(provider, "needs_family", False) else None
+        return Inference(request, effective, provider, self._context_of(target, base, effective, family))
+
+    async def _converse(self, inference: Inference) -> ConverseResponse:
+        call = self._call(inference.settings, large=inference.large)
+        response = await run(inference.provider.converse(inference.request, inference.context), call)
+        return response.with_meta(self._meta_of(inference, call))
+
+    def _stream(self, inference: Inference) -> ResponseStream:
+        settings = inference.settings
+        call = self._call(settings, check_loop=False, large=inference.large)
+
+        async def opener() -> tuple[OpenStream[Event], ResponseMeta]:
+            self._check_usable()
+            stream = await open_events(inference, call)
+            return stream, self._meta_of(inference, call)
+
+        return ResponseStream(opener, idle_s=call.timeouts.idle_s, accumulate=settings.get("accumulate") is not False)
 
     def _family(self, base: ModelId, settings: Mapping[str, Any]) -> ModelFamily:
         return self._families.resolve(base, (settings.get("provider_options") or _NO_SETTINGS).get("family"))
@@ -1112,6 +1119,9 @@ class BedrockClient:
                 hint="Make one client for each event loop (each asyncio.run, each thread).",
             )
 
+    def _meta_of(self, inference: Inference, call: Call) -> ResponseMeta:
+        return self._meta(inference.context.target, inference.provider.name, call)
+
     def _meta(self, model: ModelId | None, provider: str, call: Call) -> ResponseMeta:
         return ResponseMeta(
             request_id=call.request_id,
@@ -1133,7 +1143,3 @@ def _token_models(target: ModelId, base: ModelId) -> tuple[ModelId, ...]:
 
 def _closed() -> ClientClosedError:
     return ClientClosedError("the client is closed.", hint="Make a new BedrockClient, or call aclose() later.")
-
-
-def _is_large(request: ConverseRequest) -> bool:
-    return request.size_hint >= LARGE_BODY_BYTES
