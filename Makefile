@@ -67,6 +67,14 @@ bench-peers: $(STAMP) ## Measure beside all other clients; keep it with make ben
 fuzz: $(STAMP) ## Fuzz the decoders for a minute: make fuzz FUZZ_SECONDS=600
 	@for target in fuzz/fuzz_*.py; do $(BIN)/python $$target --seconds $(FUZZ_SECONDS) || exit 1; done
 
+.PHONY: soak
+soak: $(STAMP) ## Ten minutes of calls and streams through faults, with memory and descriptors: make soak SOAK="--seconds 60"
+	@$(BIN)/python scripts/soak.py $(SOAK)
+
+.PHONY: audit
+audit: $(STAMP) ## Look up the pinned dependencies among the known vulnerabilities (needs a network)
+	@$(BIN)/uv tool run pip-audit --requirement constraints.txt --no-deps --disable-pip
+
 .PHONY: build
 build: $(STAMP) ## Build the wheels into dist/
 	@$(BIN)/python -m hatchling build --target wheel --directory dist

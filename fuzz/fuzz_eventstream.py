@@ -1,37 +1,15 @@
 """Fuzzes the event stream decoder: whatever the bytes, frames or EventStreamError come out, and nothing else.
 
-    python fuzz/fuzz_eventstream.py --seconds 60
-
-With atheris installed (`pip install atheris`) the mutations follow coverage; without it a seeded generator makes
-them, which `--seed` repeats. An input that breaks the promise is written to a file and the program exits with an error.
+python fuzz/fuzz_eventstream.py --seconds 60
 """
 
 from __future__ import annotations
 
-import argparse
-import faulthandler
-import random
 import struct
-import sys
-import time
 from binascii import crc32
 from collections.abc import Callable
-from hashlib import sha256
-from importlib import import_module
-from pathlib import Path
-from typing import Any, Final
 
-SEEDS: Final = Path(__file__).parent / "corpus" / "eventstream"
-
-# Small enough for mutated lengths to hit, large enough for every seed.
-MAX_BYTES: Final = 4096
-
-# Where a length or a type has its edges.
-EDGES: Final = (0, 1, 2, 9, 10, 11, 12, 15, 16, 17, 127, 128, 255, 256, 4096, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
-
-
-class PromiseBrokenError(AssertionError):
-    """The decoder or the encoder did something else than its documentation says."""
+from harness import MAX_BYTES, PromiseBrokenError, Target, main, mutated_bytes
 
 
 def make_target() -> Callable[[bytes], int]:
@@ -105,91 +83,5 @@ def with_right_checksums(data: bytes, *, preludes: bool = True) -> bytes:
     return bytes(repaired)
 
 
-def mutated(seeds: list[bytes], rng: random.Random) -> bytes:
-    """Return one or two seeds with one to six changes."""
-    data = bytearray(b"".join(rng.choices(seeds, k=rng.choice((1, 1, 2)))))
-    for _ in range(rng.randint(1, 6)):
-        at = rng.randrange(len(data) + 1)
-        match rng.randrange(6):
-            case 0 if at < len(data):
-                data[at] ^= 1 << rng.randrange(8)
-            case 1 if at < len(data):
-                data[at] = rng.choice(EDGES) & 0xFF
-            case 2:
-                data[at : at + 4] = struct.pack(">I", rng.choice(EDGES))
-            case 3:
-                del data[at : at + rng.randint(1, 16)]
-            case 4:
-                data[at:at] = rng.randbytes(rng.randint(1, 16))
-            case _:
-                data[0:4] = struct.pack(">I", len(data))
-    return bytes(data[:MAX_BYTES])
-
-
-def fuzz_at_random(seeds: list[bytes], seed: int, seconds: float, runs: int | None) -> None:
-    """Run the target on mutated seeds until the time or the number of runs is over, and print what happened."""
-    target = make_target()
-    rng = random.Random(seed)
-    # An endless loop breaks the promise as well: the traceback shows where, the seed leads there again.
-    faulthandler.dump_traceback_later(seconds + 10, exit=True)
-    for data in seeds:
-        target(data)
-    done = frames = 0
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and (runs is None or done < runs):
-        data = mutated(seeds, rng)
-        try:
-            frames += target(data)
-        except BaseException:
-            name = f"crash-{sha256(data).hexdigest()[:16]}.bin"
-            Path(name).write_bytes(data)
-            print(f"run {done} of seed {seed} broke the promise; the input is in {name}", file=sys.stderr)
-            raise
-        done += 1
-    faulthandler.cancel_dump_traceback_later()
-    print(f"{done} inputs from seed {seed}: {frames} frames delivered, otherwise EventStreamError, nothing else")
-
-
-def fuzz_by_coverage(atheris: Any, seconds: float, runs: int | None) -> None:  # noqa: ANN401 - a module without types
-    """Run the target under atheris, which ends the process."""
-    with atheris.instrument_imports(include=["bedrock_async.eventstream"]):
-        target = make_target()
-
-    def entry(data: bytes) -> None:
-        target(data)
-
-    # Seeds by name and no corpus folder: libFuzzer would write what it learns into that.
-    options = {
-        "max_total_time": max(int(seconds), 1),
-        "max_len": MAX_BYTES,
-        "runs": runs or -1,
-        "timeout": 10,
-        "seed_inputs": ",".join(str(path) for path in sorted(SEEDS.iterdir())),
-    }
-    atheris.Setup([sys.argv[0], *(f"-{name}={value}" for name, value in options.items())], entry)
-    atheris.Fuzz()
-
-
-def main() -> None:
-    """Read the command line and fuzz."""
-    parser = argparse.ArgumentParser(description="Fuzz the event stream decoder.")
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long (default: 60)")
-    parser.add_argument("--runs", type=int, help="stop after that many inputs")
-    parser.add_argument("--seed", type=int, default=0, help="start of the random generator (default: 0)")
-    parser.add_argument("--engine", choices=("auto", "atheris", "random"), default="auto")
-    arguments = parser.parse_args()
-    seeds = [path.read_bytes() for path in sorted(SEEDS.iterdir())]
-    if arguments.engine != "random":
-        try:
-            atheris = import_module("atheris")
-        except ImportError:
-            if arguments.engine == "atheris":
-                parser.error("atheris is not installed: pip install atheris")
-        else:
-            fuzz_by_coverage(atheris, arguments.seconds, arguments.runs)
-            return
-    fuzz_at_random(seeds, arguments.seed, arguments.seconds, arguments.runs)
-
-
 if __name__ == "__main__":
-    main()
+    main(Target("eventstream", make_target, ("bedrock_async.eventstream",), "frames", mutated_bytes))
