@@ -87,7 +87,7 @@ constraints: $(STAMP) ## Resolve all dependencies anew and write constraints.txt
 	@$(BIN)/python scripts/constraints.py
 
 .PHONY: test-matrix
-test-matrix: $(STAMP) ## Test beside the newest aiobotocore, aioboto3, the newest boto3: make test-matrix ENVIRONMENTS=all
+test-matrix: $(STAMP) ## Test beside the newest aiobotocore, aioboto3, the newest boto3, Redis: make test-matrix ENVIRONMENTS=all
 	@$(BIN)/python scripts/matrix.py $(ENVIRONMENTS)
 
 .PHONY: clean

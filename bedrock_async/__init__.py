@@ -28,11 +28,20 @@ if TYPE_CHECKING:
     from .botocore_config import (
         BotocoreConfigWarning,
     )
+    from .bound_model import (
+        BoundModel,
+    )
     from .client import (
         BedrockClient,
     )
     from .control_plane import (
         ResolvedModel,
+    )
+    from .conversation import (
+        Conversation,
+    )
+    from .counting import (
+        Estimate,
     )
     from .errors import (
         AccessDeniedError,
@@ -70,10 +79,12 @@ if TYPE_CHECKING:
         OutputError,
         OutputInvalidError,
         OutputRefusedError,
+        OutputToolUseError,
         OutputTruncatedError,
         PluginError,
         ProfileNotFoundError,
         ProtocolError,
+        QueueFullError,
         QuotaExceededError,
         RedirectError,
         ResourceNotFoundError,
@@ -84,6 +95,11 @@ if TYPE_CHECKING:
         StreamTruncatedError,
         ThrottlingError,
         TLSError,
+        ToolError,
+        ToolFailedError,
+        ToolInputError,
+        ToolRoundsError,
+        ToolTimeoutError,
         TooManyOpenFilesError,
         TotalTimeoutError,
         TransportError,
@@ -114,15 +130,55 @@ if TYPE_CHECKING:
         GeneratedVideo,
         RankedDocument,
     )
+    from .features.cache_plan import (
+        CacheConfig,
+        CachePlan,
+    )
+    from .features.guardrails import (
+        GuardrailSettings,
+        redacted_answer,
+        redacted_messages,
+    )
+    from .features.history import (
+        TurnContent,
+    )
+    from .features.normalize import (
+        Normalization,
+    )
     from .features.operations import (
+        BidirectionalSettings,
         InvokeSettings,
         NativeBody,
+    )
+    from .features.reasoning import (
+        Reasoning,
     )
     from .features.settings import (
         CallSettings,
     )
+    from .features.structured import (
+        OutputMode,
+        OutputType,
+    )
     from .features.tasks import (
         TaskSettings,
+    )
+    from .features.tool_inputs import (
+        PartialToolInput,
+        ToolInputs,
+    )
+    from .features.tool_results import (
+        ToolResult,
+    )
+    from .features.tool_schema import (
+        Tool,
+        ToolContext,
+        tool,
+    )
+    from .features.tools import (
+        ToolChoiceLike,
+        ToolLike,
+        Tools,
     )
     from .folding import (
         ResponseAccumulator,
@@ -130,6 +186,17 @@ if TYPE_CHECKING:
     )
     from .geography import (
         default_model,
+    )
+    from .hooks import (
+        ErrorHook,
+        EventHook,
+        HookedCall,
+        HookedRequest,
+        HookedRetry,
+        Hooks,
+        RequestHook,
+        ResponseHook,
+        RetryHook,
     )
     from .jobs import (
         AsyncInvokeJob,
@@ -140,6 +207,15 @@ if TYPE_CHECKING:
     from .known_models import (
         KnownModelId,
     )
+    from .limiting import (
+        RateLimiter,
+    )
+    from .media import (
+        Audio,
+        Document,
+        Image,
+        Video,
+    )
     from .model_id import (
         ModelId,
         parse_model_id,
@@ -148,11 +224,33 @@ if TYPE_CHECKING:
         InvokeChunk,
         InvokeResponse,
     )
+    from .outputs import (
+        Output,
+        OutputStream,
+        PartialOutputs,
+    )
+    from .pricing import (
+        Cost,
+        CostLine,
+        ModelPrices,
+        Prices,
+        PriceTable,
+    )
     from .resilience import (
         NO_RETRY,
+        AdaptiveRetry,
+        CircuitBreaker,
+        Continuation,
+        Failover,
+        Hedge,
         Limits,
+        Pace,
+        RateLimit,
+        RateStore,
         RetryPolicy,
+        RetryQuota,
         StandardRetry,
+        Target,
         Timeouts,
     )
     from .stream import (
@@ -163,6 +261,14 @@ if TYPE_CHECKING:
         GeneratedImages,
         Ranking,
         VideoJob,
+    )
+    from .tool_loop import (
+        OnToolError,
+        ToolFinished,
+        ToolLoop,
+        ToolLoopResult,
+        ToolStarted,
+        ToolStep,
     )
     from .transport import (
         ConnectionOptions,
@@ -272,6 +378,7 @@ if TYPE_CHECKING:
         SystemBlock,
         SystemTool,
         TextBlock,
+        TokenBreakdown,
         TokenCount,
         TokenUsage,
         ToolAdditionBlock,
@@ -290,10 +397,19 @@ if TYPE_CHECKING:
         WebLocation,
         WireModel,
     )
+    from .types.guardrail_decisions import (
+        GuardrailDecision,
+        GuardrailFinding,
+    )
+    from .usage import (
+        UsageReport,
+        UsageTotals,
+    )
 
 __all__ = [
     "NO_RETRY",
     "AccessDeniedError",
+    "AdaptiveRetry",
     "AgreementAvailability",
     "AnyToolChoice",
     "ApiKey",
@@ -307,20 +423,26 @@ __all__ = [
     "AsyncInvokeSummary",
     "AsyncInvokeTimeoutError",
     "Attempt",
+    "Audio",
     "AudioBlock",
     "AuthenticationError",
     "AutoToolChoice",
     "BedrockClient",
     "BedrockError",
+    "BidirectionalSettings",
     "BidirectionalStream",
     "BotocoreConfigWarning",
+    "BoundModel",
+    "CacheConfig",
     "CacheDetail",
+    "CachePlan",
     "CachePointBlock",
     "CallSettings",
     "CallTimeoutError",
     "CheckMessage",
     "CheckText",
     "CheckUsage",
+    "CircuitBreaker",
     "Citation",
     "CitationLocation",
     "CitationsBlock",
@@ -342,16 +464,21 @@ __all__ = [
     "ContentFilterResult",
     "ContentFilterScore",
     "ContentStart",
+    "Continuation",
+    "Conversation",
     "ConverseMetrics",
     "ConverseOutput",
     "ConverseRequest",
     "ConverseResponse",
     "ConverseTokensRequest",
     "ConverseTrace",
+    "Cost",
+    "CostLine",
     "CountTokensInput",
     "CountTokensRequest",
     "Credentials",
     "CredentialsError",
+    "Document",
     "DocumentBlock",
     "DocumentCharLocation",
     "DocumentChunkLocation",
@@ -359,12 +486,16 @@ __all__ = [
     "DocumentPart",
     "DocumentSource",
     "Embeddings",
+    "ErrorHook",
+    "Estimate",
     "Event",
     "EventDecodeError",
+    "EventHook",
     "EventStreamDecoder",
     "EventStreamError",
     "ExpiredCredentialsError",
     "ExpiredTokenError",
+    "Failover",
     "FirstEventTimeoutError",
     "FoundationModel",
     "FoundationModelLifecycle",
@@ -383,10 +514,19 @@ __all__ = [
     "GuardrailChecksUsage",
     "GuardrailConfig",
     "GuardrailContent",
+    "GuardrailDecision",
+    "GuardrailFinding",
     "GuardrailOutput",
+    "GuardrailSettings",
     "GuardrailTrace",
     "GuardrailVerdict",
+    "Hedge",
+    "HookedCall",
+    "HookedRequest",
+    "HookedRetry",
+    "Hooks",
     "IdleTimeoutError",
+    "Image",
     "ImageBlock",
     "InferenceConfig",
     "InferenceProfile",
@@ -421,24 +561,37 @@ __all__ = [
     "ModelId",
     "ModelIdRejectedError",
     "ModelNotReadyError",
+    "ModelPrices",
     "ModelStreamError",
     "ModelTimeoutError",
     "NameResolutionError",
     "NativeBody",
     "NoCredentialsError",
+    "Normalization",
     "ObjectNotFoundError",
     "ObjectStream",
     "OnDemandNotSupportedError",
+    "OnToolError",
+    "Output",
     "OutputConfig",
     "OutputError",
     "OutputFormat",
     "OutputInvalidError",
+    "OutputMode",
     "OutputObject",
     "OutputRefusedError",
+    "OutputStream",
     "OutputStructure",
+    "OutputToolUseError",
     "OutputTruncatedError",
+    "OutputType",
+    "Pace",
+    "PartialOutputs",
+    "PartialToolInput",
     "PerformanceConfig",
     "PluginError",
+    "PriceTable",
+    "Prices",
     "ProfileNotFoundError",
     "PromptAttackCategory",
     "PromptAttackCheck",
@@ -447,19 +600,28 @@ __all__ = [
     "PromptRouterTrace",
     "PromptVariable",
     "ProtocolError",
+    "QueueFullError",
     "QuotaExceededError",
     "RankedDocument",
     "Ranking",
+    "RateLimit",
+    "RateLimiter",
+    "RateStore",
+    "Reasoning",
     "ReasoningBlock",
     "ReasoningText",
     "RedirectError",
+    "RequestHook",
     "ResolvedModel",
     "ResourceNotFoundError",
     "ResponseAccumulator",
     "ResponseDecodeError",
+    "ResponseHook",
     "ResponseMeta",
     "ResponseStream",
+    "RetryHook",
     "RetryPolicy",
+    "RetryQuota",
     "S3Location",
     "S3Output",
     "SearchResultBlock",
@@ -484,30 +646,53 @@ __all__ = [
     "SystemBlock",
     "SystemTool",
     "TLSError",
+    "Target",
     "TaskSettings",
     "TextBlock",
     "ThrottlingError",
     "Timeouts",
+    "TokenBreakdown",
     "TokenCount",
     "TokenUsage",
     "TooManyOpenFilesError",
+    "Tool",
     "ToolAdditionBlock",
     "ToolChoice",
+    "ToolChoiceLike",
     "ToolConfig",
+    "ToolContext",
     "ToolDefinition",
+    "ToolError",
+    "ToolFailedError",
+    "ToolFinished",
+    "ToolInputError",
     "ToolInputSchema",
+    "ToolInputs",
+    "ToolLike",
+    "ToolLoop",
+    "ToolLoopResult",
     "ToolReference",
     "ToolRemovalBlock",
+    "ToolResult",
     "ToolResultBlock",
     "ToolResultContent",
+    "ToolRoundsError",
     "ToolSpec",
+    "ToolStarted",
+    "ToolStep",
+    "ToolTimeoutError",
     "ToolUseBlock",
+    "Tools",
     "TotalTimeoutError",
     "TransportError",
+    "TurnContent",
     "UnexpectedContentTypeError",
     "UnknownBlock",
     "UnknownEvent",
+    "UsageReport",
+    "UsageTotals",
     "ValidationError",
+    "Video",
     "VideoBlock",
     "VideoJob",
     "WebLocation",
@@ -517,6 +702,9 @@ __all__ = [
     "default_model",
     "fold",
     "parse_model_id",
+    "redacted_answer",
+    "redacted_messages",
+    "tool",
 ]
 
 _HOME = {
@@ -526,8 +714,11 @@ _HOME = {
     ),
     ".bidirectional": ("BidirectionalStream",),
     ".botocore_config": ("BotocoreConfigWarning",),
+    ".bound_model": ("BoundModel",),
     ".client": ("BedrockClient",),
     ".control_plane": ("ResolvedModel",),
+    ".conversation": ("Conversation",),
+    ".counting": ("Estimate",),
     ".errors": (
         "AccessDeniedError",
         "AsyncInvokeFailedError",
@@ -564,10 +755,12 @@ _HOME = {
         "OutputError",
         "OutputInvalidError",
         "OutputRefusedError",
+        "OutputToolUseError",
         "OutputTruncatedError",
         "PluginError",
         "ProfileNotFoundError",
         "ProtocolError",
+        "QueueFullError",
         "QuotaExceededError",
         "RedirectError",
         "ResourceNotFoundError",
@@ -579,6 +772,11 @@ _HOME = {
         "TLSError",
         "ThrottlingError",
         "TooManyOpenFilesError",
+        "ToolError",
+        "ToolFailedError",
+        "ToolInputError",
+        "ToolRoundsError",
+        "ToolTimeoutError",
         "TotalTimeoutError",
         "TransportError",
         "UnexpectedContentTypeError",
@@ -608,17 +806,60 @@ _HOME = {
         "GeneratedVideo",
         "RankedDocument",
     ),
+    ".features.cache_plan": (
+        "CacheConfig",
+        "CachePlan",
+    ),
+    ".features.guardrails": (
+        "GuardrailSettings",
+        "redacted_answer",
+        "redacted_messages",
+    ),
+    ".features.history": ("TurnContent",),
+    ".features.normalize": ("Normalization",),
     ".features.operations": (
+        "BidirectionalSettings",
         "InvokeSettings",
         "NativeBody",
     ),
+    ".features.reasoning": ("Reasoning",),
     ".features.settings": ("CallSettings",),
+    ".features.structured": (
+        "OutputMode",
+        "OutputType",
+    ),
     ".features.tasks": ("TaskSettings",),
+    ".features.tool_inputs": (
+        "PartialToolInput",
+        "ToolInputs",
+    ),
+    ".features.tool_results": ("ToolResult",),
+    ".features.tool_schema": (
+        "Tool",
+        "ToolContext",
+        "tool",
+    ),
+    ".features.tools": (
+        "ToolChoiceLike",
+        "ToolLike",
+        "Tools",
+    ),
     ".folding": (
         "ResponseAccumulator",
         "fold",
     ),
     ".geography": ("default_model",),
+    ".hooks": (
+        "ErrorHook",
+        "EventHook",
+        "HookedCall",
+        "HookedRequest",
+        "HookedRetry",
+        "Hooks",
+        "RequestHook",
+        "ResponseHook",
+        "RetryHook",
+    ),
     ".jobs": (
         "AsyncInvokeJob",
         "AsyncInvokeListing",
@@ -626,6 +867,13 @@ _HOME = {
         "OutputObject",
     ),
     ".known_models": ("KnownModelId",),
+    ".limiting": ("RateLimiter",),
+    ".media": (
+        "Audio",
+        "Document",
+        "Image",
+        "Video",
+    ),
     ".model_id": (
         "ModelId",
         "parse_model_id",
@@ -634,11 +882,33 @@ _HOME = {
         "InvokeChunk",
         "InvokeResponse",
     ),
+    ".outputs": (
+        "Output",
+        "OutputStream",
+        "PartialOutputs",
+    ),
+    ".pricing": (
+        "Cost",
+        "CostLine",
+        "ModelPrices",
+        "PriceTable",
+        "Prices",
+    ),
     ".resilience": (
         "NO_RETRY",
+        "AdaptiveRetry",
+        "CircuitBreaker",
+        "Continuation",
+        "Failover",
+        "Hedge",
         "Limits",
+        "Pace",
+        "RateLimit",
+        "RateStore",
         "RetryPolicy",
+        "RetryQuota",
         "StandardRetry",
+        "Target",
         "Timeouts",
     ),
     ".stream": (
@@ -649,6 +919,14 @@ _HOME = {
         "GeneratedImages",
         "Ranking",
         "VideoJob",
+    ),
+    ".tool_loop": (
+        "OnToolError",
+        "ToolFinished",
+        "ToolLoop",
+        "ToolLoopResult",
+        "ToolStarted",
+        "ToolStep",
     ),
     ".transport": ("ConnectionOptions",),
     ".transport.objects": ("ObjectStream",),
@@ -754,6 +1032,7 @@ _HOME = {
         "SystemBlock",
         "SystemTool",
         "TextBlock",
+        "TokenBreakdown",
         "TokenCount",
         "TokenUsage",
         "ToolAdditionBlock",
@@ -771,6 +1050,14 @@ _HOME = {
         "VideoBlock",
         "WebLocation",
         "WireModel",
+    ),
+    ".types.guardrail_decisions": (
+        "GuardrailDecision",
+        "GuardrailFinding",
+    ),
+    ".usage": (
+        "UsageReport",
+        "UsageTotals",
     ),
 }
 _MODULES = {name: module for module, names in _HOME.items() for name in names}

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from copy import copy
 from types import TracebackType
-from typing import Self, TypeAlias, TypeVar
+from typing import Final, Self, TypeAlias, TypeVar
 
 from .calls import Call, OpenDuplex, refusal
 from .errors import (
     BedrockError,
+    ConnectionLostError,
     FirstEventTimeoutError,
     IdleTimeoutError,
     InvalidRequestError,
+    ServiceError,
+    StreamError,
     TotalTimeoutError,
 )
 from .native import ChunkDecoder, InvokeChunk, encode_input
 from .providers import HttpRequest
 from .transport import DuplexResponse
+from .types import ResponseMeta
 
 T = TypeVar("T")
 
 Opener: TypeAlias = Callable[[], Awaitable[OpenDuplex]]
+
+_OK: Final = range(200, 300)
 
 
 class BidirectionalStream:
@@ -35,8 +42,13 @@ class BidirectionalStream:
                 print(chunk.json())
 
     The request goes out on entering ``async with``. Any number of tasks may send, one may iterate. The connection
-    closes at once on leaving ``async with``, on `aclose`, on an error, and when a send or a pending ``__anext__`` is
-    cancelled. Nothing is sent twice: what was said is lost with the connection, and a new stream begins anew.
+    closes at once on leaving ``async with``, on `aclose`, on an error of the connection, when a send that was under way
+    or a pending ``__anext__`` is cancelled, and when the last reference dies. Nothing is sent twice: what was said is
+    lost with the connection, and a new stream begins anew.
+
+    At most 256 KiB of what nobody has read yet are kept here; a model that says more waits. A `send` waits as long as
+    the service takes nothing. When the service ends the conversation, a `send` raises, and whoever iterates still gets
+    all that was said, and the reason.
 
     Of the timeouts ``connect_s`` bounds each attempt to connect, ``first_event_s`` the wait for the first event and
     ``idle_s`` that for each other one, as well as for a peer that takes nothing; ``total_s`` bounds the session, which
@@ -44,30 +56,49 @@ class BidirectionalStream:
     and for exceptions inside the stream, TransportError, CallTimeoutError, EventStreamError or EventDecodeError.
     """
 
-    def __init__(self, opener: Opener, request: HttpRequest, call: Call) -> None:
+    def __init__(self, opener: Opener, request: HttpRequest, call: Call, describe: Callable[[], ResponseMeta]) -> None:
         self._opener = opener
         self._request = request
         self._call = call
+        self._describe = describe
         self._open: OpenDuplex | None = None
-        self._decoder = ChunkDecoder()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._decoder = ChunkDecoder(may_be_empty=True)
         self._ready: list[InvokeChunk] = []  # in reverse, so that the next one is popped from the end
         self._sending = asyncio.Lock()
+        self._judging = asyncio.Lock()
+        self._opening = False
+        self._reading = False
         self._began = False
         self._some_came = False
-        self._ended = False
+        self._complete = False
+        self._input_ended = False
         self._closed = False
+        self._failure: BedrockError | None = None
+        """What the conversation ended with, for those who ask later."""
         self._deadline: float | None = None
+
+    @property
+    def meta(self) -> ResponseMeta:
+        """Request id, status, headers and attempts; empty before the service has answered, with the first event."""
+        return self._describe() if self._call.status else ResponseMeta()
 
     # -- life
 
     async def __aenter__(self) -> Self:
-        """Connect and send the request. Raises TransportError, CallTimeoutError or CredentialsError."""
+        """Connect and send the request. Raises TransportError, CallTimeoutError, CredentialsError, StreamError."""
         self._require_open()
-        if self._open is None:
-            total_s = self._call.timeouts.total_s
-            if total_s is not None:
-                self._deadline = asyncio.get_running_loop().time() + total_s
-            self._open = await self._opener()
+        if self._opening:
+            raise StreamError("the stream is entered a second time.", hint="Open another one for each conversation.")
+        self._opening = True
+        self._loop = asyncio.get_running_loop()
+        total_s = self._call.timeouts.total_s
+        if total_s is not None:
+            self._deadline = self._loop.time() + total_s
+        opened = await self._limited(self._opener(), None, self._model_is_silent)
+        self._open = opened
+        if self._closed:  # by another task, meanwhile
+            opened.response.abort()
         return self
 
     async def __aexit__(
@@ -87,29 +118,49 @@ class BidirectionalStream:
         if self._open is not None:
             self._open.response.abort()
 
+    def __del__(self) -> None:
+        """Close the connection when the last reference dies."""
+        opened: OpenDuplex | None = self.__dict__.get("_open")
+        loop = self.__dict__.get("_loop")
+        if opened is None or loop is None or loop.is_closed():
+            return
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is loop:
+            opened.response.abort()
+        else:
+            # The collector may run in any thread; sockets belong to the loop's.
+            loop.call_soon_threadsafe(opened.response.abort)
+
     # -- both directions
 
     async def send(self, event: Mapping[str, object] | bytes | str) -> None:
         """Send one event: a mapping, written as JSON, or JSON as it is. Waits while the peer takes nothing.
 
         Cancelling closes the stream when the event was on its way. Raises InvalidRequestError after `end_input` or
-        `aclose` and for an event of more than 1,000,000 bytes, with which nothing is sent; IdleTimeoutError, and as
-        the class says.
+        `aclose` and for an event of more than 1,000,000 bytes, with which nothing is sent; ConnectionLostError when the
+        service takes nothing more, and says why to whoever iterates; IdleTimeoutError, and as the class says.
         """
         frame = encode_input(event)
         async with self._sending:
             await self._send(frame)
 
     async def end_input(self) -> None:
-        """Tell the model that nothing more is coming; its events still arrive. Idempotent. Raises as `send` does."""
+        """Tell the model that nothing more is coming; its events still arrive.
+
+        Idempotent, and without effect where the service has ended the conversation before. Raises as `send` does.
+        """
         async with self._sending:
-            if self._ended:
+            if self._input_ended:
                 return
             opened = self._require_input()
-            if opened.signer is not None:
+            if opened.response.takes_input and opened.signer is not None:
                 await self._send(b"")  # a signed frame without content: the end cannot be forged either
-            self._ended = True
-            opened.response.end()
+            self._input_ended = True
+            if opened.response.takes_input:
+                opened.response.end()
 
     def __aiter__(self) -> Self:
         """Return the stream itself."""
@@ -118,11 +169,7 @@ class BidirectionalStream:
     async def __anext__(self) -> InvokeChunk:
         """Return the model's next event. Cancelling closes the stream."""
         if not self._ready:
-            try:
-                await self._fill()
-            except BaseException:
-                self.abort()
-                raise
+            await self._fill()
         return self._ready.pop()
 
     # -- inside
@@ -135,47 +182,91 @@ class BidirectionalStream:
             frame = opened.signer.sign(frame, self._call.line.now())
         try:
             await self._limited(response.send(frame), self._call.timeouts.idle_s, self._peer_is_deaf)
-        except BedrockError:
-            # The head may have come meanwhile, with the reason.
-            try:
-                await self._check_head(response)
-            finally:
-                self.abort()
+        except ConnectionLostError:
+            # The service ended it. Why, is in the head, which may have come meanwhile, or in events yet to be read.
+            await self._check_head(response)
+            raise
+        except BedrockError as exc:
+            self._fail(exc)
             raise
         except BaseException:
-            self.abort()  # the signature after this one would rest on an event that was not sent
+            if not response.takes_input or opened.signer is not None:
+                self.abort()  # the signature after this one would rest on an event that was not sent
             raise
 
     async def _fill(self) -> None:
-        if self._open is None or self._closed:
+        """Put at least one event into ``_ready``. Raises StopAsyncIteration at the end."""
+        self._raise_failure()
+        if self._closed or self._complete:
             raise StopAsyncIteration
-        response = self._open.response
+        response = self._require_entered().response
+        if self._reading:
+            raise StreamError(
+                "another task is already waiting for the next event of this stream.",
+                hint="Let one task iterate and hand the events on.",
+            )
+        self._reading = True
         limit_s = self._call.timeouts.idle_s if self._some_came else self._call.timeouts.first_event_s
-        while not self._ready:
-            data = await self._limited(self._receive(response), limit_s, self._model_is_silent)
-            chunks = self._decoder.receive(data) if data else self._decoder.eof()
-            self._ready = chunks[::-1]
-            if not data and not chunks:
-                raise StopAsyncIteration
+        try:
+            self._ready = await self._limited(self._next_events(response), limit_s, self._model_is_silent)
+        except BedrockError as exc:
+            self._fail(exc)
+            raise
+        except BaseException:
+            self.abort()
+            raise
+        finally:
+            self._reading = False
+        if not self._ready:
+            self._complete = True
+            raise StopAsyncIteration
         self._some_came = True
 
-    async def _receive(self, response: DuplexResponse) -> bytes:
-        if self._decoder.pending_error is not None:
-            self._decoder.receive(b"")
-        if not self._began:
-            await response.head()
-            await self._check_head(response)
-            self._decoder.start(response.status, response.headers)
-            self._began = True
-        return await response.receive()
+    async def _next_events(self, response: DuplexResponse) -> list[InvokeChunk]:
+        """Return the next events, the last one first; none at the end of the conversation."""
+        decoder = self._decoder
+        while True:
+            if decoder.pending_error is not None:
+                decoder.receive(b"")
+            if not self._began:
+                await response.head()
+                await self._check_head(response)
+                decoder.start(response.status, response.headers)
+            data = await response.receive()
+            chunks = decoder.receive(data) if data else decoder.eof()
+            if chunks or not data:
+                return chunks[::-1]
 
     async def _check_head(self, response: DuplexResponse) -> None:
-        """Raise what the service answered instead of a stream."""
-        if response.status and not self._began:
-            failure = await refusal(self._request, response, self._call)
-            if failure is not None:
-                self.abort()
-                raise failure
+        """Take note of the head of the answer once it is there. Raises what was answered instead of a stream."""
+        if self._began or not response.status or self._open is None:
+            return
+        if response.status in _OK:
+            self._began = True
+            self._call.succeeded(self._open.started, response.status, response.headers)
+            return
+        async with self._judging:  # whoever sends and whoever iterates may both come here, and one can read it
+            if self._failure is None:
+                reading = refusal(self._request, response, self._call)
+                failure = await self._limited(reading, self._call.timeouts.idle_s, self._model_is_silent)
+                self._call.status, self._call.headers = response.status, response.headers
+                self._call.failed(self._open.started, failure)
+                self._fail(failure)
+            self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            failure = copy(self._failure)
+            raise failure from self._failure.__cause__
+
+    def _fail(self, failure: BedrockError) -> None:
+        """Close the connection, and keep why."""
+        self._call.explain(failure)
+        if isinstance(failure, ServiceError) and failure.request_id is None:
+            failure.request_id = self._call.request_id
+        if self._failure is None and not self._closed:
+            self._failure = failure
+        self.abort()
 
     async def _limited(
         self, waiting: Awaitable[T], limit_s: float | None, expired: Callable[[float], BedrockError]
@@ -223,12 +314,15 @@ class BidirectionalStream:
         if self._closed:
             raise InvalidRequestError(
                 "the stream is closed.", hint="Open another one: client.invoke_bidirectional(...)."
-            )
+            ) from self._failure
 
     def _require_input(self) -> OpenDuplex:
         self._require_open()
-        if self._ended:
+        if self._input_ended:
             raise InvalidRequestError("an event is sent after end_input().", hint="Open another stream to go on.")
+        return self._require_entered()
+
+    def _require_entered(self) -> OpenDuplex:
         if self._open is None:
             raise InvalidRequestError(
                 "the stream is not open.",

@@ -8,13 +8,16 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypedDict, cast
 
 from .errors import InvalidRequestError
-from .resilience import Limits, RetryPolicy, StandardRetry, Timeouts
+from .limiting import RateLimiter
+from .resilience import AdaptiveRetry, Failover, Limits, RateLimit, RetryPolicy, StandardRetry, Target, Timeouts
 from .transport import ConnectionOptions, HttpClient, Transport
 
 if TYPE_CHECKING:
     from .auth import ApiKey, ApiKeyProvider, AwsSession, Credentials, CredentialsProvider
     from .families import ModelFamily
     from .features.settings import CallSettings
+    from .hooks import Hooks
+    from .pricing import Prices, PriceTable
     from .providers import Provider
 
 __all__ = ["BotocoreConfig", "BotocoreConfigWarning", "ClientKeywords", "client_keywords"]
@@ -49,9 +52,13 @@ class ClientKeywords(TypedDict, total=False):
     families: Mapping[str, ModelFamily] | None
     transport: Transport | HttpClient | str | None
     connection: ConnectionOptions | None
+    prices: Prices | PriceTable | None
     limits: Limits | None
     timeouts: Timeouts | None
     retry: RetryPolicy | None
+    rate_limit: RateLimit | Mapping[str, RateLimit] | RateLimiter | None
+    targets: Sequence[Target] | Failover | None
+    hooks: Hooks | None
 
 
 def client_keywords(config: BotocoreConfig, keywords: ClientKeywords, *, environ: Mapping[str, str]) -> ClientKeywords:
@@ -239,14 +246,11 @@ def _retries(carried: _Carried, value: object) -> None:
     attempts: int | None = settings.get("total_max_attempts")
     if attempts is None and settings.get("max_attempts") is not None:
         attempts = settings["max_attempts"] + 1  # botocore's max_attempts counts the repetitions
-    if mode == "adaptive":
-        carried.left_out.append(
-            "retries['mode'] = 'adaptive' becomes 'standard': nothing here slows down before the service asks for it."
-        )
+    policy = AdaptiveRetry if mode == "adaptive" else StandardRetry
     if attempts is not None:
-        carried.retry = StandardRetry(max_attempts=attempts, model_not_ready_attempts=attempts)
+        carried.retry = policy(max_attempts=attempts, model_not_ready_attempts=attempts)
     elif mode is not None:
-        carried.retry = StandardRetry(max_attempts=_ATTEMPTS.get(mode, StandardRetry().max_attempts))
+        carried.retry = policy(max_attempts=_ATTEMPTS.get(mode, StandardRetry().max_attempts))
 
 
 # Without a number, as in botocore.retryhandler (_retry.json) and botocore.retries.standard.

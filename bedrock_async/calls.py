@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -28,11 +29,19 @@ from .errors import (
     RedirectError,
     ServiceError,
     StreamError,
+    ThrottlingError,
     TotalTimeoutError,
     TransportError,
 )
 from .events import Event
+from .features.adjustment import Adjustment
+from .features.hints import Adviser
+from .features.pipeline import places_of
 from .folding import unfold
+from .hooks import Watch, WatchedDecoder
+from .in_flight import InFlight, cut_short
+from .limiting import Ticket
+from .model_id import ModelId
 from .providers import (
     CallContext,
     Effect,
@@ -47,18 +56,23 @@ from .providers import (
     Sleep,
     StreamPlan,
 )
-from .resilience import RetryPolicy, Timeouts
+from .resilience import Pace, RetryPolicy, RetryQuota, Timeouts
 from .transport import DuplexResponse, DuplexTransport, Endpoint, Transport, WireRequest, WireResponse
 from .transport.objects import ObjectReader
-from .types import Attempt, ConverseRequest, ConverseResponse
+from .types import Attempt, ConverseRequest, ConverseResponse, ResponseMeta
 from .types.request import LARGE_BODY_BYTES
 
 T = TypeVar("T")
 E = TypeVar("E")
 
+_logger: Final = logging.getLogger("bedrock_async")
+
 _OK: Final = range(200, 300)
 _REDIRECT: Final = range(300, 400)
 _MAX_ERROR_BYTES: Final = 1024 * 1024  # an error answer is never larger
+
+CANCELLED: Final = "Cancelled"
+"""The code of an attempt that was given up, because another one was faster."""
 
 
 def _now() -> datetime:
@@ -79,6 +93,13 @@ class Line:
     random: Random = field(default_factory=Random)
     now: Callable[[], datetime] = _now
     clock: Callable[[], float] = time.perf_counter
+    sleep: Callable[[float], Awaitable[object]] = anyio.sleep
+    quota: RetryQuota = field(default_factory=RetryQuota)
+    """What is left for repetitions."""
+    adviser: Adviser | None = None
+    """What puts the next step on errors."""
+    in_flight: InFlight = field(default_factory=InFlight)
+    """What is to end before the client is closed, or with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +111,12 @@ class Inference:
     """The keywords of the call over the defaults of the client."""
     provider: Provider
     context: CallContext
+    watch: Watch | None = None
+    """The caller's functions that have seen it already."""
+    adjustments: tuple[Adjustment, ...] = ()
+    """What was changed in the request on its way from the keywords to the wire."""
+    made: bool = False
+    """Whether the request was made of keywords, so that it may be changed for another model."""
 
     @property
     def large(self) -> bool:
@@ -112,18 +139,67 @@ class Call:
     signed: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     """The headers of the attempt under way."""
     refreshed: bool = False
+    ticket: Ticket | None = None
+    """Its place among the calls that a rate limit lets through."""
+    target: str = ""
+    """What the place is called that it goes to, where there are several."""
+    started_at: datetime | None = None
+    spent: int = 0
+    """What the last repetition has cost."""
+    model: ModelId | None = None
+    """What it goes to."""
+    watch: Watch | None = None
+    """The caller's functions that see it."""
 
     def succeeded(self, started: float, status: int, headers: Mapping[str, str]) -> None:
         """Note an attempt that was answered, and the head of the answer."""
         self.status, self.headers = status, headers
         self._record(started, status, None, self.request_id)
+        quota = self.line.quota
+        if quota.available < quota.capacity:
+            quota.succeeded(self.spent)
+        self.spent = 0
+        if (pace := getattr(self.retry, "pace", None)) is not None:
+            pace.answered(self.line.clock(), throttled=False)
 
     def failed(self, started: float, failure: BedrockError) -> None:
         """Note an attempt that failed."""
         if isinstance(failure, ServiceError):
             self._record(started, failure.status, failure.code, failure.request_id)
         else:
-            self._record(started, None, type(failure).__name__, None)
+            self._record(started, None, code_of(failure), None)
+        if self.ticket is not None:
+            self.ticket.failed(failure)
+        if (pace := getattr(self.retry, "pace", None)) is not None:
+            pace.answered(self.line.clock(), throttled=isinstance(failure, ThrottlingError))
+
+    def cancelled(self) -> None:
+        """Note an attempt that was given up because another one was faster."""
+        began = self.started_at
+        if began is None or (self.attempts and self.attempts[-1].started_at is began):
+            return  # it was waiting for the next attempt, or for its turn
+        duration_s = (self.line.now() - began).total_seconds()
+        number = len(self.attempts) + 1
+        self.attempts.append(Attempt(number, duration_s, None, CANCELLED, None, began, self.target))
+
+    def explain(self, error: BedrockError) -> None:
+        """Put on an error that ends the call what is known of it: its attempts, and the next step."""
+        error.attempts = tuple(self.attempts)
+        if self.line.adviser is not None:
+            self.line.adviser.advise(error, self.model, region=self.line.region)
+
+    def delay_s(self, failure: BedrockError, attempt: int) -> float | None:
+        """Return the seconds after which attempt number ``attempt`` is to be repeated, None where it is not."""
+        if not isinstance(failure, ServiceError | TransportError | CallTimeoutError | StreamError):
+            return None
+        delay_s = self.retry.delay_s(failure, attempt, random=self.line.random)
+        if delay_s is None or not getattr(self.retry, "quota", False):
+            return delay_s
+        self.spent = self.line.quota.spend(failure)
+        if not self.spent:
+            failure.add_note("It was not repeated: the retry quota of the client is used up, for most calls fail.")
+            return None
+        return delay_s
 
     @property
     def request_id(self) -> str | None:
@@ -131,7 +207,9 @@ class Call:
         return self.headers.get("x-amzn-requestid")
 
     def _record(self, started: float, status: int | None, code: str | None, request_id: str | None) -> None:
-        self.attempts.append(Attempt(len(self.attempts) + 1, self.line.clock() - started, status, code, request_id))
+        duration_s = self.line.clock() - started
+        number = len(self.attempts) + 1
+        self.attempts.append(Attempt(number, duration_s, status, code, request_id, self.started_at, self.target))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,27 +219,77 @@ class OpenStream(Generic[E]):
     first: Sequence[E]
     response: WireResponse | None = None
     decoder: EventDecoder[E] | None = None
+    advise: Callable[[BedrockError], None] | None = None
+    """What puts the next step on an error."""
+    watch: Watch | None = None
+    """The caller's functions that see the stream."""
+    meta: Callable[[], ResponseMeta] | None = None
+    """Tells what is known of the call, where more comes to be known while the stream is read."""
+    count: Callable[[E, ResponseMeta], None] | None = None
+    """Takes the metadata, which has what was used, when it arrives."""
+
+    def counted(self, count: Callable[[E, ResponseMeta], None]) -> OpenStream[E]:
+        """Return this stream with what counts it."""
+        return OpenStream(self.first, self.response, self.decoder, self.advise, self.watch, self.meta, count)
 
 
 async def run(flow: Flow[T], call: Call) -> T:
     """Drive a flow to its result within ``total_s``. Cancelling closes the connection that is in use."""
     limit_s = call.timeouts.total_s
+    in_flight = call.line.in_flight
+    # asyncio.timeout costs a third of anyio.fail_after, which would be a tenth of our own share of a call.
+    limit = asyncio.timeout(limit_s)
+    in_flight.limits.add(limit)
     try:
-        # asyncio.timeout costs a third of anyio.fail_after, which would be a tenth of our own share of a call.
-        async with asyncio.timeout(limit_s):
-            return await _drive(flow, call)
+        async with limit:
+            value = await _drive(flow, call)
+    except BedrockError as exc:
+        if not exc.attempts:  # the answer came, and could not be read
+            exc.attempts = tuple(call.attempts)
+        raise
     except TimeoutError as exc:
-        if isinstance(exc, BedrockError) or limit_s is None:
+        if in_flight.closed:
+            raise _cut_short(call) from exc
+        if limit_s is None:
             raise
-        timeout = TotalTimeoutError(
-            f"the call took longer than {limit_s:g} s ({len(call.attempts) + 1} attempts).",
-            limit_s=limit_s,
-            hint="Raise timeouts.total_s, or stream the answer.",
-        )
-        timeout.attempts = tuple(call.attempts)
-        raise timeout from exc
+        raise too_late(limit_s, call.attempts) from exc
+    else:
+        if call.ticket is not None:
+            call.ticket.settle(getattr(value, "usage", None), call.headers)
+        return value
     finally:
+        in_flight.over(limit)
         flow.close()
+        if call.ticket is not None:
+            call.ticket.close()
+
+
+def code_of(failure: BedrockError) -> str:
+    """Return what a failure is called among the attempts: the code of the service, or the name of the class."""
+    return failure.code if isinstance(failure, ServiceError) else type(failure).__name__
+
+
+def broken(attempts: Sequence[Attempt], failure: BedrockError) -> tuple[Attempt, ...]:
+    """Return the attempts of a stream that broke after it had begun: the last one failed in the end."""
+    *before, last = attempts or (Attempt(1, 0.0),)
+    return (*before, msgspec.structs.replace(last, code=code_of(failure)))
+
+
+def too_late(limit_s: float, attempts: Sequence[Attempt]) -> TotalTimeoutError:
+    """Return the error of a call whose attempts together took too long."""
+    timeout = TotalTimeoutError(
+        f"the call took longer than {limit_s:g} s ({len(attempts) + 1} attempts).",
+        limit_s=limit_s,
+        hint="Raise timeouts.total_s, or stream the answer.",
+    )
+    timeout.attempts = tuple(attempts)
+    return timeout
+
+
+def _cut_short(call: Call) -> BedrockError:
+    closed = cut_short()
+    closed.attempts = tuple(call.attempts)
+    return closed
 
 
 async def _drive(flow: Flow[T], call: Call) -> T:
@@ -214,6 +342,8 @@ async def _send(request: HttpRequest, call: Call) -> HttpResponse:
     """Attempt a request that is no stream, and again while that is worth it."""
     line = call.line
     while True:
+        if call.ticket is not None or getattr(call.retry, "pace", None) is not None:
+            await _may_go(call)
         started = line.clock()
         try:
             wire_request = await _signed(request, call)
@@ -236,55 +366,96 @@ async def _send(request: HttpRequest, call: Call) -> HttpResponse:
 async def open_stream(plan: StreamPlan[E], plan_again: Callable[[], StreamPlan[E]], call: Call) -> OpenStream[E]:
     """Attempt to open a stream, and again while that is worth it: until its first events nobody has seen any.
 
-    Every attempt after the first one asks for a plan of its own, because a decoder is never used twice.
+    Every attempt after the first one asks for a plan of its own, because a decoder is never used twice. ``total_s``
+    bounds all of this, not what follows.
     """
     line = call.line
+    in_flight = line.in_flight
+    now = asyncio.get_running_loop().time
+    limit_s, total_s = call.timeouts.first_event_s, call.timeouts.total_s
+    deadline = None if total_s is None else now() + total_s
     while True:
+        if call.ticket is not None or getattr(call.retry, "pace", None) is not None:
+            await in_flight.within(_may_go_before(deadline, call))
         started = line.clock()
         response: WireResponse | None = None
-        limit_s = call.timeouts.first_event_s
+        ends_at = None if limit_s is None else now() + limit_s
+        if deadline is not None and (ends_at is None or deadline < ends_at):
+            ends_at = deadline
+        limit = asyncio.timeout_at(ends_at)
+        in_flight.limits.add(limit)
         try:
             try:
-                async with asyncio.timeout(limit_s):
+                async with limit:
                     wire_request = await _signed(plan.request, call)
                     response = await line.transport.send(wire_request, connect_timeout_s=call.timeouts.connect_s)
                     if response.status not in _OK:
                         raise _failed(plan.request, response, await response.read(_MAX_ERROR_BYTES))
                     first = await _first_events(response, plan.decoder)
             except TimeoutError as exc:
-                if isinstance(exc, BedrockError) or limit_s is None:
+                if isinstance(exc, BedrockError):
                     raise
+                if in_flight.closed:
+                    raise _cut_short(call) from exc
+                if ends_at is None:
+                    raise
+                if limit_s is None or (total_s is not None and ends_at == deadline):
+                    raise too_late(total_s or 0.0, call.attempts) from exc
                 raise FirstEventTimeoutError(
                     f"no event arrived within {limit_s:g} s.",
                     limit_s=limit_s,
                     hint="Raise timeouts.first_event_s; long prompts and reasoning take time before the first event.",
                 ) from exc
+            finally:
+                in_flight.over(limit)
         except BaseException as exc:
             if response is not None:
                 response.abort()
             if not isinstance(exc, BedrockError):
+                if call.ticket is not None:
+                    call.ticket.close()
                 raise
             if response is not None and isinstance(exc, ServiceError) and exc.request_id is None:
                 exc.request_id = response.headers.get("x-amzn-requestid")
-            await _wait_or_raise(exc, started, call)
+            await in_flight.within(_wait_or_raise(exc, started, call, deadline))
             plan = plan_again()
         else:
             call.succeeded(started, response.status, response.headers)
-            return OpenStream(first, response, plan.decoder)
+            if call.ticket is None:
+                return _opened(call, first, response, plan.decoder)
+            return _opened(call, first, *call.ticket.watched(first, response, plan.decoder))
+
+
+def _opened(
+    call: Call, first: Sequence[E], response: WireResponse | None = None, decoder: EventDecoder[E] | None = None
+) -> OpenStream[E]:
+    """Return an open stream with those who look on."""
+    adviser, watch = call.line.adviser, call.watch
+    advise = None if adviser is None else partial(adviser.advise, model=call.model, region=call.line.region)
+    if watch is not None:
+        watch.came(first)
+        decoder = None if decoder is None else WatchedDecoder(decoder, watch)
+    return OpenStream(first, response, decoder, advise, watch)
+
+
+def log_adjustments(model: ModelId, adjustments: tuple[Adjustment, ...]) -> None:
+    """Tell the log that a request was changed: by which rules and where, for what stood there may be anybody's."""
+    _logger.info("changed the request to %s: %s", model, places_of(adjustments))
 
 
 async def open_events(inference: Inference, call: Call) -> OpenStream[Event]:
     """Open a stream, or run the call whole and replay its answer, for models and providers that cannot stream."""
     provider, request, context = inference.provider, inference.request, inference.context
     plan: StreamPlan[Event] | Flow[ConverseResponse]
-    if inference.settings.get("streaming") is False:
+    streaming = inference.settings.get("streaming")
+    if streaming is False or (streaming is None and not context.profile.streaming):
         plan = provider.converse(request, context)
     elif call.large:
         plan = await to_thread.run_sync(provider.stream, request, context)
     else:
         plan = provider.stream(request, context)
     if not isinstance(plan, StreamPlan):
-        return OpenStream(unfold(await run(plan, call)))
+        return _opened(call, unfold(await run(plan, call)))
     return await open_stream(plan, lambda: _plan_again(inference), call)
 
 
@@ -304,6 +475,8 @@ class OpenDuplex:
 
     response: DuplexResponse
     signer: EventSigner | None
+    started: float
+    """When the attempt began, by the clock of the line."""
 
 
 async def open_duplex(request: HttpRequest, transport: DuplexTransport, call: Call) -> OpenDuplex:
@@ -328,13 +501,11 @@ async def open_duplex(request: HttpRequest, transport: DuplexTransport, call: Ca
         except BedrockError as exc:
             await _wait_or_raise(exc, started, call)
         else:
-            return OpenDuplex(response, signer)
+            return OpenDuplex(response, signer, started)
 
 
-async def refusal(request: HttpRequest, response: WireResponse, call: Call) -> BedrockError | None:
-    """Return the error of an answer that is not a success, read to its end, and None for a success."""
-    if response.status in _OK:
-        return None
+async def refusal(request: HttpRequest, response: WireResponse, call: Call) -> BedrockError:
+    """Return the error of an answer that is not a success, read to its end."""
     failure = _failed(request, response, await response.read(_MAX_ERROR_BYTES))
     if isinstance(failure, AccessDeniedError | AuthenticationError):
         call.line.authenticator.invalidate(call.signed, failure)
@@ -353,7 +524,7 @@ async def _first_events(response: WireResponse, decoder: EventDecoder[E]) -> Seq
 
 async def _signed(request: HttpRequest, call: Call) -> WireRequest:
     line = call.line
-    now = line.now()
+    now = call.started_at = line.now()
     authenticator = line.authenticator
     if not authenticator.ready(now):
         await authenticator.prepare(now)
@@ -396,8 +567,36 @@ def _failed(request: HttpRequest, response: WireResponse, body: bytes) -> Bedroc
     return request.read_error(response.status, response.headers, body)
 
 
-async def _wait_or_raise(failure: BedrockError, started: float, call: Call) -> None:
-    """Return when the attempt is to be repeated, after the wait that the policy wants; else raise ``failure``."""
+async def _may_go(call: Call) -> None:
+    """Return when an attempt may go out: at the pace of the retry policy, and as the rate limit lets it."""
+    line = call.line
+    pace: Pace | None = getattr(call.retry, "pace", None)
+    while pace is not None and (wait_s := pace.wait_s(line.clock())) > 0:
+        await line.sleep(wait_s)
+    if call.ticket is not None:
+        try:
+            await call.ticket.enter()
+        except BedrockError as exc:
+            exc.attempts = tuple(call.attempts)
+            raise
+
+
+async def _may_go_before(deadline: float | None, call: Call) -> None:
+    """Do the same, within the time of all attempts."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            await _may_go(call)
+    except TimeoutError as exc:
+        if isinstance(exc, BedrockError) or call.timeouts.total_s is None:
+            raise
+        raise too_late(call.timeouts.total_s, call.attempts) from exc
+
+
+async def _wait_or_raise(failure: BedrockError, started: float, call: Call, deadline: float | None = None) -> None:
+    """Return when the attempt is to be repeated, after the wait that the policy wants; else raise ``failure``.
+
+    With a ``deadline`` (of the loop's time) that the wait would pass, TotalTimeoutError is raised at once.
+    """
     call.failed(started, failure)
     if (
         isinstance(failure, AccessDeniedError | AuthenticationError)
@@ -405,11 +604,15 @@ async def _wait_or_raise(failure: BedrockError, started: float, call: Call) -> N
         and call.line.authenticator.invalidate(call.signed, failure)
     ):
         call.refreshed = True
+        if call.watch is not None:
+            await call.watch.retrying(failure, len(call.attempts), 0.0)
         return
-    delay_s = None
-    if isinstance(failure, ServiceError | TransportError | CallTimeoutError | StreamError):
-        delay_s = call.retry.delay_s(failure, len(call.attempts), random=call.line.random)
-    if delay_s is None:
-        failure.attempts = tuple(call.attempts)
+    delay_s = call.delay_s(failure, len(call.attempts))
+    if delay_s is None or isinstance(failure, TotalTimeoutError):
+        call.explain(failure)
         raise failure
-    await anyio.sleep(delay_s)
+    if deadline is not None and asyncio.get_running_loop().time() + delay_s >= deadline:
+        raise too_late(call.timeouts.total_s or 0.0, call.attempts) from failure
+    if call.watch is not None:
+        await call.watch.retrying(failure, len(call.attempts), delay_s)
+    await call.line.sleep(delay_s)

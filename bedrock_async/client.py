@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, Unpack, cast, overload
 from uuid import uuid4
 
-from . import tasks
+import msgspec
+
+from . import outputs, tasks, tool_loop
 from ._version import __version__
 from .auth import (
     Authenticator,
@@ -29,22 +31,39 @@ from .auth import (
 )
 from .bidirectional import BidirectionalStream
 from .botocore_config import BotocoreConfig, ClientKeywords, client_keywords
-from .calls import Call, Inference, Line, OpenDuplex, OpenStream, open_duplex, open_events, open_stream, run
+from .bound_model import BoundModel
+from .calls import (
+    Call,
+    Inference,
+    Line,
+    OpenDuplex,
+    OpenStream,
+    log_adjustments,
+    open_duplex,
+    open_events,
+    open_stream,
+    run,
+)
 from .control_plane import ControlPlane, ResolvedModel, resolve_control_endpoint
+from .counting import Estimate, ExpectedTokens, TokenCounter, estimated_cost, priced_settings
 from .errors import (
+    BedrockError,
     ClientClosedError,
     InvalidModelIdError,
     InvalidRequestError,
     ValidationError,
     WrongEventLoopError,
 )
-from .events import Event
+from .events import Event, MetadataEvent
 from .families import Embeddings, EmbedRequest, ModelFamily
-from .families.profiles import overridden
+from .families.profiles import ModelProfile, overridden
 from .families.registry import FamilyRegistry
 from .features.arguments import check_options, check_texts, checked_settings, of_kind
-from .features.checks import check_request, ready_request
+from .features.cache_plan import CachePlan
+from .features.checks import ready_request
+from .features.hints import Adviser
 from .features.operations import (
+    BidirectionalSettings,
     InvokeSettings,
     NativeBody,
     Tags,
@@ -57,11 +76,26 @@ from .features.operations import (
     build_list_models,
     build_start_async_invoke,
     check_place,
+    invoke_tags,
 )
-from .features.settings import CallSettings, Messages, build_request, check_names, check_ready, merged_settings
+from .features.pipeline import Asked, cache_plan_of, resettle, settle
+from .features.settings import (
+    ASKING,
+    HOW_SENT,
+    CallSettings,
+    Messages,
+    UntypedSettings,
+    build_request,
+    changed_settings,
+    check_names,
+    check_ready,
+    copied,
+    merged_settings,
+)
+from .features.structured import OutputMode, OutputType
 from .features.tasks import (
     EmbedInputs,
-    Image,
+    ImageInput,
     TaskSettings,
     build_embed,
     build_image,
@@ -69,18 +103,35 @@ from .features.tasks import (
     build_video,
     media_bytes,
 )
+from .hooks import HookedCall, HookedRequest, Hooks, Watch
+from .in_flight import Rounds, await_at_end_of_loop
 from .jobs import AsyncInvokeJob, AsyncInvokeListing
 from .known_models import KnownModelId
+from .limiting import RateLimiter
 from .model_id import ModelId, parse_model_id
 from .native import InvokeChunk, InvokeResponse
+from .outputs import Output, OutputStream, Question, Refusals
 from .plugins import allowed_plugins
-from .providers import CallContext, Flow, Provider, StreamPlan, runtime
+from .pricing import Bill, Cost, Prices, PriceTable, as_prices, bill_of, bill_of_stream, native_usage
+from .providers import CallContext, Flow, Provider, runtime
 from .providers.invocations import parse_invocation_arn, parse_s3_uri
 from .providers.registry import ProviderRegistry
-from .resilience import Limits, RetryPolicy, StandardRetry, Timeouts
+from .resilience import Continuation, Failover, Limits, RateLimit, RetryPolicy, StandardRetry, Target, Timeouts
+from .resilience.failover import checked_targets
+from .routing import Routing
 from .stream import InvokeStream, ResponseStream
+from .targets import Place, TargetLoop, place_of
 from .tasks import GeneratedImages, Ranking, Task, VideoJob
-from .transport import ConnectionOptions, DuplexTransport, Endpoint, Transport, as_transport, resolve_endpoint
+from .tool_loop import LoopOptions, OnToolError, ToolLoop
+from .transport import (
+    ConnectionOptions,
+    DuplexTransport,
+    Endpoint,
+    Transport,
+    as_transport,
+    duplex_transport,
+    resolve_endpoint,
+)
 from .transport.objects import S3ObjectReader
 from .transport.s3 import S3Clients
 from .types import (
@@ -93,6 +144,7 @@ from .types import (
     GuardrailChecksReport,
     GuardrailContent,
     GuardrailVerdict,
+    InvokeRequest,
     JobStatus,
     Message,
     ResponseMeta,
@@ -108,9 +160,11 @@ from .types.control_plane import (
 )
 from .types.request import LARGE_BODY_BYTES
 from .types.response import ServiceResponse
+from .usage import UsageMeter, UsageReport
 
 if TYPE_CHECKING:
     from .auth import ApiKey, ApiKeyProvider, AwsSession, Credentials, CredentialsProvider
+    from .conversation import Conversation
     from .transport import HttpClient
 
 R = TypeVar("R", bound=ServiceResponse)
@@ -151,7 +205,13 @@ class BedrockClient:
     - ``transport``: ``"native"`` (the default), ``"aiohttp"``, ``"httpx"``, a ready httpx client, or a `Transport`;
       one that is passed in is not closed with the client.
     - ``connection``: FIPS and dual-stack endpoints, CA bundle, proxies, user agent; see `ConnectionOptions`.
+    - ``prices``: what models cost, before the list prices that the extra ``cost`` knows; see `Prices`.
     - ``limits``, ``timeouts``, ``retry``: see `Limits`, `Timeouts`, `StandardRetry`.
+    - ``rate_limit``: what may go to a model in a minute and at once: a `RateLimit`, several by patterns of model ids,
+      or a `RateLimiter`, which clients can share.
+    - ``targets``: regions, models or providers that answer when the first of them cannot, see `Target`; a `Failover`
+      has more to choose.
+    - ``hooks``: functions that see, and may change, what goes out and what comes back; see `Hooks`.
 
     docs/configuration.md lists what else is read, from the environment and the AWS configuration, and in which order.
     """
@@ -172,9 +232,13 @@ class BedrockClient:
         families: Mapping[str, ModelFamily] | None = None,
         transport: Transport | HttpClient | str | None = None,
         connection: ConnectionOptions | None = None,
+        prices: Prices | PriceTable | None = None,
         limits: Limits | None = None,
         timeouts: Timeouts | None = None,
         retry: RetryPolicy | None = None,
+        hooks: Hooks | None = None,
+        rate_limit: RateLimit | Mapping[str, RateLimit] | RateLimiter | None = None,
+        targets: Sequence[Target] | Failover | None = None,
     ) -> None:
         """Resolve region and endpoint. Raises InvalidRequestError, CredentialsError or PluginError."""
         environ = os.environ
@@ -184,13 +248,13 @@ class BedrockClient:
         )
         limits = of_kind("limits", limits, Limits) or Limits()
         connection = of_kind("connection", connection, ConnectionOptions) or ConnectionOptions()
+        self._hooks = of_kind("hooks", hooks, Hooks) or None
         config = ProfileSettings(environ, profile=profile if session is None else session_profile(session))
         choice = resolve_region(region, session=session, profile=profile, environ=environ, config=config)
         self._region = choice.region
         self._region_source = choice.source
-        self._endpoint = resolve_endpoint(
-            choice.region,
-            endpoint_url=endpoint_url,
+        resolve = partial(
+            resolve_endpoint,
             environ=environ,
             config=config,
             use_fips=connection.use_fips,
@@ -198,6 +262,7 @@ class BedrockClient:
             ignore_configured_urls=connection.ignore_configured_endpoint_urls,
             allow_http=connection.allow_http,
         )
+        self._endpoint = resolve(choice.region, endpoint_url=endpoint_url)
         authenticator = resolve_authenticator(
             credentials=credentials,
             api_key=api_key,
@@ -206,7 +271,8 @@ class BedrockClient:
             region=choice.region,
             environ=environ,
         )
-        self._defaults: Mapping[str, Any] = checked_settings(settings)
+        self._defaults: Mapping[str, Any] = changed_settings({}, checked_settings(settings))
+        self._usage = UsageMeter()
         self._timeouts = timeouts or Timeouts()
         total_s = self._timeouts.total_s
         self._quick = replace(self._timeouts, total_s=_QUICK_S if total_s is None else min(total_s, _QUICK_S))
@@ -231,12 +297,20 @@ class BedrockClient:
             user_agent=connection.agent(_USER_AGENT),
             max_response_bytes=limits.max_response_bytes,
             objects=self._objects,
+            adviser=Adviser(choice.region, self._families.profile, self._listed_profiles),
         )
-        self._connection = connection
+        self._routing = self._routing_of(rate_limit, targets, resolve)
         self._duplex: DuplexTransport | None = None
+        # Asked for only when there is a conversation: the profile is a file to read.
+        self._duplex_options = partial(connection.with_ca_bundle, environ, config)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._farewell: AsyncGenerator[None] | None = None
+        self._closing = False
+        """Nothing new begins; what has begun goes on."""
         self._closed = False
-        self._token_models: dict[str, tuple[ModelId, ...]] = {}
+        self._refusals = Refusals()
+        self._prices = as_prices(prices)
+        self._counter = TokenCounter(self._count)
         self._control: ControlPlane | None = None
         self._control_endpoint = partial(
             resolve_control_endpoint,
@@ -265,7 +339,7 @@ class BedrockClient:
         connect_timeout                      timeouts.connect_s; None raises
         read_timeout                         timeouts.first_event_s and idle_s; total_s is long enough for all attempts
         retries                              StandardRetry: total_max_attempts, or max_attempts + 1; else 5 attempts
-                                             for legacy, 3 for standard; adaptive becomes standard and warns
+                                             for legacy, 3 for standard; AdaptiveRetry for adaptive
         max_pool_connections                 limits.max_connections
         proxies, proxies_config              connection.proxies, proxy_ca_bundle, proxy_client_cert;
                                              proxy_use_forwarding_for_https raises
@@ -346,6 +420,49 @@ class BedrockClient:
     def api_key(self, api_key: str | ApiKey | ApiKeyProvider) -> None:
         self._authorize_with(authenticator_of_api_key(api_key))
 
+    # -- settings, models with settings of their own, conversations
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The default settings of all calls, as a copy."""
+        return {name: copied(value) for name, value in self._defaults.items()}
+
+    def update_config(self, **settings: Unpack[CallSettings]) -> None:
+        """Change defaults for the calls that are made from now on; None removes one.
+
+        All changes count at once or, when one is refused, none. Calls under way and streams that have been made keep
+        what they began with. Raises InvalidRequestError.
+        """
+        changes = cast("Mapping[str, Any]", settings)
+        check_names(changes, verb="update_config")
+        check_options(changes.get("timeouts"), changes.get("retry"))
+        self._defaults = changed_settings(self._defaults, changes)
+
+    def model(self, model: KnownModelId | str, **settings: Unpack[CallSettings]) -> BoundModel:
+        """Return a model with settings of its own: the verbs of the client without ``model``; nothing is sent.
+
+        What a call passes goes before these settings, and they before the defaults of the client. Raises
+        InvalidRequestError or InvalidModelIdError.
+        """
+        return BoundModel(self, model, cast("Mapping[str, Any]", settings))
+
+    def conversation(
+        self, model: KnownModelId | str, messages: Messages = (), **settings: Unpack[CallSettings]
+    ) -> Conversation:
+        """Return a conversation that keeps its history, and begins with ``messages``; nothing is sent.
+
+        Raises InvalidRequestError or InvalidModelIdError.
+        """
+        return self.model(model, **settings).conversation(messages)
+
+    @property
+    def usage(self) -> UsageReport:
+        """What the calls of this client used until now: tokens, cache, cost; in all, by model and by tag.
+
+        Streams count when their last event has arrived. Costs are looked up when this is read.
+        """
+        return self._usage.report()
+
     # -- verbs
 
     @overload
@@ -372,7 +489,85 @@ class BedrockClient:
         refuses, TransportError, CallTimeoutError, CredentialsError or ResponseDecodeError. Source: Converse of the
         Amazon Bedrock Runtime API, 2023-09-30.
         """
-        return await self._converse(self._inference(model, messages, settings, verb="converse"))
+        inference = self._inference(model, messages, settings, verb="converse")
+        if inference.settings.get("output_type") is None:
+            return await self._converse(inference)
+        with self._line.in_flight:
+            _, response = await self._question(inference).ask(self._converse)
+        return response
+
+    @overload
+    async def parse(
+        self,
+        model: KnownModelId | str | ConverseRequest | None,
+        messages: Messages | ConverseRequest | None = None,
+        *,
+        output_type: type[T] | OutputType[T],
+        output_mode: OutputMode | None = None,
+        max_repairs: int = 1,
+        **settings: Unpack[UntypedSettings],
+    ) -> Output[T]: ...
+
+    @overload
+    async def parse(
+        self,
+        model: KnownModelId | str | ConverseRequest | None,
+        messages: Messages | ConverseRequest | None = None,
+        *,
+        output_type: object,
+        output_mode: OutputMode | None = None,
+        max_repairs: int = 1,
+        **settings: Unpack[UntypedSettings],
+    ) -> Output[Any]: ...
+
+    async def parse(
+        self,
+        model: KnownModelId | str | ConverseRequest | None,
+        messages: Messages | ConverseRequest | None = None,
+        *,
+        output_type: object,
+        output_mode: OutputMode | None = None,
+        max_repairs: int = 1,
+        **settings: Unpack[UntypedSettings],
+    ) -> Output[Any]:
+        """Send a conversation and return the answer as a value of a type; ``timeouts.total_s`` holds for all requests.
+
+        ``output_type`` is a pydantic model, a dataclass, a TypedDict, any other type that pydantic knows, or a JSON
+        schema. ``output_mode`` says how the model is asked: ``"native"`` (the service holds it to the schema),
+        ``"tool"`` (it must call one), ``"prompt"``; by default in the first way that the model can do and the service
+        does not refuse. An answer that is not of the type goes back with its faults, at most ``max_repairs`` times.
+
+        Raises OutputInvalidError, OutputRefusedError, OutputTruncatedError, or OutputToolUseError where one of
+        ``tools`` is to run first, each with the responses; and as `converse` does, as it is cancelled, too.
+        """
+        repairs = outputs.check_max_repairs(max_repairs)
+        inference = self._inference(model, messages, settings, verb="parse")
+        total_s = (inference.settings.get("timeouts") or self._timeouts).total_s
+        question: Question[Any] = Question(inference, output_type, output_mode, self._refusals)
+        with self._line.in_flight:
+            return await outputs.parse(question, self._converse, max_repairs=repairs, total_s=total_s)
+
+    @overload
+    def stream(
+        self,
+        model: KnownModelId | str | ConverseRequest | None,
+        messages: Messages | ConverseRequest | None = None,
+        *,
+        output_type: type[T] | OutputType[T],
+        output_mode: OutputMode | None = None,
+        **settings: Unpack[UntypedSettings],
+    ) -> OutputStream[T]: ...
+
+    @overload
+    def stream(
+        self,
+        model: KnownModelId | str | ConverseRequest | None,
+        messages: Messages | ConverseRequest | None = None,
+        *,
+        output_type: Mapping[str, Any],
+        output_mode: OutputMode | None = None,
+        **settings: Unpack[UntypedSettings],
+    ) -> OutputStream[Any]: ...
 
     @overload
     def stream(self, model: ConverseRequest, /, **settings: Unpack[CallSettings]) -> ResponseStream: ...
@@ -391,10 +586,50 @@ class BedrockClient:
         """Return the stream of an answer; the request goes out at the first ``__anext__`` or ``__aenter__``.
 
         Arguments are those of `converse`, and wrong ones are refused here and now. A failed attempt is repeated
-        only until the first event has arrived. See `ResponseStream` for its life and its errors. Source:
-        ConverseStream of the Amazon Bedrock Runtime API, 2023-09-30.
+        only until the first event has arrived. See `ResponseStream` for its life and its errors, and `OutputStream`
+        for what ``output_type`` gives. Source: ConverseStream of the Amazon Bedrock Runtime API, 2023-09-30.
         """
-        return self._stream(self._inference(model, messages, settings, verb="stream"))
+        inference = self._inference(model, messages, settings, verb="stream")
+        return self._stream(inference) if inference.settings.get("output_type") is None else self._outputs(inference)
+
+    def run_tools(
+        self,
+        model: KnownModelId | str | ConverseRequest | None,
+        messages: Messages | ConverseRequest | None = None,
+        *,
+        max_rounds: int = 10,
+        max_concurrency: int = 8,
+        tool_timeout_s: float | None = None,
+        on_tool_error: OnToolError = "return",
+        deps: object = None,
+        **settings: Unpack[UntypedSettings],
+    ) -> ToolLoop:
+        """Return the loop that asks the model and runs the ``tools`` that it wants, until it has an answer.
+
+        Arguments are those of `stream`; wrong ones are refused here and now. ``tools`` are functions, or made of them
+        with `tool`; those declared without a function end the loop for the caller to run them, and the service runs a
+        `SystemTool` itself. At most ``max_rounds`` answers are asked for, then it is a ToolRoundsError; up to
+        ``max_concurrency`` tools of one answer run at a time, each within its own ``timeout_s`` or else
+        ``tool_timeout_s`` seconds. ``deps`` comes to tools that take a `ToolContext`. A ready request declares its
+        tools itself; ``tools`` are their functions then.
+
+        See `ToolLoop` for its life, its steps and its errors, `OnToolError` for what becomes of tools that fail.
+        ``timeouts`` and ``retry`` are for each round; ``streaming=False`` makes rounds of Converse.
+        """
+        options = LoopOptions(
+            max_rounds=max_rounds,
+            max_concurrency=max_concurrency,
+            tool_timeout_s=tool_timeout_s,
+            on_tool_error=on_tool_error,
+            deps=deps,
+        )
+        self._check_open()
+        rounds = Rounds(self._line.in_flight, self._round)
+        loop = tool_loop.begin(
+            rounds, model, messages, settings=settings, defaults=self._defaults, options=options
+        )
+        loop.add_done_callback(rounds.over)
+        return loop
 
     def prepare(
         self, model: KnownModelId | str, messages: Messages, **settings: Unpack[CallSettings]
@@ -403,9 +638,18 @@ class BedrockClient:
 
         With ``inference_profile`` that is its ``model_id``. Raises InvalidRequestError or InvalidModelIdError.
         """
-        request, effective = self._request(model, messages, settings, verb="prepare")
-        profile = effective.get("inference_profile")
-        return request if profile is None else request.model_copy(update={"model_id": parse_model_id(profile).raw})
+        asked = self._request(model, messages, settings, verb="prepare")
+        request = self._asking(asked)
+        through = asked.settings.get("inference_profile")
+        return request if through is None else request.model_copy(update={"model_id": asked.target.raw})
+
+    def plan_cache(self, model: KnownModelId | str, messages: Messages, **settings: Unpack[CallSettings]) -> CachePlan:
+        """Return where the cache points of a call would stand, and why; nothing is sent.
+
+        Arguments are those of `converse`: ``cache`` says what is wanted. ``plan.explain()`` tells the plan in words, and
+        ``plan.request`` is what would be sent. Raises InvalidRequestError or InvalidModelIdError.
+        """
+        return cache_plan_of(self._request(model, messages, settings, verb="plan_cache"))
 
     # -- a model's native body
 
@@ -420,32 +664,29 @@ class BedrockClient:
         effective = self._settings_of(InvokeSettings, settings, verb="invoke")
         target, _ = self._route(model, effective)
         request = build_invoke(target.raw, body, effective)
-        self._check_guardrail(request.guardrail_identifier, path="guardrail")
-        call = self._call(effective, large=len(request.body) >= LARGE_BODY_BYTES)
-        answer = await run(runtime.invoke(request, target), call)
-        return InvokeResponse(answer.body, answer.headers, self._meta(target, "invoke", call))
+        watch = self._watch("invoke", target, "invoke", effective, request)
+        send = partial(self._invoke, request, effective, watch)
+        return await (send() if watch is None else watch.around(send))
 
     def invoke_bidirectional(
-        self,
-        model: KnownModelId | str,
-        *,
-        timeouts: Timeouts | None = None,
-        retry: RetryPolicy | None = None,
+        self, model: KnownModelId | str, **settings: Unpack[BidirectionalSettings]
     ) -> BidirectionalStream:
         """Return a conversation with a model that listens and speaks at once; it begins on entering ``async with``.
 
         Needs the extra ``bidirectional``; see `BidirectionalStream` for its life and errors. Raises InvalidModelIdError
         or MissingExtraError. Source: InvokeModelWithBidirectionalStream of the Amazon Bedrock Runtime API, 2023-09-30.
         """
+        effective = self._settings_of(BidirectionalSettings, settings, verb="invoke_bidirectional")
+        target, _ = self._route(model, effective)
         transport = self._duplex_transport()
-        call = self._call({"timeouts": timeouts, "retry": retry}, check_loop=False)
-        request = runtime.invoke_bidirectional(self._model(model))
+        call = self._call(effective, check_loop=False)
+        request = runtime.invoke_bidirectional(target)
 
         async def opener() -> OpenDuplex:
             self._check_usable()
             return await open_duplex(request, transport, call)
 
-        return BidirectionalStream(opener, request, call)
+        return BidirectionalStream(opener, request, call, lambda: self._meta(target, "invoke", call))
 
     def invoke_stream(
         self, model: KnownModelId | str, body: NativeBody, **settings: Unpack[InvokeSettings]
@@ -460,16 +701,10 @@ class BedrockClient:
         request = build_invoke(target.raw, body, effective)
         self._check_guardrail(request.guardrail_identifier, path="guardrail")
         call = self._call(effective, check_loop=False, large=len(request.body) >= LARGE_BODY_BYTES)
-
-        def plan() -> StreamPlan[InvokeChunk]:
-            return runtime.invoke_stream(request, target)
-
-        async def opener() -> tuple[OpenStream[InvokeChunk], ResponseMeta]:
-            self._check_usable()
-            stream = await open_stream(plan(), plan, call)
-            return stream, self._meta(target, "invoke", call)
-
-        return InvokeStream(opener, idle_s=call.timeouts.idle_s)
+        call.watch = watch = self._watch("invoke_stream", target, "invoke", effective, request)
+        send = partial(self._open_invoke, request, call)
+        opener = send if watch is None else partial(watch.guarding, send)
+        return InvokeStream(opener, idle_s=call.timeouts.idle_s, in_flight=self._line.in_flight)
 
     # -- embeddings, ranking, images, videos: in the dialect of the model's family, which must be installed or given
 
@@ -510,9 +745,10 @@ class BedrockClient:
         )
 
         async def send(request: EmbedRequest) -> tuple[Embeddings, ResponseMeta]:
-            return await self._done(task, tasks.embed(request, task), media_bytes=media_bytes(request))
+            return await self._done(task, tasks.embed(request, task), "embed", media_bytes=media_bytes(request))
 
-        return await tasks.in_batches(batches, send, max_concurrency=max_concurrency)
+        with self._line.in_flight:
+            return await tasks.in_batches(batches, send, max_concurrency=max_concurrency)
 
     async def rerank(
         self,
@@ -530,15 +766,15 @@ class BedrockClient:
         """
         task = self._task(model, settings, verb="rerank")
         request = build_rerank(query, documents, top_n=top_n, fields=additional_request_fields)
-        return Ranking(*await self._done(task, tasks.rerank(request, task)))
+        return Ranking(*await self._done(task, tasks.rerank(request, task), "rerank"))
 
     async def generate_image(
         self,
         model: KnownModelId | str,
         prompt: str | None = None,
         *,
-        images: Sequence[Image] = (),
-        mask: Image | None = None,
+        images: Sequence[ImageInput] = (),
+        mask: ImageInput | None = None,
         negative_prompt: str | None = None,
         count: int | None = None,
         width: int | None = None,
@@ -572,7 +808,7 @@ class BedrockClient:
             task=task,
         )
         flow = tasks.generate_image(request, asked)
-        return GeneratedImages(*await self._done(asked, flow, media_bytes=media_bytes(request)))
+        return GeneratedImages(*await self._done(asked, flow, "generate_image", media_bytes=media_bytes(request)))
 
     async def generate_video(
         self,
@@ -580,7 +816,7 @@ class BedrockClient:
         prompt: str | None = None,
         *,
         output_s3_uri: str,
-        images: Sequence[Image] = (),
+        images: Sequence[ImageInput] = (),
         duration_s: int | None = None,
         aspect_ratio: str | None = None,
         resolution: str | None = None,
@@ -635,31 +871,60 @@ class BedrockClient:
         messages: Messages | ConverseRequest | None = None,
         *,
         body: NativeBody | None = None,
+        breakdown: bool = False,
+        estimate: Estimate | None = None,
         **settings: Unpack[CallSettings],
     ) -> TokenCount:
         """Return how many input tokens a call would have, without making it; it is free of charge.
 
         Arguments are those of `converse`; messages, system, tools and additional_request_fields count. With ``body``
         in place of messages a native body is counted. The service takes the profile id for some models and the base
-        id for others: what it refuses under one is asked for under the other, and remembered.
+        id for others: what it refuses under one is asked for under the other, and remembered, also where a model cannot
+        count at all.
+
+        ``breakdown=True`` sends up to three more requests at once, for what of it system prompt and tools are.
+        ``estimate="offline"`` sends nothing and tells the number from the length of the request, ``"fallback"`` does so
+        where the model cannot count; `TokenCount.estimated` says when.
 
         Raises as `converse` does, ValidationError for models that cannot count. Source: CountTokens of the Amazon
         Bedrock Runtime API, 2023-09-30.
         """
+        self._check_open()
         request, effective = self._count_tokens_request(model, messages, body, settings)
         target, base = self._route(request.model_id, effective)
-        candidates = self._token_models.get(target.raw) or _token_models(target, base)
-        refusal: ValidationError | None = None
-        for candidate in candidates:
-            try:
-                count = await self._run(runtime.count_tokens(request, candidate), candidate, effective)
-            except ValidationError as exc:
-                refusal = refusal or exc
-            else:
-                self._token_models[target.raw] = (candidate,)
-                return count
-        assert refusal is not None, "there is always one candidate"  # noqa: S101
-        raise refusal
+        with self._line.in_flight:
+            return await self._counter.count(request, target, base, effective, breakdown=breakdown, estimate=estimate)
+
+    async def estimate_cost(
+        self,
+        model: KnownModelId | str | ConverseRequest,
+        messages: Messages | ConverseRequest | None = None,
+        *,
+        input_tokens: int | None = None,
+        output_tokens: int | None = None,
+        cache_read_tokens: int = 0,
+        cache_write_tokens: int = 0,
+        cache_write_1h_tokens: int = 0,
+        batch: bool = False,
+        estimate: Estimate | None = None,
+        **settings: Unpack[CallSettings],
+    ) -> Cost | None:
+        """Return what a call would cost in US dollars, None where a price is not known; nothing is generated.
+
+        The tokens are given, or those of ``messages`` are counted (see `count_tokens`, also for ``estimate``) unless
+        ``input_tokens`` is given. Input does not include what is read from the cache or written to it. Without
+        ``output_tokens``, ``max_tokens`` is what an answer can have at most. ``service_tier`` and ``inference_profile``
+        count as in a call; ``batch`` asks for the price of a batch job. See `Prices` for where prices come from.
+
+        Raises InvalidRequestError, MissingExtraError without genai-prices where no price of the client's fits, and as
+        `count_tokens` where tokens are counted.
+        """
+        target, base, effective = self._costed(model, messages, settings)
+        tokens = ExpectedTokens(
+            input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cache_write_1h_tokens
+        )
+        count = partial(self.count_tokens, model, messages, estimate=estimate, **settings)
+        return await estimated_cost(self._prices, tokens, target, base, effective, batch=batch, count=count)
 
     async def apply_guardrail(
         self,
@@ -682,7 +947,9 @@ class BedrockClient:
         request = build_apply_guardrail(
             guardrail_id, version, source=source, content=content, output_scope=output_scope
         )
-        return await self._run(runtime.apply_guardrail(request), None, {"timeouts": timeouts, "retry": retry})
+        return await self._run(
+            runtime.apply_guardrail(request), None, {"timeouts": timeouts, "retry": retry}, "apply_guardrail"
+        )
 
     async def invoke_guardrail_checks(
         self,
@@ -697,7 +964,8 @@ class BedrockClient:
         Raises as `converse` does. Source: InvokeGuardrailChecks of the Amazon Bedrock Runtime API, 2023-09-30.
         """
         request = build_guardrail_checks(messages, checks)
-        return await self._run(runtime.invoke_guardrail_checks(request), None, {"timeouts": timeouts, "retry": retry})
+        settings = {"timeouts": timeouts, "retry": retry}
+        return await self._run(runtime.invoke_guardrail_checks(request), None, settings, "invoke_guardrail_checks")
 
     # -- asynchronous invocations
 
@@ -740,7 +1008,7 @@ class BedrockClient:
         )
         settings = {"timeouts": timeouts, "retry": retry}
         try:
-            started = await self._run(runtime.start_async_invoke(request), target, settings)
+            started = await self._run(runtime.start_async_invoke(request), target, settings, "start_async_invoke")
         except ValidationError as exc:
             if _BAD_OUTPUT in exc.message:
                 exc.hint = (
@@ -804,7 +1072,9 @@ class BedrockClient:
         async def fetch(token: str | None, size: int | None) -> AsyncInvokePage:
             place = {"next_token": token, "max_results": size}
             request = filters.model_copy(update={name: value for name, value in place.items() if value is not None})
-            return await self._run(runtime.list_async_invokes(request), None, {"timeouts": timeouts, "retry": retry})
+            return await self._run(
+                runtime.list_async_invokes(request), None, {"timeouts": timeouts, "retry": retry}, "list_async_invokes"
+            )
 
         return AsyncInvokeListing(fetch, max_results=max_results, page_size=page_size, next_token=next_token)
 
@@ -836,8 +1106,10 @@ class BedrockClient:
             inference_type=inference_type,
             customization_type=customization_type,
         )
+        self._check_open()
         self._check_usable()
-        return await self._control_plane().models(request, access=access, refresh=refresh)
+        with self._line.in_flight:
+            return await self._control_plane().models(request, access=access, refresh=refresh)
 
     async def list_inference_profiles(
         self,
@@ -850,8 +1122,10 @@ class BedrockClient:
         All pages are read. Remembered and raised as by `list_models`. Source: ListInferenceProfiles of the Amazon
         Bedrock API, 2023-04-20.
         """
+        self._check_open()
         self._check_usable()
-        return await self._control_plane().inference_profiles(type, refresh=refresh)
+        with self._line.in_flight:
+            return await self._control_plane().inference_profiles(type, refresh=refresh)
 
     async def resolve_model(self, model: KnownModelId | str, *, refresh: bool = False) -> ResolvedModel:
         """Return the inference profile behind an id or ARN, and the foundation models that it routes to.
@@ -860,13 +1134,16 @@ class BedrockClient:
         request. Remembered and raised as by `list_models`; InvalidModelIdError for what is neither, or of another
         region. Source: GetInferenceProfile of the Amazon Bedrock API, 2023-04-20.
         """
+        self._check_open()
         self._check_usable()
-        return await self._control_plane().resolve(self._model(model), refresh=refresh)
+        with self._line.in_flight:
+            return await self._control_plane().resolve(self._model(model), refresh=refresh)
 
     # -- life
 
     async def __aenter__(self) -> Self:
         """Return the client; nothing is opened before the first call."""
+        self._check_open()
         self._check_usable()
         return self
 
@@ -876,17 +1153,42 @@ class BedrockClient:
         """Close all connections."""
         await self.aclose()
 
-    async def aclose(self) -> None:
-        """Close all connections; calls under way fail with ConnectionLostError. Idempotent."""
-        self._closed = True
+    async def aclose(self, *, drain_s: float | None = None) -> None:
+        """Close all connections, at once or, with ``drain_s``, when what is in flight has ended, so many seconds later at
+        the latest.
+
+        Meanwhile calls, streams and loops of tools that have begun go on, with all requests that they need, and new ones
+        are refused with ClientClosedError. What is left then is ended: calls raise ClientClosedError, streams that are
+        read on ConnectionLostError. Not waited for are bidirectional streams, which end when somebody ends them, objects
+        of S3, and jobs, which are the service's.
+
+        Idempotent; a second call without ``drain_s`` ends the waiting of the first. Cancelling ends the waiting, too, and
+        closes all the same. Raises InvalidRequestError for a ``drain_s`` that is no number of seconds.
+        """
+        within_s = check_seconds(drain_s, "drain_s")
+        self._closing = True
+        here = self._loop is None or asyncio.get_running_loop() is self._loop
+        try:
+            if within_s and here and not self._closed:
+                await self._line.in_flight.drained(within_s)
+        finally:
+            self._closed = True
+            if here:  # elsewhere the loop of the calls has ended, and they with it
+                self._line.in_flight.stop()
+            await self._disconnect()
+            farewell, self._farewell = self._farewell, None
+            if farewell is not None:
+                await farewell.aclose()
+
+    # -- inside
+
+    async def _disconnect(self) -> None:
         async with AsyncExitStack() as stack:  # what is left is closed, too, when closing one fails
             if self._owns_transport:
                 stack.push_async_callback(self._transport.aclose)
             if self._duplex is not None:
                 stack.push_async_callback(self._duplex.aclose)
             stack.push_async_callback(self._objects.aclose)
-
-    # -- inside
 
     def _authorize_with(self, authenticator: Authenticator) -> None:
         self._line = replace(self._line, authenticator=authenticator)
@@ -900,29 +1202,54 @@ class BedrockClient:
         settings: Mapping[str, Any],
         *,
         verb: str,
-    ) -> tuple[ConverseRequest, Mapping[str, Any]]:
-        """Return the request to send, and the settings of the call with the client's defaults below them."""
+    ) -> Asked:
+        """Return the request to send, the settings of the call over the client's defaults, and the model's facts."""
         if settings:
             check_names(settings, verb=verb)
         if isinstance(model, ConverseRequest):
             if messages is not None:
                 raise InvalidRequestError("a ready request is given with messages beside it.", path="messages")
-            check_ready(settings, verb=verb)
-            return ready_request(model, None), settings
+            check_ready(settings, verb=verb, allowed=ASKING)
+            return self._asked(ready_request(model, None), settings)
         if isinstance(messages, ConverseRequest):
-            check_ready(settings, verb=verb)
-            return ready_request(messages, model), settings
+            check_ready(settings, verb=verb, allowed=ASKING)
+            return self._asked(ready_request(messages, model), settings)
         effective = merged_settings(self._defaults, settings)
         if messages is None:
             raise InvalidRequestError(
                 f"{verb}() has no messages.", path="messages", hint=f'Pass client.{verb}(model, "a question").'
             )
-        request = build_request(parse_model_id(model).raw, messages, effective)
-        check_request(request, messages, effective)
-        return request, effective
+        return self._asked(build_request(parse_model_id(model).raw, messages, effective), effective, messages)
+
+    def _asked(self, request: ConverseRequest, settings: Mapping[str, Any], messages: Messages | None = None) -> Asked:
+        """Return a request with the facts about its model, settled where it was made of ``messages``."""
+        target, base = self._route(request.model_id, settings)
+        facts = self._facts_of(base, settings)
+        if messages is None:
+            return Asked(request, settings, target, base, facts)
+        settled, adjustments, plan = settle(request, messages, settings, base_model=base.base_model, profile=facts)
+        return Asked(settled, settings, target, base, facts, adjustments, plan)
+
+    def _costed(
+        self, model: str | ConverseRequest, messages: Messages | ConverseRequest | None, settings: Mapping[str, Any]
+    ) -> tuple[ModelId, ModelId, Mapping[str, Any]]:
+        """Return where a call would go, the model behind it, and the settings that its price depends on."""
+        if settings:
+            check_names(settings, verb="estimate_cost")
+        ready = model if isinstance(model, ConverseRequest) else messages
+        if isinstance(ready, ConverseRequest):
+            effective = {**settings, **priced_settings(ready)}
+            named = ready.model_id if isinstance(model, ConverseRequest) else model
+        else:
+            effective, named = merged_settings(self._defaults, settings), cast("str", model)
+        return (*self._route(named, effective), effective)
+
+    async def _count(self, request: CountTokensRequest, model: ModelId, settings: Mapping[str, Any]) -> TokenCount:
+        return await self._run(runtime.count_tokens(request, model), model, settings, "count_tokens")
 
     def _settings_of(self, known: type, settings: Mapping[str, Any], *, verb: str) -> Mapping[str, Any]:
         """Return the settings of a call that takes the keywords of ``known``, with the client's defaults below them."""
+        self._check_open()
         if settings:
             check_names(settings, verb=verb, known=known)
         defaults = {name: value for name, value in self._defaults.items() if name in known.__annotations__}
@@ -936,8 +1263,8 @@ class BedrockClient:
         settings: Mapping[str, Any],
     ) -> tuple[CountTokensRequest, Mapping[str, Any]]:
         if body is None and not isinstance(model, CountTokensRequest):
-            request, effective = self._request(model, messages, settings, verb="count_tokens")
-            return build_count_tokens(request), effective
+            asked = self._request(model, messages, settings, verb="count_tokens")
+            return build_count_tokens(self._asking(asked)), asked.settings
         check_names(settings, verb="count_tokens")
         check_ready(settings, verb="count_tokens")
         if messages is not None or (body is not None and isinstance(model, ConverseRequest | CountTokensRequest)):
@@ -963,7 +1290,7 @@ class BedrockClient:
         async def poll(limit_s: float | None) -> AsyncInvokeSummary:
             limits = [limit for limit in (timeouts.total_s, limit_s) if limit is not None]
             limited = {**settings, "timeouts": replace(timeouts, total_s=min(limits, default=None))}
-            return await self._run(runtime.get_async_invoke(arn), None, limited)
+            return await self._run(runtime.get_async_invoke(arn), None, limited, "async_invoke_job")
 
         return AsyncInvokeJob(
             arn,
@@ -977,24 +1304,28 @@ class BedrockClient:
         )
 
     def _duplex_transport(self) -> DuplexTransport:
+        if isinstance(self._transport, DuplexTransport):
+            return self._transport
         if self._duplex is None:
-            from .transport.http2 import Http2Transport
-
-            options = self._connection
-            self._duplex = Http2Transport(
-                ca_bundle=options.ca_bundle, client_cert=options.client_cert, proxies=options.proxies
-            )
+            self._duplex = duplex_transport(self._duplex_options())
         return self._duplex
 
     async def _s3_credentials(self) -> Credentials:
         self._check_usable()
         return await shared_credentials(self._line.authenticator, self._line.now(), purpose="reading objects of S3")
 
-    async def _run(self, flow: Flow[R], model: ModelId | None, settings: Mapping[str, Any]) -> R:
+    async def _run(self, flow: Flow[R], model: ModelId | None, settings: Mapping[str, Any], verb: str) -> R:
         """Run the flow of an operation that is no inference."""
+        if verb != "count_tokens":  # which may have asked before
+            self._check_open()
         call = self._call({**settings, "timeouts": settings.get("timeouts") or self._quick})
-        answer = await run(flow, call)
-        return answer.with_meta(self._meta(model, "runtime", call))
+        call.model, call.watch = model, self._watch(verb, model, "runtime", settings)
+
+        async def send() -> R:
+            answer = await run(flow, call)
+            return answer.with_meta(self._meta(model, "runtime", call))
+
+        return await (send() if call.watch is None else call.watch.around(send))
 
     def _inference(
         self,
@@ -1005,41 +1336,233 @@ class BedrockClient:
         verb: str,
     ) -> Inference:
         """Return the call that these arguments mean, refused here and now when they are wrong."""
-        request, effective = self._request(model, messages, settings, verb=verb)
+        if verb != "run_tools":  # which may have asked before
+            self._check_open()
+        asked = self._request(model, messages, settings, verb=verb)
+        request, effective, base = asked.request, asked.settings, asked.base
+        if (continuation := effective.get("continuation")) is not None:
+            of_kind("continuation", continuation, Continuation)
         self._check_guardrail_of(request)
         provider = self._registry.get(effective.get("provider") or self._provider)
-        target, base = self._route(request.model_id, effective)
         family = self._family(base, effective) if getattr(provider, "needs_family", False) else None
-        return Inference(request, effective, provider, self._context_of(target, base, effective, family))
+        context = self._context_of(asked.target, base, effective, family, asked.profile)
+        if asked.adjustments:
+            log_adjustments(asked.target, asked.adjustments)
+        made = messages is not None and not isinstance(messages, ConverseRequest)
+        return Inference(request, effective, provider, context, adjustments=asked.adjustments, made=made)
 
     async def _converse(self, inference: Inference) -> ConverseResponse:
+        if self._hooks is not None and inference.watch is None:
+            return await self._hooked("converse", inference, self._converse)
         call = self._call(inference.settings, large=inference.large)
-        response = await run(inference.provider.converse(inference.request, inference.context), call)
-        return response.with_meta(self._meta_of(inference, call))
+        call.model, call.watch = inference.context.target, inference.watch
+        if not self._routing.plain:
+            response = await self._routing.converse(inference, call)
+        else:
+            response = await run(inference.provider.converse(inference.request, inference.context), call)
+            response = response.with_meta(self._meta_of(inference, call))
+        self._usage.add(response.meta.model, response.usage, response.meta.bill, inference.request.request_metadata)
+        return response
+
+    async def _hooked(self, verb: str, inference: Inference, send: Callable[[Inference], Awaitable[T]]) -> T:
+        """Send a call as the hooks want it, and let them see what comes of it."""
+        context = inference.context
+        watch = self._watch(verb, context.target, inference.provider.name, inference.settings, inference.request)
+        assert watch is not None, "asked for only where there are hooks"  # noqa: S101
+
+        async def asked() -> T:
+            changed = await watch.ask()
+            if changed is None:
+                return await send(replace(inference, watch=watch))
+            how = {name: value for name, value in inference.settings.items() if name in HOW_SENT}
+            other = self._inference(cast("ConverseRequest", changed), None, how, verb=verb)
+            return await send(replace(inference, request=other.request, context=other.context, watch=watch))
+
+        return await (watch.guarding(asked) if verb == "stream" else watch.around(asked))
+
+    async def _invoke(self, request: InvokeRequest, settings: Mapping[str, Any], watch: Watch | None) -> InvokeResponse:
+        if watch is not None:
+            request = cast("InvokeRequest", await watch.ask() or request)
+        target = self._model(request.model_id)
+        self._check_guardrail(request.guardrail_identifier, path="guardrail")
+        call = self._call(settings, large=len(request.body) >= LARGE_BODY_BYTES)
+        call.model, call.watch = target, watch
+        call.ticket = self._routing.ticket_of_body(call, request.body)
+        answer = await run(runtime.invoke(request, target), call)
+        bill = Bill(self._prices, target).of_native(answer.headers, answer.body)
+        self._add_native_usage(target, bill, answer.headers, answer.body, tags=invoke_tags(request))
+        return InvokeResponse(answer.body, answer.headers, self._meta(target, "invoke", call, bill))
+
+    async def _open_invoke(self, request: InvokeRequest, call: Call) -> tuple[OpenStream[InvokeChunk], ResponseMeta]:
+        self._check_usable()
+        if call.watch is not None:
+            request = cast("InvokeRequest", await call.watch.ask() or request)
+        call.model = target = self._model(request.model_id)
+        call.ticket = self._routing.ticket_of_body(call, request.body)
+        plan = partial(runtime.invoke_stream, request, target)
+        stream = await open_stream(plan(), plan, call)
+        bill, tags = Bill(self._prices, target), invoke_tags(request)
+
+        def count(_last: InvokeChunk, meta: ResponseMeta) -> None:
+            if meta.bill is not None and (usage := meta.bill.usage) is not None:
+                self._usage.add(target.raw, usage, meta.bill.without_answer(), tags)
+
+        return stream.counted(count), self._meta(target, "invoke", call, bill)
+
+    def _add_native_usage(
+        self, target: ModelId, bill: Bill, headers: Mapping[str, str], body: bytes, *, tags: Mapping[str, str] | None
+    ) -> None:
+        """Count a native answer, where the service says what it used."""
+        wrote = headers.get("x-amzn-bedrock-cache-write-input-token-count", "0") != "0"
+        told = "x-amzn-bedrock-input-token-count" in headers  # then the body, which may be large, need not be read
+        if (usage := native_usage(headers, *([] if told and not wrote else [body]))) is not None:
+            self._usage.add(target.raw, usage, bill.without_answer(), tags)
+
+    def _watch(
+        self,
+        verb: str,
+        model: ModelId | None,
+        provider: str,
+        settings: Mapping[str, Any],
+        request: HookedRequest | None = None,
+    ) -> Watch | None:
+        if self._hooks is None:
+            return None
+        told = HookedCall(
+            verb=verb,
+            model=model,
+            provider=provider,
+            region=self._region,
+            settings=MappingProxyType(settings),
+            request=request,
+        )
+        return Watch(self._hooks, told)
+
+    def _listed_profiles(self) -> Mapping[str, Sequence[str]]:
+        return {} if self._control is None else self._control.listed_profiles()
+
+    def _round(
+        self,
+        model: str | ConverseRequest | None,
+        messages: Messages | ConverseRequest | None,
+        settings: Mapping[str, Any],
+    ) -> ResponseStream:
+        return self._stream(self._inference(model, messages, settings, verb="run_tools"))
 
     def _stream(self, inference: Inference) -> ResponseStream:
         settings = inference.settings
         call = self._call(settings, check_loop=False, large=inference.large)
+        opener = partial(self._open, inference, call)
+        return ResponseStream(
+            opener,
+            idle_s=call.timeouts.idle_s,
+            accumulate=settings.get("accumulate") is not False,
+            in_flight=self._line.in_flight,
+        )
 
-        async def opener() -> tuple[OpenStream[Event], ResponseMeta]:
-            self._check_usable()
-            stream = await open_events(inference, call)
-            return stream, self._meta_of(inference, call)
+    async def _open(self, inference: Inference, call: Call) -> tuple[OpenStream[Event], ResponseMeta]:
+        self._check_usable()
+        if self._hooks is not None and inference.watch is None:
+            return await self._hooked("stream", inference, lambda asked: self._open(asked, call))
+        call.model, call.watch = inference.context.target, inference.watch
+        if not self._routing.plain or inference.settings.get("continuation") is not None:
+            stream, meta = await self._routing.open(inference, call)
+        else:
+            stream, meta = await open_events(inference, call), self._meta_of(inference, call)
+        return stream.counted(partial(self._add_usage, inference.request.request_metadata)), meta
 
-        return ResponseStream(opener, idle_s=call.timeouts.idle_s, accumulate=settings.get("accumulate") is not False)
+    def _add_usage(self, tags: Mapping[str, str] | None, metadata: Event, meta: ResponseMeta) -> None:
+        """Count a stream, whose last event has arrived; one that nobody can read is left to who asks for it."""
+        try:
+            if isinstance(metadata, MetadataEvent) and (usage := metadata.usage) is not None:
+                self._usage.add(meta.model, usage, bill_of_stream(meta.bill, metadata), tags)
+        except BedrockError:
+            return
+
+    def _routing_of(
+        self,
+        rate_limit: RateLimit | Mapping[str, RateLimit] | RateLimiter | None,
+        targets: Sequence[Target] | Failover | None,
+        resolve: Callable[..., Endpoint],
+    ) -> Routing:
+        if rate_limit is not None and not isinstance(rate_limit, RateLimiter):
+            rate_limit = RateLimiter(rate_limit)
+        failover = checked_targets(targets)
+        loop = None
+        if failover is not None:
+            places = [place_of(target, region=self._region, resolve=resolve) for target in failover.targets]
+            for place in places:
+                self._registry.get(place.target.provider or self._provider)
+                if place.target.model is not None:
+                    self._model(place.target.model, place)
+            loop = TargetLoop(failover, places, clock=self._line.clock)
+        profile = self._families.profile
+        return Routing(limiter=rate_limit, targets=loop, aim=self._aim, meta_of=self._meta_of, profile=profile)
+
+    def _aim(self, inference: Inference, place: Place) -> Inference:
+        """Return a question as it goes to a place. Raises as making it does."""
+        target, settings = place.target, inference.settings
+        if target.model is None and target.provider is None and place.region is None:
+            return inference
+        request, provider, context = inference.request, inference.provider, inference.context
+        adjustments = inference.adjustments
+        model = self._model(target.model or context.target.raw, place)
+        if target.provider is not None:
+            provider = self._registry.get(target.provider)
+        if target.model is not None:
+            request = request.model_copy(update={"model_id": model.raw})
+            context = self._context_of(model, model, settings, None)
+            if inference.made and model.base_model != inference.context.model.base_model:
+                was, facts = inference.context.profile, context.profile
+                request, more = resettle(request, settings, was=was, base_model=model.base_model, profile=facts)
+                adjustments += more
+        family = self._family(context.model, settings) if getattr(provider, "needs_family", False) else None
+        context = replace(context, region=place.region or self._region, family=family)
+        return replace(inference, request=request, provider=provider, context=context, adjustments=adjustments)
+
+    def _question(self, inference: Inference) -> Question[Any]:
+        settings = inference.settings
+        return Question(inference, settings.get("output_type"), settings.get("output_mode"), self._refusals)
+
+    def _outputs(self, inference: Inference) -> OutputStream[Any]:
+        settings = inference.settings
+        outputs.check_accumulates(settings)
+        idle_s = self._call(settings, check_loop=False).timeouts.idle_s
+
+        def send(asked: Inference) -> Awaitable[tuple[OpenStream[Event], ResponseMeta]]:
+            return self._open(asked, self._call(settings, check_loop=False, large=asked.large))
+
+        return OutputStream(self._question(inference), send, idle_s=idle_s, in_flight=self._line.in_flight)
+
+    def _asking(self, asked: Asked) -> ConverseRequest:
+        """Return the request with what asks for the output of a call, for verbs that send none of it."""
+        if (output_type := asked.settings.get("output_type")) is None:
+            return asked.request
+        return outputs.first_asked(asked.request, asked.profile, output_type, asked.settings.get("output_mode"))
 
     def _family(self, base: ModelId, settings: Mapping[str, Any]) -> ModelFamily:
         return self._families.resolve(base, (settings.get("provider_options") or _NO_SETTINGS).get("family"))
 
     def _context_of(
-        self, target: ModelId, base: ModelId, settings: Mapping[str, Any], family: ModelFamily | None
+        self,
+        target: ModelId,
+        base: ModelId,
+        settings: Mapping[str, Any],
+        family: ModelFamily | None,
+        facts: ModelProfile | None = None,
     ) -> CallContext:
         options = settings.get("provider_options") or _NO_SETTINGS
+        between = None if target is base else target
+        facts = facts or self._facts_of(base, settings)
+        return CallContext(base, self._region, options, inference_profile=between, family=family, profile=facts)
+
+    def _facts_of(self, base: ModelId, settings: Mapping[str, Any]) -> ModelProfile:
         facts = self._families.profile(base.base_model)
+        options = settings.get("provider_options") or _NO_SETTINGS
         if "profile" in options:
             facts = overridden(facts, options["profile"])
-        between = None if target is base else target
-        return CallContext(base, self._region, options, inference_profile=between, family=family, profile=facts)
+        better = settings.get("model_profile")
+        return facts if better is None else overridden(facts, better, path="model_profile")
 
     def _task(self, model: str, settings: Mapping[str, Any], *, verb: str) -> Task:
         """Return the model, its family and the settings of a verb that is not about a conversation."""
@@ -1051,11 +1574,17 @@ class BedrockClient:
         family = self._family(base, effective)
         return Task(self._context_of(target, base, effective, family), family, request, effective)
 
-    async def _done(self, task: Task, flow: Flow[T], *, media_bytes: int = 0) -> tuple[T, ResponseMeta]:
+    async def _done(self, task: Task, flow: Flow[T], verb: str, *, media_bytes: int = 0) -> tuple[T, ResponseMeta]:
         """Run a flow of a task; return its result, and what is known of the call."""
         call = self._call(task.settings, large=media_bytes >= LARGE_BODY_BYTES)
-        result = await run(flow, call)
-        return result, self._meta(task.ctx.target, "invoke", call)
+        call.model, call.watch = task.ctx.target, self._watch(verb, task.ctx.target, "invoke", task.settings)
+        call.ticket = self._routing.ticket_of_body(call, task.request.body)
+        send = partial(run, flow, call)
+        result = await (send() if call.watch is None else call.watch.around(send))
+        bill = Bill(self._prices, task.ctx.target, task.ctx.model).of_native(call.headers)
+        tags = task.settings.get("request_metadata")
+        self._add_native_usage(task.ctx.target, bill, call.headers, b"", tags=tags)
+        return result, self._meta(task.ctx.target, "invoke", call, bill)
 
     def _route(self, model_id: str | None, settings: Mapping[str, Any]) -> tuple[ModelId, ModelId]:
         """Return where a call goes, and the model whose capabilities count: the same unless a profile is between."""
@@ -1071,10 +1600,16 @@ class BedrockClient:
             self._control = ControlPlane(lambda: self._call({"timeouts": self._quick}), self._control_endpoint())
         return self._control
 
-    def _model(self, model_id: str | None) -> ModelId:
+    def _model(self, model_id: str | None, place: Place | None = None) -> ModelId:
         """Return the parsed id. Raises InvalidModelIdError, also for an ARN of another region."""
         model = parse_model_id(model_id)
-        if model.region is not None and model.region != self._region:
+        if place is not None and place.region is not None:
+            if model.region not in (None, place.region):
+                raise InvalidModelIdError(
+                    f"the ARN {model.raw!r} is of the region {model.region}; the target's is {place.region}.",
+                    hint="Give the target a model of its own: Target(region=..., model=...).",
+                )
+        elif model.region is not None and model.region != self._region:
             raise InvalidModelIdError(
                 f"the ARN {model.raw!r} is of the region {model.region}; the client's is {self._region} "
                 f"({self._region_source}).",
@@ -1107,12 +1642,18 @@ class BedrockClient:
             check_options(timeouts, retry)
         return Call(self._line, timeouts or self._timeouts, retry or self._retry, large)
 
+    def _check_open(self) -> None:
+        """Refuse what begins when the client is closed, or about to be."""
+        if self._closing:
+            raise _closed()
+
     def _check_usable(self) -> None:
         if self._closed:
             raise _closed()
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop = loop
+            self._farewell = await_at_end_of_loop(self._disconnect)
         elif self._loop is not loop:
             raise WrongEventLoopError(
                 "this client belongs to another event loop: its connections live there.",
@@ -1120,25 +1661,24 @@ class BedrockClient:
             )
 
     def _meta_of(self, inference: Inference, call: Call) -> ResponseMeta:
-        return self._meta(inference.context.target, inference.provider.name, call)
+        bill = bill_of(self._prices, inference.context.target, inference.context.model, inference.request)
+        meta = self._meta(inference.context.target, inference.provider.name, call, bill)
+        if not inference.adjustments:
+            return meta
+        return msgspec.structs.replace(meta, adjustments=tuple(map(str, inference.adjustments)))
 
-    def _meta(self, model: ModelId | None, provider: str, call: Call) -> ResponseMeta:
+    def _meta(self, model: ModelId | None, provider: str, call: Call, bill: Bill | None = None) -> ResponseMeta:
         return ResponseMeta(
             request_id=call.request_id,
             status=call.status,
             headers=call.headers,
             attempts=tuple(call.attempts),
             model=model.raw if model is not None else "",
-            region=self._region,
+            region=call.line.region,
             provider=provider,
+            target=call.target,
+            bill=bill,
         )
-
-
-def _token_models(target: ModelId, base: ModelId) -> tuple[ModelId, ...]:
-    """Return the ids to ask for a count, the one that calls go to first."""
-    if target.geography is not None and target.base_model is not None:
-        base = parse_model_id(target.base_model)
-    return (target,) if base == target else (target, base)
 
 
 def _closed() -> ClientClosedError:

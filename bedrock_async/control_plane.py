@@ -173,6 +173,14 @@ class ControlPlane:
         for memory in (self._models, self._access, self._profiles, self._resolved):
             memory.forget()
 
+    def listed_profiles(self) -> dict[str, tuple[str, ...]]:
+        """Return the inference profiles that were listed so far, each with the ids of its models; nothing is sent."""
+        return {
+            profile.inference_profile_id: tuple(model.base_model or model.raw for model in base_models(profile))
+            for profiles in self._profiles.remembered()
+            for profile in profiles
+        }
+
     def known(self, model: ModelId) -> ResolvedModel | None:
         """Return what `resolve` has found out about this id or ARN, or None; nothing is sent."""
         return self._known.get(model.raw)
@@ -251,6 +259,10 @@ class _Memory(Generic[T]):
             if flight.error is not None:
                 raise copy.copy(flight.error) from flight.error  # a traceback of its own for everyone who waits
         return await self._ask(question, ask)
+
+    def remembered(self) -> list[T]:
+        """Return all answers that are there, also those that are asked for again."""
+        return [answer for _, answer in self._answers.values()]
 
     def forget(self) -> None:
         """Drop all answers. What is under way still reaches those who wait for it, and nobody else."""

@@ -7,6 +7,7 @@
     ├── InvalidModelIdError            (defined in model_id)
     ├── ClientClosedError              used after aclose()
     ├── WrongEventLoopError            one client shared by two event loops
+    ├── QueueFullError                 the rate limit of this client is reached, and too many wait already
     ├── PluginError                    a provider, family or emulator model could not be found or loaded
     ├── MissingExtraError              an optional dependency is not installed
     ├── CredentialsError
@@ -51,8 +52,14 @@
     ├── OutputError                    an answer that is not the output that was asked for; it has the response
     │   ├── OutputInvalidError         not of the type
     │   ├── OutputRefusedError         the model or a guardrail refused
+    │   ├── OutputToolUseError         tools of the caller are to run first
     │   └── OutputTruncatedError       cut off
     ├── ResponseDecodeError            a response body that is not what the service documents
+    ├── ToolError                      a tool gave no result, or the loop of tools came to no answer
+    │   ├── ToolFailedError            its function raised
+    │   ├── ToolInputError             the model asked for a tool that is not there, or passed what does not fit
+    │   ├── ToolRoundsError            the model still asks for tools after the last round
+    │   └── ToolTimeoutError           it took too long; also a builtin TimeoutError
     └── StreamError
         ├── EventStreamError           broken framing (defined in eventstream)
         ├── EventDecodeError           a known event whose payload cannot be read
@@ -64,17 +71,18 @@ Errors of a stream carry what had arrived: ``partial_response`` is the response 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ._error import BedrockError, StreamError, with_hint
+from .advice import find_rule
 from .eventstream import EventStreamError
 from .model_id import InvalidModelIdError
 
 if TYPE_CHECKING:
-    from .types import ConverseResponse, JSONValue
+    from .types import ConverseResponse, JSONValue, Message, ToolUseBlock
+    from .usage import UsageTotals
 
 __all__ = [
     "AccessDeniedError",
@@ -112,10 +120,12 @@ __all__ = [
     "OutputError",
     "OutputInvalidError",
     "OutputRefusedError",
+    "OutputToolUseError",
     "OutputTruncatedError",
     "PluginError",
     "ProfileNotFoundError",
     "ProtocolError",
+    "QueueFullError",
     "QuotaExceededError",
     "RedirectError",
     "ResourceNotFoundError",
@@ -127,6 +137,11 @@ __all__ = [
     "TLSError",
     "ThrottlingError",
     "TooManyOpenFilesError",
+    "ToolError",
+    "ToolFailedError",
+    "ToolInputError",
+    "ToolRoundsError",
+    "ToolTimeoutError",
     "TotalTimeoutError",
     "TransportError",
     "UnexpectedContentTypeError",
@@ -151,6 +166,16 @@ class ClientClosedError(BedrockError):
 
 class WrongEventLoopError(BedrockError):
     """The client belongs to another event loop than the running one."""
+
+
+class QueueFullError(BedrockError):
+    """The rate limit of this client is reached, and ``max_queue`` calls wait already; nothing was sent."""
+
+    retryable = True
+
+    def __init__(self, message: str, *, max_queue: int = 0, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.max_queue = max_queue
 
 
 class PluginError(BedrockError):
@@ -408,15 +433,33 @@ class ObjectNotFoundError(BedrockError):
 
 
 class OutputError(BedrockError):
-    """An answer is not the output that was asked for; ``response`` is the whole answer, which was billed."""
+    """An answer is not the output that was asked for; ``response`` is the whole answer, which was billed.
+
+    ``rounds`` are all answers of the call, that of each repair round included, ``response`` being the last one.
+    """
 
     def __init__(self, message: str, *, response: ConverseResponse, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.response = response
+        self.rounds: tuple[ConverseResponse, ...] = (response,)
+
+    @property
+    def usage(self) -> UsageTotals:
+        """The tokens of all rounds, and their cost where it is known."""
+        from .usage import NO_USAGE
+
+        totals = NO_USAGE
+        for each in self.rounds:
+            totals = totals.plus(each.usage, each.meta.cost)
+        return totals
 
 
 class OutputRefusedError(OutputError):
     """The model, or a guardrail, refused to answer; ``response.text`` may say why."""
+
+
+class OutputToolUseError(OutputError):
+    """The model wants tools of the caller to run before it answers: ``response.tool_uses`` says which."""
 
 
 class OutputTruncatedError(OutputError):
@@ -439,6 +482,42 @@ class ResponseDecodeError(BedrockError):
     def __init__(self, message: str, *, body: bytes = b"", hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.body = body[:2048]
+
+
+class ToolError(BedrockError):
+    """A tool gave no result, or the loop of tools came to no answer; ``tool_use`` is what the model asked for.
+
+    Where the loop raises it, ``rounds`` are all answers of the model, the last of them the one that it is about, and
+    ``messages`` what the loop had added to the conversation before that one: ask again with them to go on.
+    """
+
+    def __init__(self, message: str, *, tool_use: ToolUseBlock | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.tool_use = tool_use
+        self.messages: tuple[Message, ...] = ()
+        self.rounds: tuple[ConverseResponse, ...] = ()
+
+
+class ToolFailedError(ToolError):
+    """The function of a tool raised, which is the ``__cause__``, or returned what is no result."""
+
+
+class ToolInputError(ToolError):
+    """The model asked for a tool that is not there, or passed what does not fit or was cut off: nothing was run."""
+
+
+class ToolRoundsError(ToolError):
+    """After the last round that the loop may make, the model still asks for tools."""
+
+
+class ToolTimeoutError(ToolError, TimeoutError):
+    """A tool took longer than its limit of ``limit_s`` seconds."""
+
+    def __init__(
+        self, message: str, *, limit_s: float, tool_use: ToolUseBlock | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, tool_use=tool_use, hint=hint)
+        self.limit_s = limit_s
 
 
 class EventDecodeError(StreamError):
@@ -497,6 +576,12 @@ _CODES: Final[dict[str, _Row]] = {
     "Throttling": _Row(ThrottlingError, 429, retryable=True),
     "ThrottledException": _Row(ThrottlingError, 429, retryable=True),
     "TooManyRequestsException": _Row(ThrottlingError, 429, retryable=True),
+    # What botocore.retries.standard takes for throttling, of any service.
+    "BandwidthLimitExceeded": _Row(ThrottlingError, 429, retryable=True),
+    "PriorRequestNotComplete": _Row(ThrottlingError, 429, retryable=True),
+    "RequestLimitExceeded": _Row(ThrottlingError, 429, retryable=True),
+    "RequestThrottled": _Row(ThrottlingError, 429, retryable=True),
+    "RequestThrottledException": _Row(ThrottlingError, 429, retryable=True),
     "UnknownOperationException": _Row(ValidationError, 404),
 }
 
@@ -517,167 +602,10 @@ _STATUSES: Final[dict[int, _Row]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Advice:
-    """A next step for the errors of one class whose message matches; ``becomes`` narrows the class."""
-
-    error: type[ServiceError]
-    pattern: re.Pattern[str]
-    hint: str
-    becomes: type[ServiceError] | None = None
-
-
-def _advice(error: type[ServiceError], pattern: str, hint: str, becomes: type[ServiceError] | None = None) -> _Advice:
-    return _Advice(error, re.compile(pattern, re.IGNORECASE), hint, becomes)
-
-
-# First match wins. Message texts as recorded or printed in public threads.  [shared corpus, errors.json]
-_ADVICE: Final[tuple[_Advice, ...]] = (
-    _advice(
-        ValidationError,
-        r"on-demand throughput isn.t supported",
-        "Call the model through an inference profile: put the geography of your region before the id "
-        "(us., eu., apac., jp., au. or global.), for example us.anthropic.claude-sonnet-4-20250514-v1:0, "
-        "or pass the profile's ARN.",
-        OnDemandNotSupportedError,
-    ),
-    _advice(
-        ValidationError,
-        r"model identifier is invalid",
-        "Check the id for typing errors and whether this region offers it: an inference profile id such as "
-        "us.anthropic... works only from regions of its geography, a plain id only where the model is offered on "
-        "demand.",
-        ModelIdRejectedError,
-    ),
-    _advice(
-        ValidationError,
-        r"input is too long|input tokens exceeded|prompt is too long|exceeds? (the )?(maximum )?context|"
-        r"input length and .?max_tokens.? exceed|too many input tokens",
-        "Shorten the input (history, documents) or choose a model with a larger context window; "
-        "client.count_tokens() measures a request before it is sent.",
-        InputTooLongError,
-    ),
-    _advice(
-        ValidationError,
-        r"support tool use in streaming mode",
-        "Call this model with streaming=False; the events stay the same.",
-    ),
-    _advice(
-        ValidationError,
-        r"maximum tokens you requested exceeds",
-        "Lower max_tokens to the limit that the message names.",
-    ),
-    _advice(
-        AccessDeniedError,
-        r"not authorized to perform: (?P<action>[\w-]+:\w+).* with an explicit deny in an? (?P<policy>[\w -]+)",
-        "An explicit deny in a {policy} forbids {action}, and no other policy can allow it: ask who manages that one.",
-    ),
-    _advice(
-        AccessDeniedError,
-        r"not authorized to perform: (?P<action>[\w-]+:\w+) on resource: [\w:-]*:(?P<account>\d{12}):.* "
-        r"no resource-based policy",
-        "The resource belongs to the account {account}: use one of the caller's own account, or let its owner allow "
-        "{action} to the caller.",
-    ),
-    _advice(
-        AccessDeniedError,
-        r"not authorized to perform: (?P<action>bedrock:InvokeModel\w*) on resource: \S+:(application-)?"
-        r"inference-profile/",
-        "Allow the action {action} on that inference profile, and on its foundation model in every region that it "
-        "routes to, in the principal's IAM policy.",
-    ),
-    _advice(
-        AccessDeniedError,
-        r"not authorized to perform: (?P<action>[\w-]+:\w+)( on resource: \S+)? because no "
-        r"(?P<policy>(?!identity)[\w -]+) allows",
-        "Allow the action {action} in the {policy} that applies here too; the principal's own policy is not enough.",
-    ),
-    _advice(
-        AccessDeniedError,
-        r"not authorized to perform: (?P<action>[\w-]+:\w+) on\b",
-        "Allow the action {action} on that resource in the principal's IAM policy.",
-    ),
-    _advice(
-        AccessDeniedError,
-        r"not authorized to perform: (?P<action>[\w-]+:\w+)",
-        "Allow the action {action} in the principal's IAM policy.",
-    ),
-    _advice(
-        AccessDeniedError,
-        r"access to the model with the specified model id",
-        "Request access to the model in the Bedrock console of this region.",
-    ),
-    _advice(
-        AccessDeniedError,
-        r"aws-marketplace",
-        "Let a principal with aws-marketplace:Subscribe enable the model once, then try again after five minutes.",
-    ),
-    _advice(
-        AccessDeniedError,
-        r"invalid api key format",
-        "Pass a Bedrock API key as it was issued, and allow bedrock:CallWithBearerToken.",
-    ),
-    _advice(
-        AccessDeniedError,
-        r"api key is valid|bearer token has expired",
-        "Create another API key: short-term ones live for 12 hours at most, and for one region. A callable "
-        "(api_key=...) is asked for a new one by itself; client.api_key = ... replaces a fixed one.",
-    ),
-    _advice(
-        AccessDeniedError,
-        r"",
-        "Check that the principal may call bedrock:InvokeModel (bedrock:InvokeModelWithResponseStream for "
-        "streams) on this model in this region.",
-    ),
-    _advice(
-        ExpiredTokenError,
-        r"",
-        "Sign in again or pass fresh temporary credentials; with a profile or a provider callable the client "
-        "refreshes them by itself.",
-    ),
-    _advice(
-        AuthenticationError,
-        r"signature expired|signature not yet current",
-        "The clock of this machine is off by minutes: synchronise it.",
-    ),
-    _advice(
-        AuthenticationError,
-        r"",
-        "Check key id, secret and session token: a temporary key needs its session token. "
-        "`bedrock-async doctor` shows where the credentials came from.",
-    ),
-    _advice(
-        ResourceNotFoundError,
-        r"end of its life|marked by provider as legacy",
-        "Move to an active version of the model; the old one will not come back.",
-    ),
-    _advice(
-        ResourceNotFoundError,
-        r"",
-        "Check the id and whether this region offers the model or resource.",
-    ),
-    _advice(
-        ThrottlingError,
-        r"too many tokens",
-        "The tokens-per-minute quota counts the input plus max_tokens: lower max_tokens, slow down, or spread the "
-        "load over an inference profile.",
-    ),
-    _advice(
-        ThrottlingError,
-        r"",
-        "Slow down, spread the load over a cross-region inference profile, or ask for a higher quota.",
-    ),
-    _advice(ModelNotReadyError, r"", "The model is being loaded: wait 5 to 30 seconds and try again."),
-    _advice(ModelTimeoutError, r"", "Lower max_tokens or the size of the input, or stream the answer."),
-    _advice(ModelStreamError, r"", "Try again; the text so far is in partial_response."),
-    _advice(ModelError, r"", "Try again; when it persists, change the request or the model."),
-    _advice(QuotaExceededError, r"", "Ask for a higher quota; retrying does not help."),
-    _advice(InternalServerError, r"", "Try again after a short wait."),
-    _advice(ServiceUnavailableError, r"", "Try again after a short wait, or use another region or profile."),
-    _advice(ConflictError, r"", "Wait for the other request, or use another idempotency token."),
-    _advice(ValidationError, r"", "Change the request as the message says; client.prepare() shows what would be sent."),
-    _advice(ServiceError, r"", "Look the code up in the API reference of the Bedrock Runtime."),
-)
+_NARROWER: Final[Mapping[str, type[ServiceError]]] = {
+    kind.__name__: kind for kind in (InputTooLongError, ModelIdRejectedError, OnDemandNotSupportedError)
+}
+"""The classes that a message tells, and no code."""
 
 
 def service_error(
@@ -699,12 +627,9 @@ def service_error(
     code = _plain_code(code)
     row = _CODES.get(code) or _STATUSES.get(status or 0) or _Row(ServiceError, status or 0, (status or 0) >= 500)
     kind, hint = row.error, None
-    for advice in _ADVICE:
-        if issubclass(kind, advice.error) and (found := advice.pattern.search(message)):
-            kind, hint = advice.becomes or kind, advice.hint
-            for name, value in found.groupdict().items():
-                hint = hint.replace("{" + name + "}", value)
-            break
+    if (found := find_rule([each.__name__ for each in kind.__mro__], message)) is not None:
+        rule, hint = found
+        kind = _NARROWER.get(rule.becomes or "", kind)
     return kind(
         message,
         code=code or (f"HTTP {status}" if status else "UnknownException"),

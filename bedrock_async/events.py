@@ -37,6 +37,7 @@ from .types import (
     WireModel,
 )
 from .types._wire import is_member
+from .types.guardrail_decisions import INTERVENED, GuardrailDecision, trace_decision
 
 EventType = Literal[
     "message_start",
@@ -77,6 +78,11 @@ class StreamEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename="c
     @property
     def tool_input(self) -> str | None:
         """The piece of tool-input JSON of a tool-use delta, else None."""
+        return None
+
+    @property
+    def guardrail(self) -> GuardrailDecision | None:
+        """What a guardrail decided, as far as this event tells it: the stop reason does, and the trace in the last."""
         return None
 
     def to_wire(self) -> dict[str, JSONValue]:
@@ -264,6 +270,11 @@ class MessageStopEvent(StreamEvent, frozen=True, gc=False, kw_only=True, rename=
         """What ``additional_response_field_paths`` asked for."""
         return _document(self.additional_json)
 
+    @property
+    def guardrail(self) -> GuardrailDecision | None:
+        """That a guardrail intervened; the trace, which comes with the next event, says how."""
+        return trace_decision(None, intervened=self.stop_reason == INTERVENED)
+
 
 class MetadataEvent(StreamEvent, frozen=True, gc=False, kw_only=True, rename="camel"):
     """Usage, times and trace of the whole response: the last event."""
@@ -291,6 +302,17 @@ class MetadataEvent(StreamEvent, frozen=True, gc=False, kw_only=True, rename="ca
     def trace(self) -> ConverseTrace | None:
         """What the guardrail and the prompt router did."""
         return _typed(ConverseTrace, self.trace_json)
+
+    @property
+    def guardrail(self) -> GuardrailDecision | None:
+        """What a guardrail decided, by its trace."""
+        trace = self.trace
+        return None if trace is None else trace_decision(trace.guardrail)
+
+    @property
+    def tells_how(self) -> bool:
+        """Whether it names the latency class or the service tier."""
+        return self.performance_json is not _ABSENT or self.tier_json is not _ABSENT
 
     @property
     def performance_config(self) -> PerformanceConfig | None:
@@ -409,7 +431,7 @@ def _decode_leniently(name: str, payload: bytes) -> Event:
         members["contentBlockIndex"] = int(index)
     try:
         event = cast("Event", msgspec.convert(_raw_json(members, kind), kind, strict=False))
-    except msgspec.ValidationError as exc:
+    except (msgspec.ValidationError, UnicodeEncodeError) as exc:  # the latter for the name of a member
         raise _unreadable(name, payload, f"not as the service documents it ({exc})") from exc
     return event
 
@@ -436,6 +458,11 @@ def event_from_wire(wire: Mapping[str, object]) -> Event:
         payload = json.dumps(dict(wire), default=repr).encode("ascii")
         raise _unreadable("", payload, f"no object of one key but of {len(wire)}")
     ((name, members),) = wire.items()
+    if isinstance(members, str) and name not in _BY_NAME:
+        try:
+            return UnknownEvent(name=name, payload=debase64(members))  # as its `to_wire` writes what is no object
+        except EventDecodeError:
+            pass
     try:
         payload = json.dumps(members, ensure_ascii=False).encode("utf-8", "surrogatepass")
     except (TypeError, ValueError, RecursionError) as exc:

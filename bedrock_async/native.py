@@ -21,12 +21,16 @@ from .errors import (
 from .events import PADDING, exception_of_frame, read_object, require_event_stream
 from .eventstream import EventStreamDecoder, encode_frame, encode_headers, parse_headers
 from .types import JSONValue, ResponseMeta
+from .types.guardrail_decisions import GuardrailDecision, native_decision
 
 CHUNK: Final = "chunk"
 """The type of the events that carry a model's own."""
 
 METRICS: Final = "amazon-bedrock-invocationMetrics"
 """The member of the last native chunk that has token counts and times."""
+
+
+_MARK: Final = b'"amazon-bedrock-'
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,11 @@ class InvokeResponse:
         """The service's own time in milliseconds, where it reports it in a header."""
         return _count(self.headers.get("x-amzn-bedrock-invocation-latency"))
 
+    @property
+    def guardrail(self) -> GuardrailDecision | None:
+        """What a guardrail decided, by headers and by the members that the service adds; None where they do not say."""
+        return native_decision(self.headers, _service_members(self.body))
+
     def json(self) -> JSONValue:
         """Return the body as JSON. Raises ResponseDecodeError when it is none."""
         try:
@@ -90,6 +99,17 @@ class InvokeResponse:
         return members
 
 
+def _service_members(native: builtins.bytes) -> JSONValue:
+    """Return native JSON that has members of the service's own; None for any other, which is not parsed."""
+    if _MARK not in native:
+        return None
+    try:
+        members: JSONValue = json.loads(native)
+    except (ValueError, RecursionError):
+        return None
+    return members
+
+
 def _count(text: str | None) -> int | None:
     return int(text) if text is not None and text.isascii() and text.isdigit() else None
 
@@ -104,6 +124,11 @@ class InvokeChunk(msgspec.Struct, frozen=True, gc=False):
     bytes: bytes
     name: str = "chunk"
     payload: builtins.bytes = b""
+
+    @property
+    def guardrail(self) -> GuardrailDecision | None:
+        """What a guardrail decided, as far as this chunk tells it; most do not."""
+        return native_decision({}, _service_members(self.bytes))
 
     def json(self) -> JSONValue:
         """Return the native event. Raises EventDecodeError when it is no JSON."""
@@ -189,11 +214,13 @@ class ChunkDecoder:
     """Makes the chunks of an InvokeModelWithResponseStream response from its bytes; sans-IO.
 
     Errors are those of `ConverseEventDecoder`. What ends a native stream is the model's own affair, so that the end of
-    the body counts as its end when it stands between two frames and at least one chunk has come.
+    the body counts as its end when it stands between two frames and at least one chunk has come; none has to come with
+    ``may_be_empty``, in a conversation that nobody began.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, may_be_empty: bool = False) -> None:
         self.pending_error: BedrockError | None = None
+        self._may_be_empty = may_be_empty
         self._frames = EventStreamDecoder()
         self._chunks = 0
 
@@ -225,7 +252,7 @@ class ChunkDecoder:
         if error is not None:
             raise error
         self._frames.receive_eof()
-        if not self._chunks:
+        if not self._chunks and not self._may_be_empty:
             raise StreamTruncatedError("the stream ended without a chunk.", hint="Call again to get an answer.")
         return []
 

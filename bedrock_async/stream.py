@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
+from itertools import cycle
 from types import TracebackType
-from typing import Final, Generic, Self, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Protocol, Self, TypeAlias, TypeVar
 
-from .calls import OpenStream
+import msgspec
+
+from .calls import OpenStream, broken
 from .errors import BedrockError, CallTimeoutError, IdleTimeoutError, ServiceError, StreamError, TransportError
-from .events import Event
+from .events import Event, MetadataEvent
+from .features.tool_inputs import PartialToolInput, ToolInputs
 from .folding import condensed, fold
-from .native import InvokeChunk
+from .hooks import Watch
+from .in_flight import InFlight
+from .native import METRICS, InvokeChunk
 from .providers import EventDecoder
 from .transport import WireResponse
 from .types import ConverseResponse, ResponseMeta
+from .types.guardrail_decisions import GuardrailDecision
 
 E = TypeVar("E")
 # An event is some 400 bytes; joined, little more than its text is left. Joining costs 0.7 us per event, which a stream
 # that is over within seconds need not pay.
 _KEPT_EVENTS: Final = 64
 _KEPT_S: Final = 2.0
+_METRICS: Final = METRICS.encode("ascii")
+_TURNS: Final = cycle([turn * _KEPT_S / 64 for turn in range(32)])
 
 Opener: TypeAlias = Callable[[], Awaitable[tuple[OpenStream[E], ResponseMeta]]]
 
@@ -37,9 +47,10 @@ class ServiceStream(Generic[E]):
     closes the stream; it cannot be resumed.
     """
 
-    def __init__(self, opener: Opener[E], *, idle_s: float | None) -> None:
+    def __init__(self, opener: Opener[E], *, idle_s: float | None, in_flight: InFlight | None = None) -> None:
         self._opener: Opener[E] | None = opener
         self._idle_s = idle_s
+        self._in_flight = in_flight
         self._ready: list[E] = []  # in reverse, so that the next one is popped from the end
         self._body: WireResponse | None = None
         self._decoder: EventDecoder[E] | None = None
@@ -51,6 +62,13 @@ class ServiceStream(Generic[E]):
         self._idle = False
         self._complete = False
         self._meta: ResponseMeta | None = None
+        self._late_meta: Callable[[], ResponseMeta] | None = None
+        self._count: Callable[[E, ResponseMeta], None] | None = None
+        self._done = False
+        self._read_to_end = False
+        self._done_callbacks: list[Callable[[Any], object]] = []
+        self._advise: Callable[[BedrockError], None] | None = None
+        self._hooks: Watch | None = None
 
     # -- iteration
 
@@ -81,7 +99,23 @@ class ServiceStream(Generic[E]):
     @property
     def meta(self) -> ResponseMeta:
         """Request id, status, headers and attempts. Empty before the stream is open."""
-        return self._meta or ResponseMeta()
+        return (self._meta if self._late_meta is None else self._late_meta()) or ResponseMeta()
+
+    @property
+    def read_to_end(self) -> bool:
+        """Whether all that the service sent was handed out, and nothing is missing."""
+        return self._read_to_end
+
+    def add_done_callback(self, callback: Callable[[Self], object]) -> None:
+        """Call ``callback(stream)`` once nothing more will be handed out: at the end, after an error, when closed.
+
+        `read_to_end` tells which. A stream that is only forgotten closes its connection without calling anybody. What
+        a callback raises comes to who reads the stream.
+        """
+        if self._done:
+            callback(self)
+        else:
+            self._done_callbacks.append(callback)
 
     # -- life
 
@@ -106,6 +140,7 @@ class ServiceStream(Generic[E]):
         self._opener = None
         self._ready.clear()
         self._release(self._body)
+        self._finish(read_to_end=False)
 
     def __del__(self) -> None:
         """Close the connection when the last reference dies: ``break`` leaves nothing open."""
@@ -121,7 +156,8 @@ class ServiceStream(Generic[E]):
             self._release(body)
         elif loop is not None and not loop.is_closed():
             # The collector may run in any thread; sockets belong to the loop's.
-            loop.call_soon_threadsafe(body.abort)
+            in_flight = self._in_flight
+            loop.call_soon_threadsafe(body.abort if in_flight is None else partial(in_flight.abort, body))
 
     # -- inside
 
@@ -133,6 +169,9 @@ class ServiceStream(Generic[E]):
                 return
         body, decoder = self._body, self._decoder
         if body is None or decoder is None:
+            if self._complete:
+                self._finish(read_to_end=True)
+                await self._show_end()
             raise StopAsyncIteration
         if self._waiting_since is not None:
             raise StreamError(
@@ -155,36 +194,58 @@ class ServiceStream(Generic[E]):
                     return
                 if not data:
                     self._end()
+                    self._finish(read_to_end=True)
+                    await self._show_end()
                     raise StopAsyncIteration
         except StopAsyncIteration:
             raise
         except BaseException as exc:
             self._waiting_since = None
             self._release(body)
+            self._finish(read_to_end=False)
             if self._idle and isinstance(exc, TransportError):
-                raise self._explained(self._idle_timeout()) from exc
+                raise await self._shown(self._broken(self._idle_timeout())) from exc
             if isinstance(exc, BedrockError):
-                self._explained(exc)
+                await self._shown(self._broken(exc))
             raise
 
     async def _open(self, opener: Opener[E]) -> None:
         self._opener = None
         loop = asyncio.get_running_loop()
-        stream, self._meta = await opener()
+        try:
+            stream, self._meta = await opener()
+        except BaseException:
+            self._finish(read_to_end=False)
+            raise
         self._loop = loop
         self._body, self._decoder = stream.response, stream.decoder
+        self._advise, self._hooks, self._late_meta = stream.advise, stream.watch, stream.meta
+        self._count = stream.count
         self._complete = stream.response is None
         self._take(stream.first)
-        if self._body is not None and self._idle_s is not None:
-            self._watch_idle(self._idle_s)
+        if self._body is not None:
+            if self._in_flight is not None:
+                self._in_flight.opened(self._body)
+            if self._idle_s is not None:
+                self._watch_idle(self._idle_s)
 
     def _end(self) -> None:
         """Note that everything has come, and give the connection back."""
         self._complete = True
         self._release(None)
 
+    def _finish(self, *, read_to_end: bool) -> None:
+        """Tell those who asked that nothing more will be handed out. Idempotent."""
+        if not self._done:
+            self._done, self._read_to_end = True, read_to_end
+            callbacks, self._done_callbacks = self._done_callbacks, []
+            for callback in callbacks:
+                callback(self)
+
     def _release(self, body: WireResponse | None) -> None:
         """Let go of the connection, closing it when ``body`` is given. Synchronous, idempotent."""
+        if self._body is not None and self._in_flight is not None:
+            self._in_flight.ended(self._body)
         self._body = self._decoder = None
         watch, self._watch = self._watch, None
         if watch is not None:
@@ -207,7 +268,32 @@ class ServiceStream(Generic[E]):
         error.attempts = self.meta.attempts
         if isinstance(error, ServiceError) and error.request_id is None:
             error.request_id = self.meta.request_id
+        if self._advise is not None:
+            self._advise(error)
         return error
+
+    def _broken(self, error: BedrockError) -> BedrockError:
+        """Put on the error that ends the stream what the stream knows; its attempt has failed with it."""
+        self._explained(error)
+        error.attempts = broken(error.attempts, error)
+        return error
+
+    async def _shown(self, error: BedrockError) -> BedrockError:
+        """Show the error that ends the stream to the caller's functions."""
+        hooks, self._hooks = self._hooks, None
+        if hooks is not None:
+            await hooks.failed(error)
+        return error
+
+    async def _show_end(self) -> None:
+        """Show to the caller's functions what the whole stream has brought, once."""
+        hooks, self._hooks = self._hooks, None
+        if hooks is not None and (response := self._whole()) is not None:
+            await hooks.answered(response)
+
+    def _whole(self) -> object:
+        """Return everything that the stream has brought as one answer, None where it has none."""
+        return None
 
     def _watch_idle(self, after_s: float) -> None:
         """Look in ``after_s`` seconds whether the stream is idle: one timer for each stream, re-armed when it fires."""
@@ -241,17 +327,38 @@ class ResponseStream(ServiceStream[Event]):
     stream keeps what it brings, the text of a slow one joined; with ``accumulate=False`` it keeps nothing.
     """
 
-    def __init__(self, opener: Opener[Event], *, idle_s: float | None, accumulate: bool = True) -> None:
-        super().__init__(opener, idle_s=idle_s)
+    def __init__(
+        self,
+        opener: Opener[Event],
+        *,
+        idle_s: float | None,
+        accumulate: bool = True,
+        in_flight: InFlight | None = None,
+    ) -> None:
+        super().__init__(opener, idle_s=idle_s, in_flight=in_flight)
         self._accumulate = accumulate
         self._seen: list[Event] = []
+        self._last: Event | None = None
         self._condensed = 0
         self._condensed_at = 0.0
+
+    @property
+    def meta(self) -> ResponseMeta:
+        """Request id, status, headers and attempts; empty before the stream is open. The cost, once all has come."""
+        meta, last = super().meta, self._last
+        if meta.bill is None or last is None or last.type != "metadata":
+            return meta
+        return fold([last]).with_meta(meta).meta
 
     @property
     def text_stream(self) -> TextStream:
         """The text deltas of the rest of the stream, as an async iterator of str."""
         return TextStream(self)
+
+    @property
+    def tool_inputs(self) -> ToolInputStream:
+        """The inputs of the tools that the model asks for, as they grow, in the rest of the stream."""
+        return ToolInputStream(self)
 
     async def get_final_response(self) -> ConverseResponse:
         """Read the rest of the stream and return everything as one response.
@@ -278,6 +385,19 @@ class ResponseStream(ServiceStream[Event]):
         self._require_accumulated()
         return fold(self._seen)
 
+    def _whole(self) -> ConverseResponse | None:
+        if not self._accumulate:
+            return None
+        try:
+            return fold(self._seen).with_meta(self.meta)
+        except BedrockError:  # whoever asks for the response is told so
+            return None
+
+    @property
+    def guardrail(self) -> GuardrailDecision | None:
+        """What a guardrail has decided by now: whether it intervened with the stop, how with the last event."""
+        return self.response_so_far.guardrail
+
     def _require_accumulated(self) -> None:
         if not self._accumulate:
             raise StreamError(
@@ -287,6 +407,11 @@ class ResponseStream(ServiceStream[Event]):
 
     def _take(self, events: Sequence[Event]) -> None:
         self._ready += reversed(events)
+        if self._count is not None and events and type(events[-1]) is MetadataEvent:
+            count, self._count = self._count, None
+            count(events[-1], self.meta)
+        if events:
+            self._last = events[-1]
         if self._accumulate:
             self._seen += events
             if self._looked_at - self._condensed_at > _KEPT_S and len(self._seen) - self._condensed > _KEPT_EVENTS:
@@ -294,9 +419,12 @@ class ResponseStream(ServiceStream[Event]):
 
     def _condense(self) -> None:
         """Join the text of what was kept: this stream takes its time, and may be one of a thousand."""
-        if self._condensed_at:
-            self._seen[self._condensed :] = condensed(self._seen[self._condensed :])
-            self._condensed = len(self._seen)
+        if not self._condensed_at:
+            # Streams that began together take turns, or a thousand of them would hold each other up.
+            self._condensed_at = self._looked_at - next(_TURNS)
+            return
+        self._seen[self._condensed :] = condensed(self._seen[self._condensed :])
+        self._condensed = len(self._seen)
         self._condensed_at = self._looked_at
 
     def _explained(self, error: BedrockError) -> BedrockError:
@@ -315,6 +443,27 @@ class InvokeStream(ServiceStream[InvokeChunk]):
 
     What the head of the answer says is known once the stream is open.
     """
+
+    def __init__(self, opener: Opener[InvokeChunk], *, idle_s: float | None, in_flight: InFlight | None = None) -> None:
+        super().__init__(opener, idle_s=idle_s, in_flight=in_flight)
+        self._ends: tuple[InvokeChunk, ...] = ()
+        """The first chunk and the last two so far: between them they tell what was used."""
+
+    @property
+    def meta(self) -> ResponseMeta:
+        """Request id, status, headers and attempts; empty before the stream is open. The cost, once all has come."""
+        meta = super().meta
+        if meta.bill is None:
+            return meta
+        return msgspec.structs.replace(meta, bill=meta.bill.of_native(meta.headers, *(end.bytes for end in self._ends)))
+
+    def _take(self, events: Sequence[InvokeChunk]) -> None:
+        self._ready += reversed(events)
+        if events:
+            self._ends = (*(self._ends or events)[:1], *(*self._ends[1:], *events)[-2:])
+            if self._count is not None and _METRICS in events[-1].bytes:
+                count, self._count = self._count, None
+                count(events[-1], self.meta)
 
     @property
     def content_type(self) -> str:
@@ -347,10 +496,19 @@ class BatchStream(Generic[E]):
         return await self._stream.next_batch()
 
 
+class HasText(Protocol):
+    """What may bring a piece of the model's text."""
+
+    @property
+    def text(self) -> str | None:
+        """The piece, or None."""
+        ...
+
+
 class TextStream:
     """The text deltas of a stream; holds the stream, so that it lives as long as its text is read."""
 
-    def __init__(self, stream: ResponseStream) -> None:
+    def __init__(self, stream: AsyncIterator[HasText]) -> None:
         self._stream = stream
 
     def __aiter__(self) -> Self:
@@ -364,3 +522,22 @@ class TextStream:
             event = await stream.__anext__()
             if event.text is not None:
                 return event.text
+
+
+class ToolInputStream:
+    """The growing inputs of tools in a stream; holds the stream, so that it lives as long as they are read."""
+
+    def __init__(self, stream: AsyncIterator[object]) -> None:
+        self._stream = stream
+        self._inputs = ToolInputs()
+
+    def __aiter__(self) -> Self:
+        """Return the iterator itself."""
+        return self
+
+    async def __anext__(self) -> PartialToolInput:
+        """Return an input as it begins, grows and ends; other events are passed over. Raises as the stream does."""
+        while True:
+            found = self._inputs.add(await self._stream.__anext__())
+            if found is not None:
+                return found

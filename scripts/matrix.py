@@ -1,9 +1,11 @@
 """Run the tests in each environment that bedrock-async promises to work in: ``python scripts/matrix.py [NAME ...]``.
 
 Without names these are the three combinations of AWS's libraries, each resolved anew, and what depends on them is
-tested: credentials, endpoints, objects of S3. ``all`` is every environment there is; those of the supported Pythons and
-of the lowest versions run all tests. Each has its own folder ``.venv-NAME``, made anew at every run; the exit status is
-the number of environments that failed. One whose Python is not installed fails: nothing is left out silently.
+tested: credentials, endpoints, objects of S3. ``redis`` is the plugin for Redis beside Debian's redis-server.
+``smithy`` is the official SDK for Python beside this one, in conversations. ``all`` is every environment there is;
+those of the supported Pythons and of the lowest versions run all tests. Each has its own folder ``.venv-NAME``, made
+anew at every run; the exit status is the number of environments that failed. One whose Python is not installed fails:
+nothing is left out silently.
 """
 
 from __future__ import annotations
@@ -33,6 +35,11 @@ AWS_TESTS: Final = (
 )
 """What touches aiobotocore, aioboto3, botocore or boto3: the files that match one of these patterns."""
 
+SMITHY_TESTS: Final = ("tests/test_smithy.py", "tests/test_bidirectional*.py", "tests/test_emulator_bidirectional.py")
+"""What holds this client and the emulator to the official SDK for Python, which needs Python 3.12."""
+
+REDIS_TESTS: Final = ("plugins/redis/tests/test_*.py",)
+
 ALL_TESTS: Final = ("tests/test_*.py", "plugins/*/tests/test_*.py")
 
 
@@ -45,6 +52,8 @@ class Environment:
     requirements: tuple[str, ...]
     tests: tuple[str, ...] = ALL_TESTS
     lowest: bool = False
+    program: str = ""
+    """What the tests would be skipped without; it has the name of its Debian package."""
 
 
 ENVIRONMENTS: Final = (
@@ -59,8 +68,12 @@ ENVIRONMENTS: Final = (
     Environment("aioboto3", THIS_PYTHON, ("--editable", ".[all,aioboto3]"), AWS_TESTS),
     # No aiobotocore can be installed beside the newest boto3, so this is also the environment without it.
     Environment("boto3", THIS_PYTHON, ("--editable", ".[cli,cost,httpx,telemetry,testing]", "boto3>=1.44"), AWS_TESTS),
+    # The official SDK, with the transport of its own that speaks HTTP/2.
+    Environment("smithy", "3.12", ("--editable", ".[all]", "aws-sdk-bedrock-runtime[awscrt]"), SMITHY_TESTS),
+    # Limits that processes share, against a real server.
+    Environment("redis", THIS_PYTHON, (*PINNED, "--editable", ".[all]"), REDIS_TESTS, program="redis-server"),
 )
-BY_DEFAULT: Final = ("aiobotocore", "aioboto3", "boto3")
+BY_DEFAULT: Final = ("aiobotocore", "aioboto3", "boto3", "redis")
 
 
 def plugins() -> list[str]:
@@ -111,6 +124,9 @@ def install(environment: Environment, python: Path) -> None:
 
 def passes(environment: Environment) -> bool:
     """Make the environment and run the tests in it."""
+    if environment.program and shutil.which(environment.program) is None:
+        print(f"{environment.program} is not installed; on Debian: apt-get install {environment.program}")
+        return False
     folder = ROOT / f".venv-{environment.name}"
     python = folder / "bin" / "python"
     try:

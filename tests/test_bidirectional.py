@@ -5,24 +5,29 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
-
-pytest.importorskip("h2")
-
+from h2.errors import ErrorCodes
 from h2.events import DataReceived, RequestReceived, StreamEnded
 from rawhttp2 import RawHttp2, RawHttp2Server
 
-from bedrock_async import BedrockClient, Credentials, Timeouts
+from bedrock_async import BedrockClient, Credentials, StandardRetry, Timeouts
 from bedrock_async.auth import EventSigner
 from bedrock_async.errors import (
     AccessDeniedError,
+    ConnectError,
+    ConnectionLostError,
     EventStreamError,
     FirstEventTimeoutError,
     IdleTimeoutError,
+    InvalidModelIdError,
     InvalidRequestError,
     ModelStreamError,
+    StreamError,
     TotalTimeoutError,
 )
 from bedrock_async.eventstream import EventStreamDecoder, Frame
@@ -167,6 +172,8 @@ async def test_what_cannot_be_sent_is_refused_here() -> None:
         duplex = client.invoke_bidirectional(MODEL)
         with pytest.raises(InvalidRequestError, match="not open"):
             await duplex.send(b"{}")
+        with pytest.raises(InvalidRequestError, match="not open"):
+            await anext(duplex)
         async with duplex:
             with pytest.raises(InvalidRequestError, match="1000001 bytes; 1000000 are allowed"):
                 await duplex.send(bytes(1_000_001))
@@ -255,6 +262,26 @@ async def test_silence_ends(limits: dict[str, float], error: type[Exception]) ->
             await anext(duplex)
 
 
+async def test_silence_between_events_ends() -> None:
+    """Once it has spoken, a model has idle_s for each further event; the error is the same whenever one asks."""
+
+    async def script(peer: RawHttp2) -> None:
+        await peer.next(RequestReceived)
+        peer.respond(EVENTS)
+        peer.say(chunk_frame(b"one"))
+        await peer.closed.wait()
+
+    async with (
+        RawHttp2Server(script) as server,
+        client_of(server, idle_s=0.05) as client,
+        client.invoke_bidirectional(MODEL) as duplex,
+    ):
+        assert (await anext(duplex)).bytes == b"one"
+        for _ in range(2):
+            with pytest.raises(IdleTimeoutError, match=r"no event arrived for 0\.05 s"):
+                await anext(duplex)
+
+
 async def test_a_peer_that_takes_nothing() -> None:
     """A send that finds no room waits for idle_s, and then says so; the stream is closed."""
     async with (
@@ -287,3 +314,179 @@ async def test_cancelling_closes_at_once() -> None:
         await asyncio.wait([reading])
         assert reading.cancelled()
         await closed.wait()
+
+
+async def test_goaway_in_mid_conversation() -> None:
+    """A server that gives up says so with its code; what came before is read, and a send is told, too."""
+
+    async def script(peer: RawHttp2) -> None:
+        await peer.next(RequestReceived)
+        peer.respond(EVENTS)
+        peer.say(chunk_frame(b"one"))
+        await peer.next(DataReceived)
+        peer.h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
+        peer.flush()
+
+    async with (
+        RawHttp2Server(script) as server,
+        client_of(server) as client,
+        client.invoke_bidirectional(MODEL) as duplex,
+    ):
+        assert (await anext(duplex)).bytes == b"one"
+        await duplex.send(b"{}")
+        with pytest.raises(ConnectionLostError, match=r"GOAWAY, ENHANCE_YOUR_CALM"):
+            await anext(duplex)
+        with pytest.raises(InvalidRequestError, match="closed"):
+            await duplex.send(b"{}")
+
+
+async def test_a_reset_in_mid_conversation() -> None:
+    """A reset stream is a lost connection, for as often as one asks, each time as an object of its own."""
+
+    async def script(peer: RawHttp2) -> None:
+        await peer.next(RequestReceived)
+        peer.respond(EVENTS)
+        peer.h2.reset_stream(1, ErrorCodes.INTERNAL_ERROR)
+        peer.flush()
+
+    async with (
+        RawHttp2Server(script) as server,
+        client_of(server) as client,
+        client.invoke_bidirectional(MODEL) as duplex,
+    ):
+        raised: list[ConnectionLostError] = []
+        for _ in range(2):
+            with pytest.raises(ConnectionLostError, match=r"INTERNAL_ERROR") as caught:
+                await anext(duplex)
+            raised.append(caught.value)
+    assert raised[0] is not raised[1]
+
+
+async def test_the_end_of_an_event_that_is_cut_off() -> None:
+    """A response that ends inside a frame is no end of the conversation."""
+
+    async def script(peer: RawHttp2) -> None:
+        await peer.next(RequestReceived)
+        peer.respond(EVENTS)
+        peer.say(chunk_frame(b"one") + chunk_frame(b"two")[:-1], end=True)
+
+    async with (
+        RawHttp2Server(script) as server,
+        client_of(server) as client,
+        client.invoke_bidirectional(MODEL) as duplex,
+    ):
+        assert (await anext(duplex)).bytes == b"one"
+        with pytest.raises(EventStreamError, match="ended inside the frame"):
+            await anext(duplex)
+
+
+async def test_a_forgotten_stream_closes() -> None:
+    """When the last reference dies without `async with`, the peer is told at once."""
+    closed = asyncio.Event()
+
+    async def script(peer: RawHttp2) -> None:
+        await peer.closed.wait()
+        closed.set()
+
+    async with RawHttp2Server(script) as server, client_of(server) as client:
+        duplex = client.invoke_bidirectional(MODEL)
+        await duplex.__aenter__()
+        del duplex
+        await closed.wait()
+
+
+async def test_one_reader_one_life() -> None:
+    """A second reader and a second entering are refused, and harm nothing."""
+    async with (
+        RawHttp2Server(silent) as server,
+        client_of(server) as client,
+        client.invoke_bidirectional(MODEL) as duplex,
+    ):
+        first = asyncio.create_task(duplex.__anext__())
+        await asyncio.sleep(0)
+        with pytest.raises(StreamError, match="another task"):
+            await anext(duplex)
+        with pytest.raises(StreamError, match="second time"):
+            await duplex.__aenter__()
+        assert not first.done()
+        first.cancel()
+        await asyncio.wait([first])
+
+
+async def test_a_send_that_is_cancelled_closes() -> None:
+    """The event was signed: those after it would rest on one that never came."""
+    async with (
+        RawHttp2Server(silent) as server,
+        client_of(server) as client,
+        client.invoke_bidirectional(MODEL) as duplex,
+    ):
+        sending = asyncio.create_task(duplex.send(bytes(300_000)))
+        waiting = asyncio.create_task(duplex.send(b"{}"))
+        await asyncio.wait([sending], timeout=0.01)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert not sending.done()  # one that waited for its turn is given up without harm
+        sending.cancel()
+        await asyncio.wait([sending])
+        with pytest.raises(InvalidRequestError, match="closed"):
+            await duplex.send(b"{}")
+
+
+async def test_connecting_is_tried_again() -> None:
+    """A refused connection is no conversation yet: it is repeated as the retry policy says, and told with attempts."""
+    server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server.close()
+    await server.wait_closed()
+    retry = StandardRetry(max_attempts=2, base_delay_s=0.0)
+    async with BedrockClient(region="us-east-1", credentials=KEYS, endpoint_url=url, retry=retry) as client:
+        with pytest.raises(ConnectError) as caught:
+            await client.invoke_bidirectional(MODEL).__aenter__()
+    assert len(caught.value.attempts) == 2
+
+
+def test_names_are_checked() -> None:
+    """A misspelt keyword and an ARN of another region are refused before anything is sent."""
+    client = BedrockClient(region="us-east-1", credentials=KEYS)
+    wrong: dict[str, Any] = {"inference_profil": "x"}
+    with pytest.raises(InvalidRequestError, match="inference_profile"):
+        client.invoke_bidirectional(MODEL, **wrong)
+    with pytest.raises(InvalidModelIdError, match="eu-west-1"):
+        client.invoke_bidirectional("arn:aws:bedrock:eu-west-1::foundation-model/amazon.nova-sonic-v1:0")
+
+
+NOTHING_OF_HTTP2 = """
+import sys
+import bedrock_async, bedrock_async.testing
+from bedrock_async import BedrockClient
+BedrockClient(region="us-east-1", api_key="k")
+assert not {"h2", "hpack", "hyperframe"} & set(sys.modules), "imported"
+"""
+
+WITHOUT_HTTP2 = """
+import asyncio, sys
+sys.modules["h2"] = None
+from bedrock_async import BedrockClient, Credentials, MissingExtraError
+from bedrock_async.testing import BedrockEmulator, ScriptedModel
+
+async def main():
+    async with BedrockEmulator([ScriptedModel.text("hello")]) as emulator:
+        keys = Credentials("a", "b")
+        async with BedrockClient(region="us-east-1", credentials=keys, endpoint_url=emulator.url) as client:
+            assert (await client.converse("amazon.nova-lite-v1:0", "Hi")).text == "hello"
+            try:
+                client.invoke_bidirectional("amazon.nova-sonic-v1:0")
+            except MissingExtraError as exc:
+                assert "bedrock-async[bidirectional]" in str(exc), exc
+            else:
+                raise AssertionError("no error")
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("program", [NOTHING_OF_HTTP2, WITHOUT_HTTP2], ids=["not imported", "not installed"])
+def test_http2_is_an_extra(program: str) -> None:
+    """Nothing imports h2 before a conversation, and without it everything else works."""
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

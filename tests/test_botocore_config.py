@@ -16,6 +16,7 @@ from botocore.config import Config
 from botocore.loaders import Loader
 
 from bedrock_async import (
+    AdaptiveRetry,
     BedrockClient,
     BotocoreConfigWarning,
     ConnectionOptions,
@@ -218,6 +219,14 @@ def test_keywords_go_before_the_config() -> None:
     }
 
 
+def test_adaptive_is_adaptive() -> None:
+    """With the attempts of botocore's adaptive mode, and a pace for each client."""
+    configs = [Config(retries={"mode": "adaptive"}), config_of(retries={"mode": "adaptive", "max_attempts": 4})]
+    policies = [carried(config)["retry"] for config in configs]
+    assert policies == [AdaptiveRetry(max_attempts=3), AdaptiveRetry(max_attempts=5, model_not_ready_attempts=5)]
+    assert carried(configs[0])["retry"].pace is not carried(configs[0])["retry"].pace
+
+
 def test_the_total_is_that_of_the_attempts_that_are_made() -> None:
     """A retry policy that is passed counts for the total time too, its longest waits included."""
     config = Config(connect_timeout=5, read_timeout=20, retries={"max_attempts": 0})
@@ -270,7 +279,6 @@ async def test_a_client_does_what_the_config_asks_for() -> None:
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"retries": {"mode": "adaptive"}}, r"retries\['mode'\] = 'adaptive' becomes 'standard'"),
         ({"tcp_keepalive": False}, "tcp_keepalive=False is left out"),
         ({"parameter_validation": False}, "parameter_validation=False is left out"),
         ({"defaults_mode": "in-region"}, "defaults_mode='in-region' is left out"),

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 import pytest
+from virtual_time import now, run_virtually
 
 from bedrock_async import (
     NO_RETRY,
@@ -113,6 +114,22 @@ async def test_a_retryable_failure_is_repeated_and_every_attempt_recorded() -> N
         (3, 200, None),
     ]
     assert len(transport.requests) == 3
+
+
+async def test_an_attempt_tells_when_it_was_and_who_answered() -> None:
+    """Each has the time it began at (UTC), how long it took in seconds, and the service's id of it."""
+    headers = {"x-amzn-errortype": "ThrottlingException", "x-amzn-requestid": "r-1"}
+    refusal = CannedResponse([b"{}"], status=429, headers=headers)
+    answer = CannedResponse([REPLY], headers={"x-amzn-requestid": "r-2"})
+    client, _ = client_of([refusal, ConnectionLostError("Gone.", sent=True), answer])
+    before = datetime.now(UTC)
+    attempts = (await client.converse(MODEL, "Hi.")).meta.attempts
+    assert [attempt.request_id for attempt in attempts] == ["r-1", None, "r-2"]
+    times = [attempt.started_at for attempt in attempts if attempt.started_at is not None]
+    moments = [before, *times, datetime.now(UTC)]
+    assert moments == sorted(moments)
+    assert len(times) == 3
+    assert all(0 <= attempt.duration_s < 60 for attempt in attempts)
 
 
 async def test_the_last_failure_reaches_the_caller_with_all_attempts() -> None:
@@ -303,6 +320,45 @@ async def test_first_event_s_bounds_the_wait_for_the_first_event() -> None:
     with pytest.raises(FirstEventTimeoutError):
         await anext(client.stream(MODEL, "Hi.", timeouts=Timeouts(first_event_s=0.01)))
     assert silent.aborted
+
+
+def test_total_s_bounds_all_attempts_to_open_a_stream() -> None:
+    """Waits between them included: it ends as soon as the next attempt would come too late. What follows is free."""
+
+    async def main() -> None:
+        slow = StandardRetry(max_attempts=100, base_delay_s=4.0, max_delay_s=4.0)
+        limits = Timeouts(total_s=20.0, idle_s=None)
+        client, transport = client_of([refused(*THROTTLED)], retry=slow, timeouts=limits)
+        with pytest.raises(TotalTimeoutError, match="20 s") as caught:
+            await anext(client.stream(MODEL, "Hi."))
+        assert isinstance(caught.value.__cause__, ThrottlingError)
+        assert len(caught.value.attempts) == len(transport.requests) > 4
+        assert 1_016 <= now() <= 1_020
+        client, _ = client_of([CannedResponse([asyncio.Event()], headers=STREAM_TYPE)], timeouts=limits)
+        with pytest.raises(TotalTimeoutError):
+            await anext(client.stream(MODEL, "Hi."))
+        wait = asyncio.Event()
+        body: list[Piece] = [stream_bytes(EVENTS[:2]), wait, stream_bytes(EVENTS[2:])]
+        asyncio.get_running_loop().call_later(3600, wait.set)
+        client, _ = client_of([CannedResponse(body, headers=STREAM_TYPE)], timeouts=limits)
+        assert (await client.stream(MODEL, "Hi.").get_final_response()).text == "Hello."
+
+    run_virtually(main())
+
+
+def test_a_stream_that_did_not_begin_is_opened_again_where_that_is_wanted() -> None:
+    """With retry_timeouts=True; both attempts are known, and the silent connection is closed."""
+
+    async def main() -> None:
+        silent = CannedResponse([asyncio.Event()], headers=STREAM_TYPE)
+        wanted = StandardRetry(base_delay_s=0.0, retry_timeouts=True)
+        client, _ = client_of([silent, CannedResponse.stream(EVENTS)], retry=wanted)
+        reply = await client.stream(MODEL, "Hi.").get_final_response()
+        assert [attempt.code for attempt in reply.meta.attempts] == ["FirstEventTimeoutError", None]
+        assert silent.aborted
+        assert now() == 1_300
+
+    run_virtually(main())
 
 
 async def test_idle_s_bounds_the_silence_between_events() -> None:

@@ -73,6 +73,17 @@ async def test_embeddings_are_served_beside_another_model() -> None:
     assert reply.text == "Hello from the Bedrock emulator."
 
 
+async def test_conversations_are_served() -> None:
+    """The same URL takes conversations over HTTP/2, with nothing more to be said on the command line."""
+    with server() as (url, _):
+        async with (
+            BedrockClient(region="us-east-1", endpoint_url=url, credentials=Credentials("a", "b")) as client,
+            client.invoke_bidirectional("amazon.nova-sonic-v1:0") as duplex,
+        ):
+            await duplex.send({"event": {}})
+            assert (await anext(duplex)).json() == {"event": {}}
+
+
 async def test_recordings_are_replayed_and_sigterm_stops_it(tmp_path: Path) -> None:
     """`--replay` answers with what was recorded; a container's SIGTERM ends it as cleanly, with 143."""
     body = {"output": {"message": {"role": "assistant", "content": [{"text": "recorded"}]}}, "stopReason": "end_turn"}

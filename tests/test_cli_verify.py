@@ -60,7 +60,7 @@ from bedrock_async.transport import WireRequest
 MODEL: Final = "us.amazon.nova-lite-v1:0"
 PRICED: Final = ("--price", "guardrail=0.001", "--price", "job=0.001")
 LIVE: Final = ("verify", "--live", "--model", MODEL)
-# GetAsyncInvoke is part of the check of StartAsyncInvoke; the client has no bidirectional stream.
+# GetAsyncInvoke is part of the check of StartAsyncInvoke; a conversation needs a model that is made for it.
 OPERATIONS_WITHOUT_CHECK: Final = {"InvokeModelWithBidirectionalStream", "GetAsyncInvoke"}
 
 

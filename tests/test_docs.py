@@ -10,7 +10,9 @@ from pathlib import Path
 
 import anyio
 import pytest
+from bedrock_async_amazon import sonic_echo
 from s3_server import CREDENTIALS, S3Server, s3_server
+from tool_answers import tool_answers
 
 from bedrock_async.testing import (
     BedrockEmulator,
@@ -47,7 +49,8 @@ async def emulator(s3: S3Server) -> AsyncIterator[BedrockEmulator]:
         JobModel(JobScript.video(b"a video", polls=0), model_ids=["amazon.nova-reel-v1:1"]),
         JobModel(JobScript.json({"data": []}, polls=1), model_ids=["twelvelabs.marengo-embed-2-7-v1:0"]),
         EmbeddingModel(),
-        ScriptedModel.text("A fine answer."),
+        ScriptedModel.text(model_ids=["amazon.nova-2-sonic-v1:0"], bidirectional=sonic_echo),
+        ScriptedModel(tool_answers),
     ]
     async with (
         S3ObjectStore(s3.url, credentials=CREDENTIALS) as store,

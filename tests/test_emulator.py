@@ -540,12 +540,12 @@ async def test_an_unknown_route_is_an_unknown_operation(method: str, path: str) 
     assert emulator.requests[0].operation is None
 
 
-async def test_an_operation_that_is_not_served_says_so() -> None:
-    """An operation of the service that has no row yet is named in the refusal."""
+async def test_a_conversation_over_http1_is_refused() -> None:
+    """The one operation that needs HTTP/2 is named in the refusal, with what it needs."""
     async with BedrockEmulator() as emulator:
         status, _, body = await post(emulator, f"/model/{MODEL}/invoke-with-bidirectional-stream", b"{}")
     assert status == 404
-    assert "does not serve InvokeModelWithBidirectionalStream" in body.decode()
+    assert "serves InvokeModelWithBidirectionalStream over HTTP/2 only" in body.decode()
 
 
 async def test_without_models_it_serves_a_text(connect: Connect) -> None:

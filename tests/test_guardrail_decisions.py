@@ -13,18 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import responses
 
-from bedrock_async.features.guardrail_decisions import (
+from bedrock_async.features.guardrails import GuardrailSettings, redacted_answer, redacted_messages
+from bedrock_async.types import ConverseResponse, GuardrailTrace, GuardrailVerdict, Message
+from bedrock_async.types.guardrail_decisions import (
     GuardrailAction,
     GuardrailDecision,
-    GuardrailRedaction,
     native_decision,
-    redacted_answer,
-    redacted_messages,
-    response_decision,
     trace_decision,
-    verdict_decision,
 )
-from bedrock_async.types import ConverseResponse, GuardrailTrace, GuardrailVerdict, Message
 
 BLOCKED: Final = {"topicPolicy": {"topics": [{"name": "Stocks", "type": "DENY", "action": "BLOCKED"}]}}
 MASKED: Final = {
@@ -124,10 +120,10 @@ def test_an_intervention_without_findings_is_read_from_its_reason(
 def test_without_a_trace_only_the_intervention_shows() -> None:
     """Trace disabled: the stop reason says that the guardrail intervened, nothing else; without it there is nothing."""
     response = ConverseResponse.from_dict({"stopReason": "guardrail_intervened"})
-    decision = response_decision(response)
+    decision = response.guardrail
     assert decision is not None
     assert (decision.intervened, decision.action, decision.blocked) == (True, "unknown", False)
-    assert response_decision(ConverseResponse.from_dict({"stopReason": "end_turn"})) is None
+    assert ConverseResponse.from_dict({"stopReason": "end_turn"}).guardrail is None
 
 
 @pytest.mark.parametrize(
@@ -194,7 +190,7 @@ def test_recorded_answers_without_a_guardrail_have_no_decision() -> None:
 def recorded_decision(recorded: Exchange) -> GuardrailDecision | None:
     """Read the decision of a recorded answer, of any kind."""
     if recorded.kind == "converse":
-        return response_decision(ConverseResponse.from_wire(recorded.response_body))
+        return ConverseResponse.from_wire(recorded.response_body).guardrail
     if recorded.eventstream is None:
         try:
             body = recorded.response_json
@@ -214,7 +210,7 @@ def recorded_decision(recorded: Exchange) -> GuardrailDecision | None:
 def test_a_recorded_verdict_is_read(source: Any) -> None:  # noqa: ANN401
     """ApplyGuardrail: what blocked, and that what was looked for in vain did not; explicit nulls do not disturb."""
     body = exchange("apply-guardrail__guardrail__200__467f300654613a67").response_body
-    decision = verdict_decision(GuardrailVerdict.from_wire(body), source)
+    decision = GuardrailVerdict.from_wire(body).decision(source)
     assert (decision.input, decision.output)[source == "output"] == "blocked"
     assert (decision.input, decision.output)[source == "input"] == "none"
     assert {(each.policy, each.name) for each in decision.findings if each.blocks} == {
@@ -227,7 +223,7 @@ def test_a_recorded_verdict_is_read(source: Any) -> None:  # noqa: ANN401
 @pytest.mark.parametrize("source", ["input", "output"])
 def test_a_verdict_without_assessments_knows_its_source(source: Any) -> None:  # noqa: ANN401
     """What was asked about is what was blocked or masked, whatever else is missing."""
-    decision = verdict_decision(GuardrailVerdict(action="GUARDRAIL_INTERVENED"), source)
+    decision = GuardrailVerdict(action="GUARDRAIL_INTERVENED").decision(source)
     assert (decision.input, decision.output) == (("unknown", "none") if source == "input" else ("none", "unknown"))
 
 
@@ -236,7 +232,7 @@ def test_a_verdict_without_assessments_knows_its_source(source: Any) -> None:  #
 def test_any_answer_is_read_without_failing(wire: dict[str, Any]) -> None:
     """Whatever the service documents, nulls and new members in it, gives a decision or none, never an error."""
     response = ConverseResponse.from_wire(json.dumps(wire))
-    decision = response_decision(response)
+    decision = response.guardrail
     if response.stop_reason == "guardrail_intervened":
         assert decision is not None
         assert decision.intervened
@@ -277,7 +273,7 @@ def decided(sent: GuardrailAction, said: GuardrailAction) -> GuardrailDecision:
 
 def test_blocked_input_is_redacted_and_the_tool_loop_stays_whole() -> None:
     """The last message of the user goes, its tool results keep their ids; what stands before is not touched."""
-    kept = redacted_messages(HISTORY, decided("blocked", "none"), GuardrailRedaction())
+    kept = redacted_messages(HISTORY, decided("blocked", "none"), GuardrailSettings("g", "1"))
     assert kept[:2] == HISTORY[:2]
     assert kept[2].to_dict() == {
         "role": "user",
@@ -285,36 +281,38 @@ def test_blocked_input_is_redacted_and_the_tool_loop_stays_whole() -> None:
             {"toolResult": {"toolUseId": "u", "content": [{"text": "[User input redacted.]"}], "status": "success"}}
         ],
     }
-    asked = redacted_messages(HISTORY[:1], decided("blocked", "none"), GuardrailRedaction(input_message="Blocked!"))
+    asked = redacted_messages(
+        HISTORY[:1], decided("blocked", "none"), GuardrailSettings("g", "1", redact_input_message="Blocked!")
+    )
     assert asked[0].to_dict() == {"role": "user", "content": [{"text": "Blocked!"}]}
 
 
 @pytest.mark.parametrize(
     ("decision", "redaction", "sent", "said"),
     [
-        (decided("blocked", "none"), GuardrailRedaction(), True, False),
-        (decided("none", "blocked"), GuardrailRedaction(), False, False),
-        (decided("none", "blocked"), GuardrailRedaction(output=True), False, True),
-        (decided("blocked", "none"), GuardrailRedaction(input=False, output=True), False, True),
-        (decided("masked", "masked"), GuardrailRedaction(output=True), False, False),
-        (decided("unknown", "unknown"), GuardrailRedaction(output=True), True, True),
-        (decided("unknown", "unknown"), GuardrailRedaction(input=False), False, False),
-        (None, GuardrailRedaction(output=True), False, False),
+        (decided("blocked", "none"), GuardrailSettings("g", "1"), True, False),
+        (decided("none", "blocked"), GuardrailSettings("g", "1"), False, False),
+        (decided("none", "blocked"), GuardrailSettings("g", "1", redact_output=True), False, True),
+        (decided("blocked", "none"), GuardrailSettings("g", "1", redact_input=False, redact_output=True), False, True),
+        (decided("masked", "masked"), GuardrailSettings("g", "1", redact_output=True), False, False),
+        (decided("unknown", "unknown"), GuardrailSettings("g", "1", redact_output=True), True, True),
+        (decided("unknown", "unknown"), GuardrailSettings("g", "1", redact_input=False), False, False),
+        (None, GuardrailSettings("g", "1", redact_output=True), False, False),
     ],
 )
 def test_only_what_was_blocked_is_redacted(
     decision: GuardrailDecision | None,
-    redaction: GuardrailRedaction,
+    redaction: GuardrailSettings,
     sent: bool,  # noqa: FBT001
     said: bool,  # noqa: FBT001
 ) -> None:
     """A blocked answer costs the user no message; masked texts stay; where nobody knows, the safe side is taken."""
     assert (redacted_messages(HISTORY, decision, redaction) != HISTORY) is sent
     answer = redacted_answer(ANSWER, decision, redaction)
-    assert (answer.text == redaction.output_message) is said
+    assert (answer.text == redaction.redact_output_message) is said
     assert (answer is ANSWER) is not said
 
 
 def test_a_history_without_a_message_of_the_user_is_left_alone() -> None:
     """Nothing to redact is no error."""
-    assert redacted_messages([ANSWER], decided("blocked", "none"), GuardrailRedaction()) == [ANSWER]
+    assert redacted_messages([ANSWER], decided("blocked", "none"), GuardrailSettings("g", "1")) == [ANSWER]

@@ -31,14 +31,18 @@ IN_ACCOUNT: Final = "arn:aws:bedrock:us-east-1:123456789012:"
 # What each verb sends. A verb of the client that is missing here fails a test below.
 OPERATIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "converse": ("Converse",),
+    "parse": ("Converse",),
     "stream": ("ConverseStream",),
+    "run_tools": ("ConverseStream",),
     "invoke": ("InvokeModel",),
     "invoke_stream": ("InvokeModelWithResponseStream",),
+    "invoke_bidirectional": ("InvokeModelWithBidirectionalStream",),
     "embed": ("InvokeModel",),
     "rerank": ("InvokeModel",),
     "generate_image": ("InvokeModel",),
     "generate_video": ("StartAsyncInvoke",),
     "count_tokens": ("CountTokens",),
+    "estimate_cost": ("CountTokens",),
     "apply_guardrail": ("ApplyGuardrail",),
     "invoke_guardrail_checks": ("InvokeGuardrailChecks",),
     "start_async_invoke": ("StartAsyncInvoke",),
@@ -48,7 +52,7 @@ OPERATIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "list_inference_profiles": ("ListInferenceProfiles",),
     "resolve_model": ("GetInferenceProfile",),
 }
-SEND_NOTHING: Final = frozenset({"aclose", "from_botocore_config", "prepare"})
+SEND_NOTHING: Final = frozenset({"aclose", "conversation", "from_botocore_config", "model", "update_config", "plan_cache", "prepare"})
 BESIDE: Final[Mapping[str, frozenset[str]]] = {
     "generate_video": frozenset({"s3:PutObject"}),
     "start_async_invoke": frozenset({"s3:PutObject"}),
@@ -162,7 +166,9 @@ def test_a_verbs_policy_is_the_least(verb: str) -> None:
         assert f"`{ACTIONS[operation]}`" in row
 
 
-@pytest.mark.parametrize("verb", ["converse", "stream", "invoke", "invoke_stream", "embed", "count_tokens"])
+@pytest.mark.parametrize(
+    "verb", ["converse", "stream", "invoke", "invoke_stream", "invoke_bidirectional", "embed", "count_tokens"]
+)
 def test_a_verbs_policy_is_about_its_model_alone(verb: str) -> None:
     """Evaluated: the verb's action on the named model, no other action, no other model."""
     operation = OPERATIONS[verb][0]
@@ -216,11 +222,19 @@ async def _invoke_streamed(client: BedrockClient) -> None:
         pass
 
 
+async def _conversed(client: BedrockClient) -> None:
+    async with client.invoke_bidirectional(MODEL) as duplex:
+        await duplex.end_input()
+        async for _ in duplex:
+            pass
+
+
 CALLS: Final[Mapping[str, Callable[[BedrockClient], Awaitable[object]]]] = {
     "converse": lambda client: client.converse(MODEL, "Hi."),
     "stream": _streamed,
     "invoke": lambda client: client.invoke(MODEL, {"inputText": "Hi."}),
     "invoke_stream": _invoke_streamed,
+    "invoke_bidirectional": _conversed,
     "count_tokens": lambda client: client.count_tokens(MODEL, "Hi."),
     "list_models": lambda client: client.list_models(access=True),
     "list_inference_profiles": lambda client: client.list_inference_profiles(),

@@ -18,16 +18,19 @@ PACKAGE: Final = "bedrock_async"
 # which only what stands above the client may import from.
 LAYERS: Final[tuple[frozenset[str], ...]] = (
     frozenset({"_error", "_version"}),
-    frozenset({"model_id", "eventstream", "types", "iam", "known_models"}),
+    frozenset({"model_id", "eventstream", "types", "advice", "iam", "known_models"}),
+    frozenset({"usage"}),
     frozenset({"errors"}),
     frozenset({"events", "folding", "geography", "native", "plugins"}),
-    frozenset({"families", "providers", "features", "resilience"}),
+    frozenset({"families", "pricing", "providers", "features", "resilience"}),
+    frozenset({"hooks"}),
     frozenset({"auth", "transport"}),
+    frozenset({"limiting"}),
     frozenset({"calls"}),
     frozenset(
         {"bidirectional", "botocore_config", "control_plane", "conversation", "jobs", "media", "stream", "telemetry"}
     )
-    | {"tasks", "tool_loop"},
+    | {"bound_model", "continuing", "counting", "outputs", "routing", "targets", "tasks", "tool_loop"},
     frozenset({"client"}),
     frozenset({PACKAGE}),
     frozenset({"testing", "cli"}),
@@ -40,17 +43,24 @@ WITHIN_LAYER: Final = {
     ("folding", "events"): "a response is folded from events, and unfolded into them",
     ("native", "events"): "native chunks come in the same framing",
     ("providers", "families"): "a call's context has the family and the facts; the invoke provider speaks through it",
+    ("pricing", "families"): "prices belong to patterns of model ids, as facts do",
     ("features", "families"): "the keywords of embed and the like become what families are asked",
     ("features", "resilience"): "the keywords of a call hold its retry policy and timeouts",
+    ("bound_model", "conversation"): "a model with its settings begins conversations",
+    ("conversation", "outputs"): "an answer of a type is kept in another form",
+    ("outputs", "stream"): "the output of a stream is read from its events",
+    ("routing", "continuing"): "a stream that breaks goes on the way that every question goes",
+    ("routing", "targets"): "where a question goes",
     ("tasks", "jobs"): "a video is made by a job",
+    ("tool_loop", "stream"): "each round of the loop is a stream",
     ("cli", "testing"): "`bedrock-async serve` runs the emulator",
 }
 
 # What would make a pure module wait, look at the clock or touch the machine.
 IMPURE: Final = frozenset(
     {
-        *("aiobotocore", "aiohttp", "anyio", "asyncio", "boto3", "botocore", "concurrent", "ftplib", "h11", "http"),
-        *("httpcore", "httpcore2", "httptools", "httpx", "httpx2", "importlib.metadata", "multiprocessing", "os"),
+        *("aiobotocore", "aiohttp", "anyio", "asyncio", "boto3", "botocore", "concurrent", "ftplib", "h11", "h2"),
+        *("http", "hpack", "hyperframe", "httpcore", "httpcore2", "httptools", "httpx", "httpx2", "importlib.metadata", "multiprocessing", "os"),
         *("pathlib", "requests", "select", "selectors", "shutil", "signal", "socket", "socketserver", "ssl"),
         *("subprocess", "tempfile", "threading", "time", "trio", "urllib.request", "urllib3", "uvloop"),
     }

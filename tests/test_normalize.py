@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -206,9 +208,18 @@ def test_strict_mode_passes_what_needs_no_change() -> None:
     assert normalize(request, base_model=CLAUDE, profile=find_profile(CLAUDE), strict=True).request is request
 
 
+def test_every_rule_is_documented() -> None:
+    """The table of docs/requests.md has each rule with its models and its reason, in the order in which they run."""
+    page = (Path(__file__).parent.parent / "docs" / "requests.md").read_text("utf-8")
+    rows = [line for line in page.splitlines() if re.match(r"\| `\w+` \| `", line)]
+    assert rows == [
+        f"| `{rule.name}` | {', '.join(f'`{pattern}`' for pattern in rule.models)} | {rule.why} |" for rule in RULES
+    ]
+
+
 def test_every_rule_is_tested() -> None:
     """No row of the table is without a case: those about settings have tests of their own."""
-    assert {rule.name for rule in RULES} == set(CASES) | {"tool_config", "forced_tool", "sampling"}
+    assert {rule.name for rule in RULES} == set(CASES) | {"tool_config", "forced_tool", "sampling", "nova_sampling"}
     assert len({rule.name for rule in RULES}) == len(RULES)
 
 
@@ -260,6 +271,27 @@ def test_a_forced_tool_goes_before_thinking() -> None:
     assert not normalized(user(TEXT), model="anthropic.claude-sonnet-4-6", **members).adjustments
 
 
+def test_thinking_does_not_begin_in_the_midst_of_a_turn_of_tools() -> None:
+    """Claude refuses it: the turn that a forced tool began goes on without; one that began with thinking keeps it."""
+    members: dict[str, Any] = {
+        "toolConfig": TOOLS,
+        "additionalModelRequestFields": {"thinking": {"type": "enabled", "budget_tokens": 1024}},
+    }
+    thought = {"reasoningContent": {"reasoningText": {"text": "Hm.", "signature": "s"}}}
+    use = {"toolUse": {"toolUseId": "u", "name": "t", "input": {}}}
+    result = {"toolResult": {"toolUseId": "u", "content": [{"text": "1"}]}}
+    forced = [user(TEXT), assistant(use), user(result)]
+    for turns in (forced, [*forced, assistant(thought, use), user(result)]):
+        found = normalized(*turns, **members)
+        assert "additionalModelRequestFields" not in changed(found)
+        assert [each.rule for each in found.adjustments] == ["forced_tool"]
+    begun = [user(TEXT), assistant(thought, use), user(result)]
+    for turns in (begun, [*begun, assistant(use), user(result)], [*forced, assistant(TEXT), user(TEXT)]):
+        assert not normalized(*turns, **members).adjustments
+    members["additionalModelRequestFields"] = {"thinking": {"type": "adaptive"}}
+    assert not normalized(*forced, **members).adjustments
+
+
 @pytest.mark.parametrize(
     ("model", "inference", "thinking", "left"),
     [
@@ -301,6 +333,26 @@ def test_a_blank_line_that_carries_a_cache_point_stays() -> None:
     """Between a document and a cache point blank text does what a point right behind the document must not."""
     messages = (user(TEXT, document(), {"text": "\n"}, POINT),)  # as it was recorded
     assert turns(normalized(*messages)) == list(messages)
+
+
+@pytest.mark.parametrize(
+    ("model", "block", "kept"),
+    [
+        (CLAUDE, SIGNED, True),
+        ("amazon.nova-2-lite-v1:0", SIGNED, False),
+        ("amazon.nova-2-lite-v1:0", UNSIGNED, True),
+        (NOVA, UNSIGNED, False),
+        ("deepseek.v3-v1:0", UNSIGNED, False),
+        ("openai.gpt-oss-120b-1:0", UNSIGNED, True),
+        ("openai.gpt-6-terra", SIGNED, True),
+        (None, SIGNED, True),
+    ],
+)
+def test_reasoning_goes_back_to_who_can_read_it(model: str | None, block: dict[str, Any], kept: bool) -> None:  # noqa: FBT001
+    """To the model that signed it, and unsigned to models that take it; of an unknown model nobody knows."""
+    found = normalized(user(TEXT), assistant(block, TEXT), user(TEXT), model=model)
+    assert (block in turns(found)[1]["content"]) is kept
+    assert bool(found.adjustments) is not kept
 
 
 def test_thinking_between_blocks_is_left_where_the_service_put_it() -> None:

@@ -106,6 +106,7 @@ def test_extras_are_what_the_readme_promises(metadata: Message) -> None:
 
     extras = {
         "aws": {"aiobotocore"},
+        "bidirectional": {"h2"},
         "cli": {"rich", "typer"},
         "cost": {"genai-prices"},
         "httpx": {"httpx"},

@@ -167,6 +167,7 @@ def keywords(members: Members) -> Members:
         "service_tier": members.get("serviceTier", {}).get("type"),
         "effort": output.get("effort"),
         "extra_body": {"outputConfig": {"textFormat": output["textFormat"]}} if "textFormat" in output else None,
+        "normalize": False,  # for botocore puts nothing right
     }
     return {name: value for name, value in made.items() if value is not None}
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 import pytest
+from botocore.retries.standard import ThrottledRetryableChecker, TransientRetryableChecker
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,8 +26,9 @@ from bedrock_async import (
     Timeouts,
     TLSError,
 )
-from bedrock_async.errors import service_error
+from bedrock_async.errors import IdleTimeoutError, TotalTimeoutError, service_error
 from bedrock_async.resilience import NO_RETRY
+from bedrock_async.testing.service_model import service_model
 
 THROTTLED = service_error("ThrottlingException", "slow down")
 NOT_READY = service_error("ModelNotReadyException", "loading")
@@ -75,6 +78,64 @@ def test_what_may_succeed_is_repeated(failure: BedrockError) -> None:
 def test_what_cannot_succeed_or_may_have_been_billed_is_not_repeated(failure: BedrockError) -> None:
     """Not even once; a request that timed out after it was sent may have been carried out."""
     assert delay_s(failure, 1) is None
+
+
+THROTTLING: Any = ThrottledRetryableChecker
+TRANSIENT: Any = TransientRetryableChecker
+# What another service means by it, and Bedrock's own quotas, which no repetition raises.
+OF_OTHER_SERVICES = {
+    "EC2ThrottledException",
+    "LimitExceededException",
+    "ProvisionedThroughputExceededException",
+    "TransactionInProgressException",
+}
+
+
+@pytest.mark.parametrize(
+    "code",
+    sorted({*THROTTLING._THROTTLED_ERROR_CODES, *TRANSIENT._TRANSIENT_ERROR_CODES} - OF_OTHER_SERVICES),
+)
+def test_codes_that_botocore_repeats_are_repeated(code: str) -> None:
+    """Whatever status they come with, over HTTP and in a stream."""
+    for status, in_stream in ((400, False), (503, False), (None, True)):
+        assert delay_s(service_error(code, "m", status=status, in_stream=in_stream), 1) is not None
+
+
+@pytest.mark.parametrize("status", TRANSIENT._TRANSIENT_STATUS_CODES)
+def test_statuses_that_botocore_repeats_are_repeated(status: int) -> None:
+    """Whatever code they come with, or without one."""
+    for code in ("", "BrandNewException"):
+        assert delay_s(service_error(code, "m", status=status), 1) is not None
+
+
+REPEATED = {
+    "InternalServerException",
+    "ModelErrorException",
+    "ModelNotReadyException",
+    "ModelStreamErrorException",
+    "ModelTimeoutException",
+    "ServiceUnavailableException",
+    "ThrottlingException",
+}
+
+
+def test_the_service_models_exceptions_are_all_decided() -> None:
+    """These are worth repeating, 408 and 424 among them, and no other; whatever the model marks as retryable is."""
+    shapes = [service_model().shape_for(name) for name in service_model().shape_names]
+    exceptions = [shape for shape in shapes if shape.metadata.get("exception")]
+    assert {shape.name for shape in exceptions if delay_s(service_error(shape.name, "m"), 1) is not None} == REPEATED
+    assert {shape.name for shape in exceptions if shape.metadata.get("retryable")} <= REPEATED
+    assert {shape.name for shape in exceptions if shape.metadata.get("fault")} <= REPEATED
+
+
+def test_a_first_event_that_did_not_come_is_asked_for_again_where_that_is_wanted() -> None:
+    """It may be billed twice, so it is off by default; no other limit is worth repeating."""
+    wanted = StandardRetry(retry_timeouts=True)
+    late = FirstEventTimeoutError("m", limit_s=300)
+    assert [delay_s(late, attempt, wanted) is not None for attempt in (1, 2, 3)] == [True, True, False]
+    assert delay_s(late, 1) is None
+    assert delay_s(IdleTimeoutError("m", limit_s=300), 1, wanted) is None
+    assert delay_s(TotalTimeoutError("m", limit_s=300), 1, wanted) is None
 
 
 @given(st.integers(1, 60), st.integers(), st.floats(0.01, 30), st.floats(0.01, 100))

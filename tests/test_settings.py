@@ -14,14 +14,17 @@ from hypothesis import strategies as st
 from strategies import JSON_VALUES, damaged, parameters
 
 from bedrock_async import (
+    CacheConfig,
     CachePointBlock,
     CallSettings,
     ConverseRequest,
     GuardrailConfig,
+    GuardrailSettings,
     ImageBlock,
     InvalidRequestError,
     MediaSource,
     Message,
+    Reasoning,
     TextBlock,
     Timeouts,
     ToolChoice,
@@ -31,7 +34,7 @@ from bedrock_async.features.settings import build_request, check_names, merged_s
 from bedrock_async.model_id import parse_model_id
 from bedrock_async.providers import CallContext, Send
 from bedrock_async.providers.converse import ConverseProvider
-from bedrock_async.resilience import NO_RETRY
+from bedrock_async.resilience import NO_RETRY, Continuation
 from bedrock_async.types import SpecificToolChoice, ToolInputSchema, ToolSpec
 
 MODEL: Final = "us.amazon.nova-lite-v1:0"
@@ -97,6 +100,14 @@ LANDING: Final[list[tuple[dict[str, Any], dict[str, Any]]]] = [
         {"guardrail": GuardrailConfig(guardrail_identifier="g", guardrail_version="DRAFT")},
         {"guardrailConfig": {"guardrailIdentifier": "g", "guardrailVersion": "DRAFT"}},
     ),
+    (
+        {"guardrail": GuardrailSettings("g", "1", trace="disabled", redact_output=True)},
+        {"guardrailConfig": {"guardrailIdentifier": "g", "guardrailVersion": "1", "trace": "disabled"}},
+    ),
+    (
+        {"cache": CacheConfig(system=True), "reasoning": Reasoning(effort="low"), "normalize": False},
+        {},  # `settle` does what they ask for
+    ),
     ({"effort": "low"}, {"outputConfig": {"effort": "low"}}),
     ({"performance": "optimized"}, {"performanceConfig": {"latency": "optimized"}}),
     ({"service_tier": "flex"}, {"serviceTier": {"type": "flex"}}),
@@ -111,12 +122,22 @@ LANDING: Final[list[tuple[dict[str, Any], dict[str, Any]]]] = [
         {"additionalModelResponseFieldPaths": ["/stop_sequence"]},
     ),
     (
+        {"parallel_tools": True},
+        {},  # False is what `settle_tool_choice` writes
+    ),
+    (
+        {"output_type": int, "output_mode": "tool"},
+        {},  # `first_asked` adds what asks for it
+    ),
+    (
         {
             "provider": "converse",
             "provider_options": {},
             "inference_profile": "us.amazon.nova-lite-v1:0",
+            "model_profile": {"streaming": True},
             "timeouts": Timeouts(),
             "retry": NO_RETRY,
+            "continuation": Continuation(),
             "streaming": True,
             "accumulate": False,
         },

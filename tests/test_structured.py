@@ -22,6 +22,7 @@ from bedrock_async.errors import (
     OutputError,
     OutputInvalidError,
     OutputRefusedError,
+    OutputToolUseError,
     OutputTruncatedError,
     ServiceError,
     ThrottlingError,
@@ -30,17 +31,18 @@ from bedrock_async.errors import (
 from bedrock_async.families.profiles import UNKNOWN, find_profile
 from bedrock_async.features.json_schemas import object_schema, schema_faults, strict_obstacle, strict_schema
 from bedrock_async.features.structured import (
+    Asked,
     OutputFaults,
+    OutputMode,
     OutputType,
     PartialOutput,
-    Way,
+    Rung,
     asked,
+    is_about_schema,
     json_in,
-    next_way,
-    read_output,
+    ladder,
+    next_rung,
     repair,
-    tool_name,
-    ways,
 )
 from bedrock_async.types import ConverseRequest, ConverseResponse
 
@@ -78,6 +80,12 @@ class Node(BaseModel):
     children: list[Node] = []
 
 
+NATIVE: Final = Rung("native")
+STRICT: Final = Rung("tool", strict=True)
+TOOL: Final = Rung("tool")
+PROMPT: Final = Rung("prompt")
+RUNGS: Final = {"native": NATIVE, "tool": TOOL, "prompt": PROMPT}
+
 PARIS: Final[dict[str, Any]] = {"city": "Paris", "country": "France", "population": 2_161_000}
 SCHEMA: Final[dict[str, Any]] = {
     "title": "City info!",
@@ -105,6 +113,19 @@ def use(name: str, value: object) -> dict[str, Any]:
     return {"toolUse": {"toolUseId": f"id-{name}", "name": name, "input": value}}
 
 
+def read_output(
+    response: ConverseResponse,
+    output: OutputType[Any],
+    mode: OutputMode,
+    *,
+    tool: str | None = None,
+    others: frozenset[str] = frozenset(),
+) -> object:
+    """Read an answer to a question that was asked in that mode; the tool has the name of the output by default."""
+    name = (tool or output.name) if mode == "tool" else None
+    return Asked(request(), output, RUNGS[mode], name, others).read(response)
+
+
 @pytest.mark.parametrize(
     ("kind", "name", "value", "read"),
     [
@@ -116,25 +137,25 @@ def use(name: str, value: object) -> dict[str, Any]:
         (Literal["a", "b"], "output", "a", "a"),
     ],
 )
-@pytest.mark.parametrize("way", ["native", "tool", "prompt"])
-def test_any_type_comes_back_by_any_way(kind: Any, name: str, value: object, read: object, way: Way) -> None:  # noqa: ANN401
+@pytest.mark.parametrize("mode", ["native", "tool", "prompt"])
+def test_any_type_comes_back_by_any_way(kind: Any, name: str, value: object, read: object, mode: OutputMode) -> None:  # noqa: ANN401
     """Models, dataclasses, TypedDicts, schemas and plain types: what was asked for is what is read."""
     output = OutputType.of(kind)
     assert output.name == name
-    sent = asked(request(), output, way, SONNET).to_dict()
+    sent = asked(request(), output, RUNGS[mode], SONNET).request.to_dict()
     schema: dict[str, Any]
-    if way == "native":
+    if mode == "native":
         schema = json.loads(sent["outputConfig"]["textFormat"]["structure"]["jsonSchema"]["schema"])
-    elif way == "tool":
+    elif mode == "tool":
         schema = sent["toolConfig"]["tools"][0]["toolSpec"]["inputSchema"]["json"]
         assert sent["toolConfig"]["toolChoice"] == {"tool": {"name": name}}
     else:
         schema = json.loads(sent["system"][-1]["text"].partition("\n")[2])
-    whole = way == "prompt" or isinstance(value, dict)
+    whole = mode == "prompt" or isinstance(value, dict)
     document: Any = value if whole else {"value": value}  # pyright: ignore[reportUnknownVariableType]
     assert schema_faults(document, schema) == []
-    said = answer(use(name, document) if way == "tool" else json.dumps(document))
-    assert read_output(said, output, way) == read
+    said = answer(use(name, document) if mode == "tool" else json.dumps(document))
+    assert read_output(said, output, mode) == read
 
 
 def test_a_type_without_a_schema_is_refused() -> None:
@@ -222,30 +243,39 @@ def test_schemas_that_are_true_or_false_are_schemas() -> None:
 @pytest.mark.parametrize(
     ("profile", "kind", "thinking", "expected"),
     [
-        (SONNET, City, False, ("native", "tool", "prompt")),
-        (SONNET, City, True, ("native", "prompt")),
-        (SONNET, Node, False, ("tool", "prompt")),
-        (NOVA, City, False, ("tool", "prompt")),
-        (LLAMA, City, False, ("prompt",)),
-        (UNKNOWN, City, False, ("tool", "prompt")),
-        (replace(UNKNOWN, tools=False), City, False, ("prompt",)),
+        (SONNET, City, False, (NATIVE, STRICT, TOOL, PROMPT)),
+        (SONNET, City, True, (NATIVE, PROMPT)),
+        (SONNET, Node, False, (TOOL, PROMPT)),
+        (NOVA, City, False, (TOOL, PROMPT)),
+        (LLAMA, City, False, (PROMPT,)),
+        (UNKNOWN, City, False, (TOOL, PROMPT)),
+        (replace(UNKNOWN, tools=False), City, False, (PROMPT,)),
     ],
 )
 def test_the_ladder_follows_the_facts(
     profile: Any,  # noqa: ANN401
     kind: Any,  # noqa: ANN401
     thinking: bool,  # noqa: FBT001
-    expected: tuple[Way, ...],
+    expected: tuple[Rung, ...],
 ) -> None:
     """A schema where the model takes it, a forced tool where it may be forced, a prompt always."""
-    assert ways(profile, OutputType.of(kind), thinking=thinking) == expected
+    assert ladder(profile, OutputType.of(kind), thinking_request(thinking=thinking)) == expected
 
 
-def test_a_way_that_is_wanted_is_the_only_one() -> None:
+def thinking_request(*, thinking: bool) -> ConverseRequest:
+    """Return a request that switches thinking on or off."""
+    fields = {"thinking": {"type": "enabled", "budget_tokens": 1024} if thinking else {"type": "disabled"}}
+    return request(additionalModelRequestFields=fields)
+
+
+def test_a_mode_that_is_wanted_is_the_only_one() -> None:
     """Asked for explicitly, no other is tried; a misspelt one is refused."""
-    assert ways(LLAMA, OutputType.of(City), wanted="native") == ("native",)
+    output = OutputType.of(City)
+    assert ladder(LLAMA, output, request(), wanted="native") == (NATIVE,)
+    assert ladder(LLAMA, output, request(), wanted="tool") == (TOOL,)
+    assert ladder(SONNET, output, request(), wanted="tool") == (STRICT, TOOL)
     with pytest.raises(InvalidRequestError, match="native, tool, prompt"):
-        ways(LLAMA, OutputType.of(City), wanted="grammar")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        ladder(LLAMA, output, request(), wanted="grammar")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def refusal(kind: type[ServiceError], message: str) -> ServiceError:
@@ -256,19 +286,42 @@ def refusal(kind: type[ServiceError], message: str) -> ServiceError:
 @pytest.mark.parametrize(
     ("tried", "error", "expected"),
     [
-        ("native", refusal(ValidationError, "The model does not support outputConfig.textFormat"), "tool"),
-        ("native", refusal(ValidationError, "Schema is too complex for compilation"), "tool"),
-        ("tool", refusal(ValidationError, "toolChoice.any is not supported by this model"), "prompt"),
-        ("native", refusal(ValidationError, "The provided model identifier is invalid."), None),
-        ("native", refusal(ThrottlingError, "outputConfig"), None),
-        ("tool", refusal(InputTooLongError, "tool input is too long"), None),
-        ("prompt", refusal(ValidationError, "schema"), None),
+        (NATIVE, refusal(ValidationError, "The model does not support outputConfig.textFormat"), STRICT),
+        (NATIVE, refusal(ValidationError, "Schema is too complex for compilation"), STRICT),
+        (STRICT, refusal(ValidationError, "tools.0.custom.strict: Extra inputs are not permitted"), TOOL),
+        (STRICT, refusal(ValidationError, "This model does not support toolChoice"), PROMPT),
+        (TOOL, refusal(ValidationError, "toolChoice.any is not supported by this model"), PROMPT),
+        (NATIVE, InvalidRequestError("cannot express this", path="output_config.text_format"), STRICT),
+        (TOOL, InvalidRequestError("cannot express this", path="tool_config.tool_choice"), PROMPT),
+        (NATIVE, InvalidRequestError("cannot express images", path="messages[0].content[0]"), None),
+        (NATIVE, refusal(ValidationError, "The provided model identifier is invalid."), None),
+        (NATIVE, refusal(ThrottlingError, "outputConfig"), None),
+        (TOOL, refusal(InputTooLongError, "tool input is too long"), None),
+        (PROMPT, refusal(ValidationError, "schema"), None),
+        (NATIVE, ValueError("outputConfig"), None),
     ],
 )
-def test_only_a_refusal_of_the_way_itself_leads_to_the_next(tried: Way, error: Exception, expected: Way | None) -> None:
-    """The ladder goes down where the service refused what the way needs, and for nothing else."""
-    assert next_way(tried, ("native", "tool", "prompt"), error) == expected
-    assert next_way(tried, (tried,), error) is None
+def test_only_a_refusal_of_the_way_itself_leads_to_the_next(
+    tried: Rung, error: Exception, expected: Rung | None
+) -> None:
+    """The ladder goes down where the service or the provider refused what the way needs, and for nothing else."""
+    assert next_rung(tried, (NATIVE, STRICT, TOOL, PROMPT), error) == expected
+    assert next_rung(tried, (tried,), error) is None
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("Schema is too complex for compilation", True),
+        ("Invalid grammar", True),
+        ("outputConfig.textFormat.structure.jsonSchema is not supported", False),
+        ("This model does not support toolChoice", False),
+    ],
+)
+def test_a_refusal_of_one_schema_is_told_from_one_of_all(message: str, expected: bool) -> None:  # noqa: FBT001
+    """A schema that cannot be compiled says nothing about the next one."""
+    assert is_about_schema(refusal(ValidationError, message)) is expected
+    assert not is_about_schema(ValueError(message))
 
 
 # -- asking
@@ -279,18 +332,35 @@ def test_what_the_request_had_stays() -> None:
     own = {"toolSpec": {"name": "City", "inputSchema": {"json": {"type": "object"}}}}
     before = request(system=[{"text": "Be brief."}], outputConfig={"effort": "low"}, toolConfig={"tools": [own]})
     output = OutputType.of(City)
-    assert asked(before, output, "native", SONNET).to_dict()["outputConfig"]["effort"] == "low"
-    assert asked(before, output, "prompt", SONNET).to_dict()["system"][0] == {"text": "Be brief."}
-    config = asked(before, output, "tool", SONNET).to_dict()["toolConfig"]
+    assert asked(before, output, NATIVE, SONNET).request.to_dict()["outputConfig"]["effort"] == "low"
+    assert asked(before, output, PROMPT, SONNET).request.to_dict()["system"][0] == {"text": "Be brief."}
+    strict = asked(before, output, STRICT, SONNET)
+    config = strict.request.to_dict()["toolConfig"]
     assert [tool["toolSpec"]["name"] for tool in config["tools"]] == ["City", "City_out"]
-    assert tool_name(before, output) == "City_out"
+    assert (strict.tool, [*strict.others]) == ("City_out", ["City"])
     assert config["toolChoice"] == {"any": {}}
     assert config["tools"][1]["toolSpec"]["strict"] is True
-    assert "strict" not in asked(before, output, "tool", NOVA).to_dict()["toolConfig"]["tools"][1]["toolSpec"]
+    assert "strict" not in asked(before, output, TOOL, NOVA).request.to_dict()["toolConfig"]["tools"][1]["toolSpec"]
+
+
+def test_a_tool_is_forced_only_where_it_can_be() -> None:
+    """Asked for explicitly, a model that takes no forced tool is left to call it."""
+    output = OutputType.of(City)
+    assert "toolChoice" not in asked(request(), output, TOOL, LLAMA).request.to_dict()["toolConfig"]
+    thinking = asked(thinking_request(thinking=True), output, TOOL, SONNET).request.to_dict()
+    assert "toolChoice" not in thinking["toolConfig"]
+
+
+def test_a_model_without_a_system_prompt_is_asked_in_the_last_message() -> None:
+    """Where there is no place for instructions, they stand behind the question."""
+    sent = asked(request(), OutputType.of(City), PROMPT, replace(UNKNOWN, system_prompts=False)).request.to_dict()
+    assert "system" not in sent
+    assert sent["messages"][0]["content"][0] == {"text": "Paris?"}
+    assert "JSON schema" in sent["messages"][0]["content"][1]["text"]
 
 
 def test_a_recorded_request_is_what_is_sent() -> None:
-    """The native way writes what the service took from others: the same schema, name and description."""
+    """The mode `native` writes what the service took from others: the same schema, name and description."""
     recorded = exchange("converse__anthropic.claude-4+__200__555238d9b0b8ff2d").request_json["outputConfig"]
     kind = {
         "title": "CityInfo",
@@ -299,7 +369,7 @@ def test_a_recorded_request_is_what_is_sent() -> None:
         "properties": {"city": {"type": "string"}, "country": {"type": "string"}, "population": {"type": "integer"}},
         "required": ["city", "country", "population"],
     }
-    ours = asked(request(), OutputType.of(kind), "native", SONNET).to_dict()["outputConfig"]
+    ours = asked(request(), OutputType.of(kind), NATIVE, SONNET).request.to_dict()["outputConfig"]
     for config in (recorded, ours):
         definition = config["textFormat"]["structure"]["jsonSchema"]
         definition["schema"] = json.loads(definition["schema"])
@@ -354,6 +424,7 @@ def test_recorded_tool_uses_are_read(recorded: Exchange) -> None:
         'Sure! ```\n{"x": 1, "y": 2}``` Anything else?',
         'Here it is: {"x": 1, "y": 2}. Done [1].',
         'A set {a} and then {"x": 1, "y": 2}',
+        'As [1] says, and [2]: {"x": 1, "y": 2}',
     ],
 )
 def test_json_between_words_is_found(text: str) -> None:
@@ -401,6 +472,29 @@ def test_refused_truncated_and_invalid_are_three_errors(
     assert type(failure.value) is error
 
 
+def test_an_answer_in_which_a_guardrail_masked_something_is_read() -> None:
+    """The same stop reason stands for blocked and for masked answers; what is of the type is no refusal."""
+    masked = answer('{"x": 1, "y": 2}', stop_reason="guardrail_intervened")
+    assert read_output(masked, OutputType.of(Point), "native") == Point(1, 2)
+    blocked = answer("Blocked by rule [1].", stop_reason="guardrail_intervened")
+    with pytest.raises(OutputRefusedError):
+        read_output(blocked, OutputType.of(list[int]), "prompt")
+
+
+def test_tools_of_the_caller_come_first() -> None:
+    """A call of another tool that there is is no invalid answer; beside the output it does not count."""
+    output = OutputType.of(Point)
+    waiting = answer(use("look_up", {}), stop_reason="tool_use")
+    for mode in RUNGS:
+        with pytest.raises(OutputToolUseError, match="wants look_up to run") as failure:
+            read_output(waiting, output, mode, others=frozenset({"look_up", "other"}))  # type: ignore[arg-type]
+        assert failure.value.response is waiting
+    both = answer(use("look_up", {}), use("Point", {"x": 1, "y": 2}), stop_reason="tool_use")
+    assert read_output(both, output, "tool", others=frozenset({"look_up"})) == Point(1, 2)
+    with pytest.raises(OutputInvalidError):
+        read_output(waiting, output, "native")
+
+
 def test_text_in_the_place_of_a_tool_use_is_read_too() -> None:
     """Some models write the document that they should have called the tool with."""
     assert read_output(answer('{"x": 1, "y": 2}'), OutputType.of(Point), "tool") == Point(1, 2)
@@ -443,6 +537,15 @@ def test_an_object_grows_piece_by_piece() -> None:
 PARIS_SMALL: Final = {"city": "Paris", "population": 2_161_000}
 
 
+def test_brackets_among_the_words_before_it_are_no_beginning() -> None:
+    """What turns out to be no JSON is passed over, as in a whole answer."""
+    partial = PartialOutput()
+    pieces = ["As {you} asked: {", '"x": "a', 'b"}', " Done [2]."]
+    assert [partial.feed(piece) for piece in pieces] == [{}, {"x": "a"}, {"x": "ab"}, None]
+    broken = PartialOutput()
+    assert [broken.feed(piece) for piece in ('{"x": "a", ', "y: [1, 2]}")] == [{"x": "a"}, None]
+
+
 def test_wrapped_outputs_grow_without_their_wrapping() -> None:
     """A list that had to be wrapped in an object for the service grows as a list."""
     partial = PartialOutput(wrapped=True)
@@ -452,16 +555,16 @@ def test_wrapped_outputs_grow_without_their_wrapping() -> None:
 # -- repairing
 
 
-def failed(response: ConverseResponse, way: Way) -> OutputInvalidError:
+def failed(response: ConverseResponse, mode: OutputMode) -> OutputInvalidError:
     """Return the error of an answer."""
     with pytest.raises(OutputInvalidError) as failure:
-        read_output(response, OutputType.of(Point), way)
+        read_output(response, OutputType.of(Point), mode)
     return failure.value
 
 
 def test_a_repair_shows_the_model_what_was_wrong() -> None:
     """The answer goes back into the history, and behind it the faults with their paths."""
-    said, told = repair(failed(answer('{"x": 1}'), "prompt"), "prompt")
+    said, told = repair(failed(answer('{"x": 1}'), "prompt"))
     assert said.text == '{"x": 1}'
     assert told.role == "user"
     assert "- y: Field required" in told.text
@@ -470,12 +573,25 @@ def test_a_repair_shows_the_model_what_was_wrong() -> None:
 def test_each_tool_use_of_a_repair_has_its_result() -> None:
     """The faults are the result of the output's tool; another tool that was called says that it was not run."""
     response = answer(use("Point", {"x": 1}), use("other", {}))
-    _, told = repair(failed(response, "tool"), "tool", tool="Point")
+    _, told = repair(failed(response, "tool"), tool="Point")
     results = [block["toolResult"] for block in told.to_dict()["content"]]
     assert [result["toolUseId"] for result in results] == ["id-Point", "id-other"]
     assert {result["status"] for result in results} == {"error"}
     assert "y: Field required" in results[0]["content"][0]["text"]
     assert results[1]["content"] == [{"text": "This tool was not run."}]
+
+
+def test_a_repair_sends_back_only_what_the_service_takes() -> None:
+    """Blank text, reasoning that cannot be replayed and broken inputs would be refused in the history."""
+    said, _ = repair(failed(answer(" "), "prompt"))
+    assert said.text == "(no answer)"
+    thought = {"reasoningContent": {"reasoningText": {"text": "Hm.", "signature": "s"}}}
+    broken = failed(answer(thought, use("Point", '{"x": ')), "tool")
+    said, _ = repair(broken, tool="Point", profile=UNKNOWN)
+    (block,) = said.to_dict()["content"]
+    assert block["toolUse"]["input"] == {"INVALID_JSON": '{"x": '}
+    said, _ = repair(broken, tool="Point", profile=SONNET)
+    assert said.to_dict()["content"][0] == thought
 
 
 def test_faults_name_paths_and_no_values() -> None:

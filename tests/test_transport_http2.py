@@ -6,15 +6,19 @@ import asyncio
 import socket
 import ssl
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
-
-pytest.importorskip("h2")
-
+from h2.config import H2Configuration
+from h2.connection import H2Connection
 from h2.errors import ErrorCodes
-from h2.events import DataReceived, RequestReceived, StreamEnded, StreamReset, WindowUpdated
+from h2.events import DataReceived, RequestReceived, SettingsAcknowledged, StreamEnded, StreamReset, WindowUpdated
+from hyperframe.frame import GoAwayFrame
 from rawhttp2 import RawHttp2, RawHttp2Server
+from rawserver import RawServer
+from transports import Tunnel, authority, server_tls
 
 from bedrock_async.errors import (
     ClientClosedError,
@@ -25,6 +29,8 @@ from bedrock_async.errors import (
     TLSError,
 )
 from bedrock_async.transport import WireRequest
+from bedrock_async.transport._origin import Router
+from bedrock_async.transport._proxies import EnvironmentProxies
 from bedrock_async.transport.http2 import DuplexStream, Http2Transport
 
 CONNECT_S = 10.0
@@ -103,16 +109,54 @@ async def test_the_head_is_sent_as_it_was_signed(transport: Http2Transport) -> N
     ]
 
 
+def http2_tls(made: trustme.CA, protocol: str = "h2") -> ssl.SSLContext:
+    """Return the context of a server that speaks this protocol."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    made.issue_cert("localhost").configure_cert(context)  # pyright: ignore[reportUnknownMemberType] - see transports.py
+    context.set_alpn_protocols([protocol])
+    return context
+
+
+def trusting_http2(made: trustme.CA) -> ssl.SSLContext:
+    """Return the context of a client that speaks HTTP/2."""
+    context = ssl.create_default_context()
+    made.configure_trust(context)  # pyright: ignore[reportUnknownMemberType]
+    context.set_alpn_protocols(["h2"])
+    return context
+
+
+class Written(asyncio.Transport):
+    """A transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.data = b""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.data += data
+
+
+async def test_a_server_that_speaks_first() -> None:
+    """Its settings may come before the request is written: what answers them never goes before the preface."""
+    stream = DuplexStream(peer="server", layers=[])
+    written = Written()
+    stream.connection_made(written)
+    server = H2Connection(H2Configuration(client_side=False))
+    server.initiate_connection()
+    stream.data_received(server.data_to_send())
+    router = Router(EnvironmentProxies({}))
+    request = request_to("http://127.0.0.1:1")
+    stream.start(request, router.route(request.url))
+    assert written.data.startswith(b"PRI * HTTP/2.0")
+    kinds = [type(event) for event in server.receive_data(written.data)]
+    assert kinds.index(SettingsAcknowledged) < kinds.index(RequestReceived)
+
+
 async def test_tls_with_alpn() -> None:
     """Over TLS the peer is asked for h2, and checked against the trusted authority."""
-    authority = trustme.CA()
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(context)
-    context.set_alpn_protocols(["h2"])
-    trusting = ssl.create_default_context()
-    authority.configure_trust(trusting)
-    trusting.set_alpn_protocols(["h2"])
-    async with RawHttp2Server(echo, tls=context) as server:
+    made = trustme.CA()
+    trusting = trusting_http2(made)
+    async with RawHttp2Server(echo, tls=http2_tls(made)) as server:
         stream = await opened(Http2Transport(ssl_context=trusting, trust_env=False), server)
         await stream.send(bytes(100_000))
         received = b""
@@ -127,17 +171,13 @@ async def test_tls_with_alpn() -> None:
 
 async def test_a_peer_without_http2_is_named() -> None:
     """A TLS server that does not agree on h2 is refused before anything is sent to it."""
-    authority = trustme.CA()
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(context)
-    trusting = ssl.create_default_context()
-    authority.configure_trust(trusting)
-    trusting.set_alpn_protocols(["h2"])
+    made = trustme.CA()
+    trusting = trusting_http2(made)
 
     async def script(peer: RawHttp2) -> None:
         await peer.closed.wait()
 
-    async with RawHttp2Server(script, tls=context) as server:
+    async with RawHttp2Server(script, tls=http2_tls(made, "http/1.1")) as server:
         with pytest.raises(ProtocolError, match="does not offer HTTP/2"):
             await opened(Http2Transport(ssl_context=trusting, trust_env=False), server)
 
@@ -359,3 +399,126 @@ async def test_closing_the_transport_closes_its_streams(transport: Http2Transpor
         await transport.aclose()
         with pytest.raises(ConnectionLostError):
             await stream.send(b"late")
+
+
+async def test_a_goaway_that_spares_the_stream(transport: Http2Transport) -> None:
+    """A server that only wants no new streams changes nothing for this one, to its proper end."""
+
+    async def script(peer: RawHttp2) -> None:
+        await peer.next(RequestReceived)
+        peer.respond()
+        peer.say(b"one")
+        peer.transport.write(GoAwayFrame(0, last_stream_id=1, error_code=0).serialize())
+        await peer.next(DataReceived)
+        peer.say(b"two", end=True)
+
+    async with RawHttp2Server(script) as server:
+        stream = await opened(transport, server)
+        assert await stream.receive() == b"one"
+        await stream.send(b"still here")
+        assert await stream.receive() == b"two"
+        assert await stream.receive() == b""
+        stream.abort()
+
+
+async def test_a_frame_that_is_too_long(transport: Http2Transport) -> None:
+    """Its first bytes are enough: nothing of it is kept, and the peer is named."""
+
+    async def script(peer: RawHttp2) -> None:
+        await peer.next(RequestReceived)
+        peer.transport.write(b"\xff\xff\xff\0\0\0\0\0\x01")
+
+    async with RawHttp2Server(script) as server:
+        stream = await opened(transport, server)
+        with pytest.raises(ProtocolError, match="a frame of 16777215 bytes; 16384 are allowed"):
+            await stream.head()
+        assert stream.is_closed
+
+
+async def test_a_status_that_is_none(transport: Http2Transport) -> None:
+    """A head that cannot be read is a broken rule of the protocol."""
+
+    async def script(peer: RawHttp2) -> None:
+        await peer.next(RequestReceived)
+        peer.h2.send_headers(1, [(":status", "fine")])
+        peer.flush()
+
+    async with RawHttp2Server(script) as server:
+        stream = await opened(transport, server)
+        with pytest.raises(ProtocolError, match="rules of HTTP/2"):
+            await stream.head()
+
+
+async def test_a_refusal_ends_a_send_that_waits(transport: Http2Transport) -> None:
+    """Who is refused is not listened to any more: the send that waits for room is told at once."""
+
+    async def script(peer: RawHttp2) -> None:
+        size = 0
+        while size < 65_535:
+            size += len((await peer.next(DataReceived)).data)
+        peer.respond(status=403)
+        peer.say(b"no", end=True)
+
+    async with RawHttp2Server(script) as server:
+        stream = await opened(transport, server)
+        listening = stream.takes_input
+        with pytest.raises(ConnectionLostError, match="takes nothing more"):
+            await stream.send(bytes(300_000))
+        assert (listening, stream.takes_input) == (True, False)
+        assert (stream.status, await stream.read(100)) == (403, b"no")
+
+
+async def test_each_failure_is_an_object_of_its_own(transport: Http2Transport) -> None:
+    """Raised again, an error has a traceback of its own and the same cause."""
+
+    async def script(peer: RawHttp2) -> None:
+        await peer.next(RequestReceived)
+        peer.transport.abort()
+
+    async with RawHttp2Server(script) as server:
+        stream = await opened(transport, server)
+        raised: list[BaseException] = []
+        for _ in range(2):
+            with pytest.raises(ConnectionLostError) as caught:
+                await stream.receive()
+            raised.append(caught.value)
+    assert raised[0] is not raised[1]
+    assert str(raised[0]) == str(raised[1])
+    assert raised[0].__cause__ is raised[1].__cause__ is not None
+
+
+async def test_a_proxy_is_asked_for_a_tunnel() -> None:
+    """Also where the endpoint is plain http: a proxy that would read the request cannot carry both directions."""
+    async with RawHttp2Server(echo) as server:
+        tunnel = Tunnel(int(server.url.rpartition(":")[2]))
+        async with RawServer(tunnel) as proxy:
+            transport = Http2Transport(proxies={"http": f"http://user:secret@{proxy.host}"}, trust_env=False)
+            await spoken_through(transport, server)
+    assert tunnel.asked.line == f"CONNECT {server.url.removeprefix('http://')} HTTP/1.1".encode()
+    assert (b"proxy-authorization", b"Basic dXNlcjpzZWNyZXQ=") in tunnel.asked.headers
+
+
+async def test_a_secure_proxy_has_a_trust_of_its_own(tmp_path: Path) -> None:
+    """The proxy is checked against its bundle, the endpoint against the other; without it the proxy is not trusted."""
+    of_endpoint = trustme.CA()
+    of_endpoint.cert_pem.write_to_path(tmp_path / "endpoint.pem")
+    authority().cert_pem.write_to_path(tmp_path / "proxy.pem")
+    async with RawHttp2Server(echo, tls=http2_tls(of_endpoint)) as server:
+        tunnel = Tunnel(int(server.url.rpartition(":")[2]))
+        async with RawServer(tunnel, tls=server_tls()) as proxy:
+            options: dict[str, Any] = {
+                "proxies": {"https": f"https://{proxy.host}"},
+                "ca_bundle": str(tmp_path / "endpoint.pem"),
+                "trust_env": False,
+            }
+            await spoken_through(Http2Transport(**options, proxy_ca_bundle=str(tmp_path / "proxy.pem")), server)
+            with pytest.raises(TLSError):
+                await opened(Http2Transport(**options), server)
+
+
+async def spoken_through(transport: Http2Transport, server: RawHttp2Server) -> None:
+    """Send something to a server that sends it back."""
+    stream = await opened(transport, server)
+    await stream.send(b"through")
+    assert await stream.receive() == b"through"
+    await transport.aclose()

@@ -206,11 +206,23 @@ def serve(
     port: Port = 8765,
     region: PlayedRegion = "us-east-1",
     allow_remote: AllowRemote = False,
+    chaos: Annotated[
+        float | None,
+        typer.Option(metavar="RATE", min=0.0, max=1.0, help="Let this share of the requests fail, 0.2 for a fifth."),
+    ] = None,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option("--fault", metavar="NAME", help="With --chaos: only this fault; may be repeated."),
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Serve an emulator of Amazon Bedrock Runtime until Ctrl-C; its URL is printed on stdout."""
     if text is not None and "scripted" not in (model or (() if replay else ("scripted",))):
         raise typer.BadParameter("--text is what the scripted model answers, and another one is served.")
+    if fault and chaos is None:
+        raise typer.BadParameter(
+            "--fault says which faults there are, and --chaos how many: --chaos 1 for every request."
+        )
     with reporting(debug=debug):
         from .serve import ServeOptions
         from .serve import serve as run
@@ -223,6 +235,8 @@ def serve(
             port=port,
             region=region,
             allow_remote=allow_remote,
+            chaos=chaos,
+            faults=tuple(fault or ()),
         )
         received = run(options)
         raise typer.Exit(128 + received)

@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 import anyio
 
+from ..testing.chaos import Chaos, Fault
 from ..testing.emulator import BedrockEmulator
 from ..testing.registry import ServedModel
 from ..testing.replay import ReplayModel
@@ -35,6 +36,8 @@ class ServeOptions:
     port: int = 0
     region: str = "us-east-1"
     allow_remote: bool = False
+    chaos: float | None = None
+    faults: Sequence[str] = ()
 
 
 Load: TypeAlias = Callable[[], Awaitable[tuple[Sequence[ServedModel], str]]]
@@ -49,10 +52,11 @@ def serve(options: ServeOptions) -> int:
         port=options.port,
         region=options.region,
         allow_remote=options.allow_remote,
+        chaos=None if options.chaos is None else Chaos(options.chaos, faults=options.faults or tuple(Fault)),
     )
 
 
-def run_server(load: Load, *, host: str, port: int, region: str, allow_remote: bool) -> int:
+def run_server(load: Load, *, host: str, port: int, region: str, allow_remote: bool, chaos: Chaos | None = None) -> int:
     """Serve until SIGINT or SIGTERM, stop cleanly, and return the number of the signal.
 
     The endpoint's URL goes to stdout, a line of its own, as soon as it answers; everything else goes to stderr.
@@ -62,7 +66,7 @@ def run_server(load: Load, *, host: str, port: int, region: str, allow_remote: b
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     with CommandLoop(signal.SIGINT, signal.SIGTERM) as loop:
         try:
-            loop.run(_serve(load, host=host, port=port, region=region, allow_remote=allow_remote))
+            loop.run(_serve(load, host=host, port=port, region=region, allow_remote=allow_remote, chaos=chaos))
         except KeyboardInterrupt:
             return loop.received or signal.SIGINT
     return 0
@@ -80,14 +84,16 @@ async def _load(options: ServeOptions) -> tuple[Sequence[ServedModel], str]:
     return served, ", ".join([*what, *names])
 
 
-async def _serve(load: Load, *, host: str, port: int, region: str, allow_remote: bool) -> None:
+async def _serve(load: Load, *, host: str, port: int, region: str, allow_remote: bool, chaos: Chaos | None) -> None:
     served, what = await load()
-    emulator = BedrockEmulator(served, host=host, port=port, region=region, allow_remote=allow_remote)
+    emulator = BedrockEmulator(served, host=host, port=port, region=region, allow_remote=allow_remote, chaos=chaos)
     async with emulator:
         for model in served:
             await start_model(model)
         console = styled(sys.stderr)
         console.print(f"Serving {what} in {region}. Ctrl-C stops.")
+        if chaos is not None:
+            console.print(f"{chaos.rate:.0%} of the requests meet a fault.")
         console.print(f"Clients find it with  AWS_ENDPOINT_URL_BEDROCK_RUNTIME={emulator.url}  and any credentials.")
         sys.stdout.write(f"{emulator.url}\n")
         sys.stdout.flush()

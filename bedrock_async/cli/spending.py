@@ -16,11 +16,12 @@ from decimal import Decimal
 from typing import Final, NamedTuple, Protocol, TypeAlias
 from urllib.parse import unquote, urlsplit
 
-from ..errors import InvalidRequestError
+from ..errors import InvalidModelIdError, InvalidRequestError, MissingExtraError
+from ..pricing import Prices
 from ..testing.cassette_exchange import CassetteExchange, CassetteRequest
 from ..testing.redaction import frames_of
 from ..transport import Transport, WireRequest, WireResponse
-from ..types import JSONValue
+from ..types import JSONValue, TokenUsage
 
 __all__ = ["OverBudgetError", "PriceList", "SpendingGuard", "TokenPrices", "Tokens", "UnknownPriceError", "price_list"]
 
@@ -85,24 +86,23 @@ class PublishedPrices:
 
     def usd(self, model: str, tokens: Tokens) -> Decimal:
         """Return the price of the tokens. Raises UnknownPriceError for a model that is not in the package."""
+        usage = TokenUsage(input_tokens=tokens.input, output_tokens=tokens.output)
         try:
-            from genai_prices import Usage, calc_price
-        except ImportError as exc:
+            cost = Prices().cost(model, usage)
+        except MissingExtraError as exc:
             raise UnknownPriceError(
                 "prices are not known: the package genai-prices is not installed.",
                 hint='pip install "bedrock-async[cost]", or give them: --price input=3 --price output=15 '
                 "(US dollars per million tokens).",
             ) from exc
-        try:
-            price = calc_price(
-                Usage(input_tokens=tokens.input, output_tokens=tokens.output), model_ref=model, provider_id="aws"
-            )
-        except LookupError as exc:
+        except InvalidModelIdError:
+            cost = None
+        if cost is None:
             raise UnknownPriceError(
                 f"the package genai-prices knows no price of the model {model}.",
                 hint="Give it: --price input=3 --price output=15 (US dollars per million tokens).",
-            ) from exc
-        return price.total_price
+            )
+        return cost.usd
 
 
 @dataclass(frozen=True, slots=True)

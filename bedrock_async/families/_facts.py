@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from .profiles import EmbeddingFacts, Modality, ModelProfile, PromptCaching, ReasoningForm
+from .profiles import EmbeddingFacts, MediaLimits, Modality, ModelProfile, PromptCaching, ReasoningForm
 
 _TEXT: Final[frozenset[Modality]] = frozenset({"text"})
 _TEXT_IMAGE: Final[frozenset[Modality]] = frozenset({"text", "image"})
@@ -24,6 +24,14 @@ _TEXT_IMAGE_DOCUMENT_VIDEO: Final[frozenset[Modality]] = frozenset({"text", "ima
 _NO_MEDIA: Final[frozenset[Modality]] = frozenset()
 
 # -- anthropic
+
+# The vendor's 5 MB count base64, and so 3.75 MB of the file; up to 20 images may have 8,000 pixels, of more each 2,000.
+# [Claude's documentation, "Vision"; the service refused 2,001 px beside 28 others, and took 29 images of 2,000 px: AWS'
+# sample idp-on-aws, issues 778 and 994, September 2026]
+_CLAUDE_MEDIA: Final = MediaLimits(images=100, image_bytes=3_932_160, many_images=20, many_images_side_px=2_000)
+# PDFs of Claude 4 and later are not held to 4.5 MB.  [guide, "API restrictions"]
+_CLAUDE_4_MEDIA: Final = replace(_CLAUDE_MEDIA, large_documents=frozenset({"pdf"}))
+_CLAUDE_1M_MEDIA: Final = replace(_CLAUDE_4_MEDIA, images=600)
 
 _BUDGET: Final = ReasoningForm(budget=True, field="thinking.budget_tokens", signed=True)
 _LEVELS: Final = ("low", "medium", "high")
@@ -40,6 +48,7 @@ _ANTHROPIC: Final = ModelProfile(
     beside_tool_results=_TEXT_IMAGE,
     leading_assistant=True,
     citations=True,
+    media=_CLAUDE_MEDIA,
 )
 _CLAUDE_1_AND_2: Final = replace(
     _ANTHROPIC,
@@ -60,11 +69,15 @@ _CLAUDE_4: Final = replace(
     # "Thinking may not be enabled when tool_choice forces tool use": not so with adaptive thinking.  [observed]
     forced_tool_with_reasoning=False,
     count_tokens=True,
+    # "The burndown rate ... is 5x for output tokens": Claude from 3.7 on.  [guide, "How tokens are counted"]
+    burndown=5.0,
+    media=_CLAUDE_4_MEDIA,
 )
 _CLAUDE_4_5: Final = replace(
     _CLAUDE_4,
     caching=PromptCaching(min_tokens=4_096, ttls=("5m", "1h")),
     structured_output=True,
+    native_tool_choice=True,
     strict_tools=True,
     temperature_with_top_p=False,
 )
@@ -75,6 +88,7 @@ _CLAUDE_4_6: Final = replace(
     reasoning=_BOTH,
     forced_tool_with_reasoning=True,
     prefill=False,
+    media=_CLAUDE_1M_MEDIA,
 )
 _CLAUDE_4_7: Final = replace(
     _CLAUDE_4_6, caching=PromptCaching(min_tokens=2_048, ttls=("5m", "1h")), reasoning=_ADAPTIVE, sampling=False
@@ -99,7 +113,7 @@ _ANTHROPIC_MODELS: Final = {
         caching=PromptCaching(min_tokens=2_048),
         count_tokens=True,
     ),
-    "anthropic.claude-3-7-sonnet-*": replace(_CLAUDE_4, prefill=True),
+    "anthropic.claude-3-7-sonnet-*": replace(_CLAUDE_4, prefill=True, media=_CLAUDE_MEDIA),
     "anthropic.claude-sonnet-4-*": _CLAUDE_4,
     "anthropic.claude-opus-4-*": replace(_CLAUDE_4, max_output_tokens=32_000),
     "anthropic.claude-opus-4-1-*": replace(_CLAUDE_4, max_output_tokens=32_000, temperature_with_top_p=False),
@@ -124,6 +138,16 @@ _ANTHROPIC_MODELS: Final = {
 
 # -- amazon
 
+_MB: Final = 1024 * 1024
+# 25 MB in all and one video in a request; documents in S3 may be 1,000.  [Nova user guide, "Multimodal support"]
+_NOVA_MEDIA: Final = MediaLimits(
+    large_documents=frozenset({"pdf", "docx"}),
+    s3_counts=False,
+    videos=1,
+    video_bytes=25 * _MB,
+    inline_bytes=25 * _MB,
+)
+
 _NOVA: Final = ModelProfile(
     source="[guide, prices, observed]",
     context_window=300_000,
@@ -131,6 +155,7 @@ _NOVA: Final = ModelProfile(
     input_modalities=_TEXT_IMAGE_DOCUMENT_VIDEO,
     # Nova caches system prompts and messages, not tools, for five minutes.  [guide]
     caching=PromptCaching(min_tokens=1_000, parts=frozenset({"system", "messages"})),
+    media=_NOVA_MEDIA,
 )
 _TITAN_TEXT: Final = ModelProfile(
     source="[guide, prices]",
@@ -323,7 +348,12 @@ PROFILES: Final[dict[str, ModelProfile]] = {
         tools=False,
         reasoning=ReasoningForm(always=True, replayed=False),
     ),
-    "deepseek.v3*": replace(_CHAT_STRUCTURED, context_window=164_000, reasoning=replace(_EFFORT, efforts=("high",))),
+    "deepseek.v3*": replace(
+        _CHAT_STRUCTURED,
+        context_window=164_000,
+        # DeepSeek refuses reasoning in the history, its own included.  [strands 1.62.0]
+        reasoning=replace(_EFFORT, efforts=("high",), replayed=False),
+    ),
     "openai.*": _CHAT,
     "openai.gpt-oss-*": _GPT_OSS,
     "openai.gpt-5*": replace(

@@ -1,9 +1,10 @@
 """Facts about models, as data: what a model takes, what it gives, and how its features are switched on.
 
-Facts decide how a request is written, never whether one is sent: the service knows better, and a table can be old. An
+Facts decide how a request is written, never whether one is sent: the service knows better, and a table can be old. Only
+`MediaLimits` refuse one, for a request with megabytes too many costs its upload before the service refuses it. An
 unknown model of a known vendor has that vendor's defaults, any other one has `UNKNOWN`. Whoever knows better says so:
-for one call ``provider_options={"profile": {"max_output_tokens": 8192}}``, for all calls of a client the same in its
-``settings``, for a family of one's own in its ``profiles``.
+for one call ``model_profile={"max_output_tokens": 8192}``, for all calls of a bound model or a client the same among its
+settings, for a family of one's own in its ``profiles``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, Final, Literal, TypeAlias, TypedDict, cast
 
 from ..errors import InvalidRequestError
 
@@ -71,6 +72,34 @@ class EmbeddingFacts:
     dimensions: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaLimits:
+    """How much of which media a model takes in one request; None where no limit is known.
+
+    - ``image_bytes``: of each image; ``image_side_px``: its width and height; ``images``: the number of them. With more
+      than ``many_images`` of them, ``many_images_side_px`` takes the place of ``image_side_px``.
+    - ``documents``, ``document_bytes``: the number of documents, and the size of each that is not of one of the
+      formats in ``large_documents``. ``s3_counts``: documents in S3 are part of the number.
+    - ``videos``, ``video_bytes``: the same of videos. ``inline_bytes``: all media of the request that are not in S3.
+
+    The defaults hold for every model. [Bedrock user guide, "API restrictions": 5 documents of 4.5 MB, no limit of
+    images; API reference, Message: 8,000 pixels]. 1 MB is taken for 1,048,576 bytes.
+    """
+
+    images: int | None = None
+    image_bytes: int | None = None
+    image_side_px: int | None = 8_000
+    many_images: int | None = None
+    many_images_side_px: int | None = None
+    documents: int | None = 5
+    document_bytes: int | None = 4_718_592
+    large_documents: frozenset[str] = frozenset()
+    s3_counts: bool = True
+    videos: int | None = None
+    video_bytes: int | None = None
+    inline_bytes: int | None = None
+
+
 _ALL_CHOICES: Final[frozenset[ToolChoiceForm]] = frozenset({"auto", "any", "tool"})
 
 
@@ -81,16 +110,19 @@ class ModelProfile:
     - ``context_window``, ``max_output_tokens``: in tokens.
     - ``streaming``: the service can stream its answers.
     - ``input_modalities``, ``output_modalities``: the kinds of content it takes and gives.
-    - ``tools``, ``tool_choice``: takes tools, and these forms of the choice among them; ``strict_tools``: holds itself
-      to the schema of a strict tool; ``forced_tool_with_reasoning``: a tool may be forced while it reasons.
+    - ``tools``, ``tool_choice``: takes tools, and these forms of the choice among them; ``native_tool_choice``: takes
+      a ``tool_choice`` among the additional fields, which can say ``none`` and ``disable_parallel_tool_use``;
+      ``strict_tools``: holds itself to the schema of a strict tool; ``forced_tool_with_reasoning``: a tool may be forced
+      while it reasons.
     - ``tool_result_media``: media that may stand in the result of a tool; ``beside_tool_results``: content that may
       share a message with one.
-    - ``caching``, ``reasoning``, ``embedding``: see their classes; None where it has none.
+    - ``caching``, ``reasoning``, ``embedding``: see their classes; None where it has none. ``media``: `MediaLimits`.
     - ``structured_output``: takes a JSON schema for its answer (``outputConfig.textFormat``).
     - ``sampling``: takes temperature and top_p; ``temperature_with_top_p``: takes both at once.
     - ``prefill``: continues a last message of the assistant; ``leading_assistant``: lets the assistant speak first.
     - ``system_messages``: takes messages of the role system between the others.
     - ``citations``: cites the documents of the request. ``count_tokens``: CountTokens counts for it.
+    - ``burndown``: what a token of its output counts against the quota of tokens per minute.
     """
 
     source: str
@@ -102,6 +134,7 @@ class ModelProfile:
     output_modalities: frozenset[OutputModality] = frozenset({"text"})
     tools: bool = True
     tool_choice: frozenset[ToolChoiceForm] = _ALL_CHOICES
+    native_tool_choice: bool = False
     strict_tools: bool = False
     forced_tool_with_reasoning: bool = True
     tool_result_media: frozenset[Modality] = frozenset({"image"})
@@ -116,12 +149,46 @@ class ModelProfile:
     system_messages: bool = False
     citations: bool = False
     count_tokens: bool | None = None
+    burndown: float = 1.0
     embedding: EmbeddingFacts | None = None
+    media: MediaLimits = MediaLimits()
 
     @property
     def chats(self) -> bool:
         """Whether it answers with text."""
         return "text" in self.output_modalities
+
+
+class ProfileFields(TypedDict, total=False):
+    """Fields of a `ModelProfile`, as many as somebody knows better: the keyword ``model_profile`` of a call."""
+
+    source: str
+    context_window: int | None
+    max_output_tokens: int | None
+    streaming: bool
+    system_prompts: bool
+    input_modalities: frozenset[Modality]
+    output_modalities: frozenset[OutputModality]
+    tools: bool
+    tool_choice: frozenset[ToolChoiceForm]
+    native_tool_choice: bool
+    strict_tools: bool
+    forced_tool_with_reasoning: bool
+    tool_result_media: frozenset[Modality]
+    beside_tool_results: frozenset[Modality]
+    caching: PromptCaching | None
+    reasoning: ReasoningForm | None
+    structured_output: bool
+    sampling: bool
+    temperature_with_top_p: bool
+    prefill: bool
+    leading_assistant: bool
+    system_messages: bool
+    citations: bool
+    count_tokens: bool | None
+    burndown: float
+    embedding: EmbeddingFacts | None
+    media: MediaLimits
 
 
 UNKNOWN: Final = ModelProfile(
@@ -159,16 +226,15 @@ def best_match(base_model: str, patterns: Iterable[str]) -> str | None:
     return max(fitting, key=lambda pattern: len(pattern.replace("*", "")), default=None)
 
 
-def overridden(profile: ModelProfile, facts: object) -> ModelProfile:
+def overridden(profile: ModelProfile, facts: object, *, path: str = "provider_options.profile") -> ModelProfile:
     """Return a profile with other facts: a ModelProfile, or a mapping of its fields. Raises InvalidRequestError."""
     if isinstance(facts, ModelProfile):
         return facts
-    path = "provider_options.profile"
     if not isinstance(facts, Mapping):
         raise InvalidRequestError(
             f"{path} is a {type(facts).__name__}, not a mapping or a ModelProfile.",
             path=path,
-            hint='Pass provider_options={"profile": {"max_output_tokens": 8192}}.',
+            hint='Pass model_profile={"max_output_tokens": 8192}.',
         )
     changes = dict(cast("Mapping[str, Any]", facts))
     names = [each.name for each in fields(ModelProfile)]

@@ -63,5 +63,7 @@ def of_kind(name: str, value: T | None, kind: type[T]) -> T | None:
 _EXAMPLES: Final = {
     "timeouts": "Timeouts(total_s=60)",
     "limits": "Limits(max_connections=100)",
+    "continuation": "Continuation(max_continuations=1)",
     "connection": "ConnectionOptions(use_fips=True)",
+    "hooks": "Hooks(on_error=function)",
 }

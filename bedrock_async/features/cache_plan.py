@@ -12,7 +12,7 @@ live longer before those that live shorter. The planner keeps to that and says i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, cast
 
@@ -35,6 +35,7 @@ from ..types import (
 )
 from .adjustment import Adjustment
 from .checks import MAX_CACHE_POINTS
+from .fields import of_fields
 
 Ttl: TypeAlias = Literal["5m", "1h"]
 """How long a cached prefix lives after its last use: five minutes, or one hour."""
@@ -89,6 +90,22 @@ def _check(path: str, value: object, allowed: tuple[object, ...]) -> None:
             path=path,
             hint='The times to live are "5m" and "1h".',
         )
+
+
+def cache_config(given: object) -> CacheConfig | None:
+    """Return what the keyword ``cache`` means: a `CacheConfig`, a mapping of its fields, or ``"auto"``.
+
+    Raises InvalidRequestError for anything else.
+    """
+    if given is None or isinstance(given, CacheConfig):
+        return given
+    if given == "auto":
+        return CacheConfig(strategy="auto")
+    if not isinstance(given, Mapping):
+        raise InvalidRequestError(
+            f"cache is {given!r}, no CacheConfig.", path="cache", hint='Pass CacheConfig(system=True), or "auto".'
+        )
+    return of_fields(CacheConfig, cast("Mapping[Any, Any]", given), path="cache")
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +306,7 @@ def _place(plan: _Plan, config: CacheConfig) -> None:
         if wishes:
             plan.notes.append(
                 "nothing was planned: the model is not known to cache prompts; where it does, pass "
-                'provider_options={"profile": {"caching": PromptCaching(min_tokens=...)}}'
+                'model_profile={"caching": PromptCaching(min_tokens=...)}'
             )
         return
     for row, reason in wishes:

@@ -14,8 +14,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias, cast, get_args
 
 from ..errors import InvalidRequestError
+from ..families import MediaLimits
 from ..model_id import parse_model_id
 from ..types import (
+    AudioBlock,
     CachePointBlock,
     ContentBlock,
     ConverseRequest,
@@ -28,9 +30,12 @@ from ..types import (
     ToolResultBlock,
     ToolResultContent,
     UnknownBlock,
+    VideoBlock,
     WireModel,
 )
 from ..types._wire import Block
+from .media_checks import check_media, check_video
+from .media_formats import ENDINGS, detect, what_it_is
 
 MAX_CACHE_POINTS: Final = 4
 """Cache points that the service takes in one request: in tools, system prompt and messages together."""
@@ -40,14 +45,7 @@ _MAX_NAME: Final = 200
 # refused in public reports, a blank at either end was not.  [corpus; API reference, DocumentBlock]
 _NAME: Final = re.compile(r"[A-Za-z0-9_ ()\[\]-]+")
 _NOT_IN_NAME: Final = re.compile(r"[^A-Za-z0-9_ ()\[\]-]+")
-_DOCUMENT_ENDINGS: Final = frozenset({"pdf", "csv", "doc", "docx", "xls", "xlsx", "html", "txt", "md"})
-
-_SIGNATURES: Final[Mapping[str, re.Pattern[bytes]]] = {
-    "png": re.compile(rb"\x89PNG\r\n\x1a\n"),
-    "jpeg": re.compile(rb"\xff\xd8\xff"),
-    "gif": re.compile(rb"GIF8[79]a"),
-    "webp": re.compile(rb"RIFF....WEBP", re.DOTALL),
-}
+_IMAGE_FORMATS: Final = frozenset({"png", "jpeg", "gif", "webp"})
 # As much base64 as every signature needs, so that megabytes are not decoded to look at their first bytes.
 _BASE64_HEAD: Final = re.compile(rb"[A-Za-z0-9+/]{16}")
 
@@ -56,24 +54,34 @@ _BASE64_HEAD: Final = re.compile(rb"[A-Za-z0-9+/]{16}")
 _ALIKE: Final = 0.85
 
 
-def check_request(request: ConverseRequest, messages: object, settings: Mapping[str, Any]) -> None:
+def check_given(request: ConverseRequest, messages: object, settings: Mapping[str, Any]) -> None:
+    """Refuse blocks that are misspelt in what the caller gave. Raises InvalidRequestError with the path.
+
+    ``request`` is what ``messages`` and ``settings`` mean, block by block. A block that nobody knows passes when it was
+    given as an `UnknownBlock`; given as a dict it is refused when it looks like a misspelling of a known one.
+    """
+    for index, message in enumerate(request.messages or ()):
+        if _has_unknown(message.content):
+            given = _given(_given(messages, index), "content")
+            _check_spelling(message.content, f"messages[{index}].content", _CONTENT_TAGS, given)
+    if request.system:
+        _check_spelling(request.system, "system", _SYSTEM_TAGS, settings.get("system"))
+    if request.tool_config is not None:
+        _check_spelling(request.tool_config.tools, "toolConfig.tools", _TOOL_TAGS, settings.get("tools"))
+
+
+def check_request(request: ConverseRequest, limits: MediaLimits | None = None) -> None:
     """Refuse a request made of keywords where the service surely would. Raises InvalidRequestError with the path.
 
-    ``messages`` and ``settings`` are what the caller gave. A block that nobody knows passes when it was given as an
-    `UnknownBlock`; given as a dict it is refused when it looks like a misspelling of a known one.
+    ``limits`` tell how much of which media the model takes.
     """
     if not request.messages:
         _require_messages(request)
     for index, message in enumerate(request.messages or ()):
-        for block in message.content:
-            if type(block) in _CHECKS:  # text, by far the most, is not
-                given = _given(_given(messages, index), "content")
-                _check_blocks(message.content, f"messages[{index}].content", _CONTENT_TAGS, given)
-                break
-    if request.system:
-        _check_blocks(request.system, "system", _SYSTEM_TAGS, settings.get("system"))
-    if request.tool_config is not None:
-        _check_blocks(request.tool_config.tools, "toolConfig.tools", _TOOL_TAGS, settings.get("tools"))
+        _check_blocks(message.content, f"messages[{index}].content")
+    _check_blocks(request.system or (), "system")
+    if limits is not None:
+        check_media(request, limits)
     check_cache_points(request)
 
 
@@ -116,16 +124,16 @@ def check_image(image: ImageBlock | GuardImage, path: str) -> None:
     data = image.source.bytes
     if data is None:
         return
-    found = _format_of(data)
-    if found is not None and found != image.format:
+    found = detect("image", data)
+    if found and image.format not in found:
         raise InvalidRequestError(
-            f"{path}.format is {image.format!r}, but the {len(data)} bytes are a {found} file.",
+            f"{path}.format is {image.format!r}, but the {len(data)} bytes are a {found[0]} file.",
             path=f"{path}.format",
-            hint=f"Pass format={found!r}.",
+            hint=f"Pass format={found[0]!r}.",
         )
-    if found is None and image.format in _SIGNATURES:
+    if not found and image.format in _IMAGE_FORMATS:
         head = _BASE64_HEAD.match(data)
-        encoded = head is not None and _format_of(base64.b64decode(head[0])) is not None
+        encoded = head is not None and bool(detect("image", base64.b64decode(head[0])))
         raise InvalidRequestError(
             f"{path}.source.bytes: the {len(data)} bytes do not begin like a {image.format} file.",
             path=f"{path}.source.bytes",
@@ -142,7 +150,7 @@ def document_name(name: str) -> str:
     which nothing is left ``"document"``.
     """
     stem, _, ending = name.rpartition(".")
-    plain = unicodedata.normalize("NFKD", stem if ending.lower() in _DOCUMENT_ENDINGS else name)
+    plain = unicodedata.normalize("NFKD", stem if ending.lower() in ENDINGS["document"] else name)
     letters = "".join(each for each in plain if not unicodedata.combining(each))
     words = " ".join(letters.split())
     return _NOT_IN_NAME.sub("-", words)[:_MAX_NAME].strip(" -") or "document"
@@ -156,11 +164,27 @@ def _require_messages(request: ConverseRequest) -> None:
         )
 
 
-def _check_blocks(blocks: Iterable[object], path: str, tags: Sequence[str], given: object) -> None:
+def _check_blocks(blocks: Iterable[object], path: str) -> None:
     for place, block in enumerate(blocks):
         check = _CHECKS.get(type(block))
         if check is not None:
-            check(block, f"{path}[{place}]", tags, _given(given, place))
+            check(block, f"{path}[{place}]")
+
+
+def _has_unknown(blocks: Iterable[object]) -> bool:
+    for block in blocks:
+        if type(block) is UnknownBlock or (type(block) is ToolResultBlock and _has_unknown(block.content)):
+            return True
+    return False
+
+
+def _check_spelling(blocks: Iterable[object], path: str, tags: Sequence[str], given: object) -> None:
+    for place, block in enumerate(blocks):
+        if isinstance(block, UnknownBlock):
+            _check_unknown(block, f"{path}[{place}]", tags, _given(given, place))
+        elif isinstance(block, ToolResultBlock):
+            inner = _given(_given(_given(given, place), ToolResultBlock.tag), "content")
+            _check_spelling(block.content, f"{path}[{place}].toolResult.content", _RESULT_TAGS, inner)
 
 
 def _given(holder: object, step: int | str) -> object:
@@ -177,41 +201,58 @@ def _given(holder: object, step: int | str) -> object:
     return None
 
 
-_Check: TypeAlias = Callable[[Any, str, Sequence[str], object], None]
+_Check: TypeAlias = Callable[[Any, str], None]
 
 
-def _check_image_block(block: ImageBlock, path: str, _tags: Sequence[str], _given_block: object) -> None:
+def _check_image_block(block: ImageBlock, path: str) -> None:
     check_image(block, f"{path}.image")
 
 
-def _check_guard_content(block: GuardContentBlock, path: str, _tags: Sequence[str], _given_block: object) -> None:
+def _check_guard_content(block: GuardContentBlock, path: str) -> None:
     if block.image is not None:
         check_image(block.image, f"{path}.guardContent.image")
 
 
-def _check_document(block: DocumentBlock, path: str, _tags: Sequence[str], _given_block: object) -> None:
-    name = block.name
+def document_name_fault(name: str) -> str | None:
+    """Say why the service refuses a name for a document; None where it takes it."""
     if not name:
-        fault = "is empty"
-    elif len(name) > _MAX_NAME:
-        fault = f"has {len(name)} characters; {_MAX_NAME} are allowed"
-    elif not _NAME.fullmatch(name):
+        return "is empty"
+    if len(name) > _MAX_NAME:
+        return f"has {len(name)} characters; {_MAX_NAME} are allowed"
+    if not _NAME.fullmatch(name):
         wrong = sorted({each for run in _NOT_IN_NAME.findall(name) for each in run})
-        fault = f"has characters that the service refuses: {' '.join(map(ascii, wrong))}"
-    elif "  " in name:
-        fault = "has more than one blank in a row"
-    else:
+        return f"has characters that the service refuses: {' '.join(map(ascii, wrong))}"
+    return "has more than one blank in a row" if "  " in name else None
+
+
+def _check_video_block(block: VideoBlock | AudioBlock, path: str) -> None:
+    check_video(block, f"{path}.{block.tag}")
+
+
+def _check_document(block: DocumentBlock, path: str) -> None:
+    _check_document_name(block.name, f"{path}.document.name")
+    data = block.source.bytes
+    found = detect("document", data) if data is not None else ()
+    if data is not None and found and block.format is not None and block.format not in found:
+        raise InvalidRequestError(
+            f"{path}.document.format is {block.format!r}, but the {len(data)} bytes are {what_it_is(data)}.",
+            path=f"{path}.document.format",
+            hint=f"Pass format={found[0]!r}.",
+        )
+
+
+def _check_document_name(name: str, path: str) -> None:
+    if (fault := document_name_fault(name)) is None:
         return
     raise InvalidRequestError(
-        f"{path}.document.name {fault}.",
-        path=f"{path}.document.name",
+        f"{path} {fault}.",
+        path=path,
         hint=f"Pass name={document_name(name)!r}. Names have letters A to Z, digits, single blanks, - _ ( ) [ ].",
     )
 
 
-def _check_tool_result(block: ToolResultBlock, path: str, _tags: Sequence[str], given_block: object) -> None:
-    given = _given(_given(given_block, ToolResultBlock.tag), "content")
-    _check_blocks(block.content, f"{path}.toolResult.content", _RESULT_TAGS, given)
+def _check_tool_result(block: ToolResultBlock, path: str) -> None:
+    _check_blocks(block.content, f"{path}.toolResult.content")
 
 
 def _check_unknown(block: UnknownBlock, path: str, tags: Sequence[str], given_block: object) -> None:
@@ -244,10 +285,6 @@ def _cache_points(blocks: Iterable[object], path: str) -> list[str]:
     return [f"{path}[{place}]" for place, block in enumerate(blocks) if type(block) is CachePointBlock]
 
 
-def _format_of(data: bytes) -> str | None:
-    return next((name for name, signature in _SIGNATURES.items() if signature.match(data)), None)
-
-
 def _tags(union: object) -> tuple[str, ...]:
     kinds: tuple[type[Any], ...] = get_args(get_args(union)[0])
     return tuple(kind.tag for kind in kinds if issubclass(kind, Block))
@@ -261,7 +298,8 @@ _TOOL_TAGS: Final = _tags(ToolDefinition)
 _CHECKS: Final[Mapping[type[Any], _Check]] = {
     ImageBlock: _check_image_block,
     DocumentBlock: _check_document,
+    VideoBlock: _check_video_block,
+    AudioBlock: _check_video_block,
     GuardContentBlock: _check_guard_content,
     ToolResultBlock: _check_tool_result,
-    UnknownBlock: _check_unknown,
 }

@@ -30,6 +30,7 @@ from ..types import (
 from ..types.async_invoke import start_members
 from ..types.control_plane import ListFoundationModelsRequest
 from .checks import check_image
+from .guardrails import GuardrailSettings, guardrail_config
 from .settings import invalid_request
 
 M = TypeVar("M", bound=WireModel)
@@ -49,10 +50,19 @@ class InvokeSettings(TypedDict, total=False):
     content_type: str | None
     """The type of the body; ``application/json`` unless given."""
     accept: str | None
-    guardrail: GuardrailConfig | Mapping[str, object] | None
+    guardrail: GuardrailSettings | GuardrailConfig | Mapping[str, object] | None
     performance: Literal["standard", "optimized"] | str | None
     service_tier: Literal["priority", "default", "flex", "reserved"] | str | None
     request_metadata: Mapping[str, str] | None
+    inference_profile: KnownModelId | str | None
+    """The id or ARN that the call goes to in the place of ``model``."""
+    timeouts: Timeouts | None
+    retry: RetryPolicy | None
+
+
+class BidirectionalSettings(TypedDict, total=False):
+    """The keywords of `invoke_bidirectional`. A value of None is the same as leaving the keyword out."""
+
     inference_profile: KnownModelId | str | None
     """The id or ARN that the call goes to in the place of ``model``."""
     timeouts: Timeouts | None
@@ -72,12 +82,17 @@ def build_invoke(model_id: str, body: object, settings: Mapping[str, Any]) -> In
     if (metadata := settings.get("request_metadata")) is not None:
         members["requestMetadata"] = _json("request_metadata", metadata).decode("ascii")
     if (guardrail := settings.get("guardrail")) is not None:
-        config = _validated(GuardrailConfig, guardrail)
+        config = _validated(GuardrailConfig, guardrail_config(guardrail))
         members["guardrailIdentifier"] = config.guardrail_identifier
         members["guardrailVersion"] = config.guardrail_version
         # Converse says "enabled_full" where InvokeModel says "ENABLED_FULL".
         members["trace"] = config.trace.upper() if config.trace else None
     return _validated(InvokeRequest, {name: value for name, value in members.items() if value is not None})
+
+
+def invoke_tags(request: InvokeRequest) -> Mapping[str, str] | None:
+    """Return the metadata of a request, which travel as JSON in a header; None without any."""
+    return None if request.request_metadata is None else json.loads(request.request_metadata)
 
 
 def native_body(body: object) -> bytes:

@@ -10,18 +10,22 @@ from typing import Any, Final, Literal, TypeAlias, TypedDict, cast
 from pydantic import ValidationError
 
 from ..errors import InvalidRequestError
+from ..families.profiles import ModelProfile, ProfileFields, overridden
 from ..known_models import KnownModelId
-from ..resilience import RetryPolicy, Timeouts
+from ..resilience import Continuation, RetryPolicy, Timeouts
 from ..types import (
     ConverseRequest,
     GuardrailConfig,
     Message,
     SystemBlock,
-    ToolChoice,
-    ToolConfig,
-    ToolDefinition,
 )
 from ..types._wire import is_member
+from .cache_plan import CacheConfig
+from .guardrails import GuardrailSettings, guardrail_config
+from .normalize import Normalization
+from .reasoning import Reasoning
+from .structured import OutputMode
+from .tools import ToolChoiceLike, Tools, tool_config
 
 Messages: TypeAlias = "str | Sequence[Mapping[str, object] | Message]"
 """A question as text, or the turns of a conversation: boto3-shaped dicts and `Message` objects mix freely."""
@@ -29,21 +33,27 @@ Messages: TypeAlias = "str | Sequence[Mapping[str, object] | Message]"
 ROLES: Final = ("user", "assistant", "system")
 
 
-class CallSettings(TypedDict, total=False):
-    """The keywords that all verbs take.
-
-    A value of None is the same as leaving the keyword out.
-    """
+class UntypedSettings(TypedDict, total=False):
+    """The keywords of `CallSettings` but for those that ask for an output of a type."""
 
     system: str | Sequence[str | Mapping[str, object] | SystemBlock] | None
-    tools: ToolConfig | Sequence[Mapping[str, object] | ToolDefinition] | None
-    tool_choice: Literal["auto", "any"] | str | Mapping[str, object] | ToolChoice | None
-    """``"auto"``, ``"any"``, the name of the tool that must be used, or the wire's own object."""
+    tools: Tools | None
+    """What the model may use: tools made with `tool`, typed functions, definitions and boto3 dicts, in any mixture."""
+    tool_choice: ToolChoiceLike | None
+    """``"auto"``, ``"any"``, ``"none"``, the tool that must be used or its name, or the wire's own object."""
+    parallel_tools: bool | None
+    """False lets the model ask for one tool at a time; refused for models that cannot be told so."""
     max_tokens: int | None
     temperature: float | None
     top_p: float | None
     stop_sequences: Sequence[str] | None
-    guardrail: GuardrailConfig | Mapping[str, object] | None
+    guardrail: GuardrailSettings | GuardrailConfig | Mapping[str, object] | None
+    cache: CacheConfig | Mapping[str, object] | Literal["auto"] | None
+    """Which cache points the planner sets; ``"auto"`` is ``CacheConfig(strategy="auto")``. See `plan_cache`."""
+    reasoning: Reasoning | Mapping[str, object] | None
+    """How much the model thinks, for all models alike."""
+    normalize: bool | Literal["strict"] | Normalization | None
+    """What the service is known to refuse is put right unless this is False; ``"strict"`` refuses it here."""
     effort: str | None
     performance: Literal["standard", "optimized"] | str | None
     service_tier: Literal["priority", "default", "flex", "reserved"] | str | None
@@ -51,6 +61,8 @@ class CallSettings(TypedDict, total=False):
     prompt_variables: Mapping[str, str] | None
     inference_profile: KnownModelId | str | None
     """The id or ARN that the call goes to, while ``model`` says what the model behind it can do."""
+    model_profile: ModelProfile | ProfileFields | None
+    """Facts about the model that are better known than by the tables: all of them, or some."""
     additional_request_fields: Mapping[str, object] | None
     additional_response_field_paths: Sequence[str] | None
     extra_body: Mapping[str, object] | None
@@ -59,10 +71,27 @@ class CallSettings(TypedDict, total=False):
     provider_options: Mapping[str, object] | None
     timeouts: Timeouts | None
     retry: RetryPolicy | None
+    continuation: Continuation | None
+    """Lets a stream that fails in the middle go on in another attempt, with the text so far."""
     streaming: bool | None
     """False lets `stream` call Converse and replay the answer as events, for models that cannot stream."""
     accumulate: bool | None
     """False lets a stream keep nothing of what it brings: constant memory, but no `get_final_response`."""
+
+
+class CallSettings(UntypedSettings, total=False):
+    """The keywords that all verbs take.
+
+    A value of None is the same as leaving the keyword out.
+    """
+
+    output_type: object
+    """What the answer shall be: a pydantic model, a dataclass, a TypedDict, any type of pydantic's, a JSON schema.
+
+    The model is asked for it. `stream` returns an `OutputStream`; the reply of `converse` is not read: use `parse`.
+    """
+    output_mode: OutputMode | None
+    """How the model is asked for it; by default in the first way that it can do and the service does not refuse."""
 
 
 _INFERENCE: Final = {
@@ -78,7 +107,7 @@ _BOTO3_NAMES: Final = {
     "additionalModelResponseFieldPaths": "additional_response_field_paths=[...]",
     "guardrailConfig": "guardrail={...}",
     "inferenceConfig": "max_tokens=, temperature=, top_p= and stop_sequences=",
-    "outputConfig": "effort=, or extra_body={'outputConfig': {...}}",
+    "outputConfig": "output_type=, effort=, or extra_body={'outputConfig': {...}}",
     "performanceConfig": "performance='optimized'",
     "promptVariables": "prompt_variables={'name': 'text'}",
     "serviceTier": "service_tier='flex'",
@@ -111,14 +140,30 @@ def check_names(settings: Mapping[str, object], *, verb: str, known: type = Call
 
 
 HOW_SENT: Final = frozenset(
-    {"accumulate", "inference_profile", "provider", "provider_options", "retry", "streaming", "timeouts"}
+    {
+        "accumulate",
+        "continuation",
+        "inference_profile",
+        "model_profile",
+        "provider",
+        "provider_options",
+        "retry",
+        "streaming",
+        "timeouts",
+    }
 )
 """The keywords that say how a request is sent, and nothing of what is in it."""
 
 
-def check_ready(settings: Mapping[str, object], *, verb: str) -> None:
+ASKING: Final = frozenset({"output_mode", "output_type"})
+"""The keywords that ask for an output; a ready request is asked with them, too."""
+
+
+def check_ready(settings: Mapping[str, object], *, verb: str, allowed: frozenset[str] = frozenset()) -> None:
     """Refuse keywords that would change a ready request, which is sent as it is. Raises InvalidRequestError."""
-    changing = sorted(name for name, value in settings.items() if value is not None and name not in HOW_SENT)
+    changing = sorted(
+        name for name, value in settings.items() if value is not None and name not in HOW_SENT and name not in allowed
+    )
     if changing:
         raise InvalidRequestError(
             f"{verb}() has {', '.join(changing)} beside a ready request or body, which is sent as it is.",
@@ -128,10 +173,40 @@ def check_ready(settings: Mapping[str, object], *, verb: str) -> None:
 
 
 def merged_settings(defaults: Mapping[str, Any], call: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``defaults`` overridden by what the call sets; None in a call leaves the default standing."""
+    """Return ``defaults`` overridden by what the call sets; None in a call leaves the default standing.
+
+    Of ``model_profile`` each fact is overridden for itself.
+    """
     if not call:
         return dict(defaults)
-    return {**defaults, **{name: value for name, value in call.items() if value is not None}}
+    merged = {**defaults, **{name: value for name, value in call.items() if value is not None}}
+    if "model_profile" in merged and "model_profile" in defaults:
+        merged["model_profile"] = _facts(defaults["model_profile"], merged["model_profile"])
+    return merged
+
+
+def _facts(defaults: object, facts: object) -> object:
+    if facts is defaults or not isinstance(facts, Mapping):
+        return facts
+    changes = cast("Mapping[str, Any]", facts)
+    if isinstance(defaults, ModelProfile):
+        return overridden(defaults, changes, path="model_profile")
+    return {**cast("Mapping[str, Any]", defaults), **changes} if isinstance(defaults, Mapping) else changes
+
+
+def changed_settings(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``settings`` after ``changes``, of which None removes a setting; lists and dicts are copies."""
+    changed = {**settings, **{name: copied(value) for name, value in changes.items()}}
+    return {name: value for name, value in changed.items() if value is not None}
+
+
+def copied(value: object) -> Any:  # noqa: ANN401 - a setting of any kind
+    """Return a setting that nobody else can change: lists and dicts are copied, all the way down."""
+    if isinstance(value, dict):
+        return {name: copied(each) for name, each in cast("dict[object, object]", value).items()}
+    if isinstance(value, list):
+        return [copied(each) for each in cast("list[object]", value)]
+    return value
 
 
 def build_request(model_id: str, messages: Messages, settings: Mapping[str, Any]) -> ConverseRequest:
@@ -143,11 +218,11 @@ def build_request(model_id: str, messages: Messages, settings: Mapping[str, Any]
     if (system := settings.get("system")) is not None:
         members["system"] = _system(system)
     if (tools := settings.get("tools")) is not None:
-        members["toolConfig"] = _tool_config(tools, settings.get("tool_choice"))
-    elif settings.get("tool_choice") is not None:
+        members["toolConfig"] = tool_config(tools, settings.get("tool_choice"))
+    elif settings.get("tool_choice") not in (None, "none"):
         raise InvalidRequestError("tool_choice is given without tools.", path="tool_choice", hint="Pass tools=[...].")
     if (guardrail := settings.get("guardrail")) is not None:
-        members["guardrailConfig"] = guardrail
+        members["guardrailConfig"] = guardrail_config(guardrail)
     if (effort := settings.get("effort")) is not None:
         members["outputConfig"] = {"effort": effort}
     if (performance := settings.get("performance")) is not None:
@@ -227,23 +302,6 @@ def _system(system: object) -> object:
         blocks = cast("Sequence[object]", system)
         return [{"text": block} if isinstance(block, str) else block for block in blocks]
     return system
-
-
-def _tool_config(tools: object, choice: object) -> object:
-    if isinstance(tools, ToolConfig):
-        if choice is None:
-            return tools
-        return {"tools": tools.tools, "toolChoice": _tool_choice(choice)}
-    config: dict[str, object] = {"tools": tools}
-    if choice is not None:
-        config["toolChoice"] = _tool_choice(choice)
-    return config
-
-
-def _tool_choice(choice: object) -> object:
-    if isinstance(choice, str):
-        return {choice: {}} if choice in {"auto", "any"} else {"tool": {"name": choice}}
-    return choice
 
 
 def _deep_merge(base: object, extra: object) -> object:

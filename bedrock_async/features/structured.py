@@ -1,22 +1,22 @@
 """Answers of a given type: how a model is asked for one, and how it is read from what the model says.
 
-There are three ways. ``native``: the service holds the model to a JSON schema (``outputConfig.textFormat``). ``tool``:
-the model must call a tool whose input is the output. ``prompt``: the system prompt asks for it. `ways` says which of
-them to try for a model, in which order; `asked` makes the request, `read_output` the value, `repair` the messages that
-show the model what was wrong. Nothing here sends anything.
+There are three modes. ``native``: the service holds the model to a JSON schema (``outputConfig.textFormat``). ``tool``:
+the model must call a tool whose input is the output. ``prompt``: the model is asked in words. `ladder` says which of
+them to try for a model, in which order; `asked` makes the request, `Asked.read` the value, `Asked.repaired` the next
+question, which shows the model what was wrong. Nothing here sends anything.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, cast
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
-from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError
+from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError, PydanticUndefinedAnnotation
 from pydantic_core import from_json
 
 from ..errors import (
@@ -24,12 +24,14 @@ from ..errors import (
     InvalidRequestError,
     OutputInvalidError,
     OutputRefusedError,
+    OutputToolUseError,
     OutputTruncatedError,
 )
 from ..errors import ValidationError as ServiceValidationError
-from ..families.profiles import ModelProfile
+from ..families.profiles import UNKNOWN, ModelProfile
 from ..types import (
     AnyToolChoice,
+    ContentBlock,
     ConverseRequest,
     ConverseResponse,
     JsonSchemaDefinition,
@@ -37,6 +39,7 @@ from ..types import (
     OutputConfig,
     OutputFormat,
     OutputStructure,
+    ReasoningBlock,
     SpecificToolChoice,
     TextBlock,
     ToolChoice,
@@ -44,17 +47,21 @@ from ..types import (
     ToolInputSchema,
     ToolResultBlock,
     ToolSpec,
+    ToolUseBlock,
 )
-from .json_schemas import VALUE, Schema, object_schema, schema_faults, strict_obstacle, strict_schema
+from .json_schemas import VALUE, object_schema, schema_faults, strict_obstacle, strict_schema
+from .normalize import INVALID_JSON
 
 T = TypeVar("T")
 
-Way: TypeAlias = Literal["native", "tool", "prompt"]
-"""How a model is asked for an output of a type."""
+OutputMode: TypeAlias = Literal["native", "tool", "prompt"]
+"""How a model is asked for an output: held to a schema by the service, by a tool that it must call, or in words."""
 
-WAYS: Final[tuple[Way, ...]] = ("native", "tool", "prompt")
+OUTPUT_MODES: Final[tuple[OutputMode, ...]] = ("native", "tool", "prompt")
 
-_REFUSED: Final = frozenset({"refusal", "content_filtered", "guardrail_intervened"})
+_REFUSED: Final = frozenset({"refusal", "content_filtered"})
+# Said of answers that were blocked, and of those in which something was masked: these may still be the output.
+_INTERVENED: Final = "guardrail_intervened"
 _TRUNCATED: Final = frozenset({"max_tokens", "model_context_window_exceeded"})
 _NOT_IN_NAME: Final = re.compile(r"[^A-Za-z0-9_-]+")
 
@@ -76,22 +83,13 @@ class OutputType(Generic[T]):
         """Return the output type that ``kind`` means. Raises InvalidRequestError for what has no JSON schema."""
         if isinstance(kind, OutputType):
             return kind  # pyright: ignore[reportUnknownVariableType]
+        if kind is None:
+            raise InvalidRequestError("there is no output_type.", path="output_type", hint="Pass a pydantic model.")
         if isinstance(kind, Mapping):
             schema = cast("Mapping[str, Any]", kind)
             return OutputType(_name(str(schema.get("title") or "output")), schema.get("description"), schema)
-        try:
-            adapter: TypeAdapter[Any] = TypeAdapter(kind)
-            made = adapter.json_schema()
-        except (PydanticUserError, PydanticSchemaGenerationError, PydanticInvalidForJsonSchema) as exc:
-            raise InvalidRequestError(
-                f"output_type {getattr(kind, '__name__', type(kind).__name__)} has no JSON schema: "
-                f"{str(exc).splitlines()[0]}",
-                path="output_type",
-                hint="Pass a pydantic model, a dataclass, a TypedDict (before Python 3.12 that of typing_extensions), "
-                "or a JSON schema as a dict.",
-            ) from exc
-        name = _name(kind.__name__ if isinstance(kind, type) else "output")
-        return OutputType(name, made.get("description"), made, adapter)
+        # Other types may be equal without being the same, as int | str and str | int are.
+        return _of_class(kind) if isinstance(kind, type) else _of_type(kind)
 
     def validate(self, value: object) -> T:
         """Return the value of a JSON document. Raises OutputFaults with what is wrong."""
@@ -115,6 +113,31 @@ class OutputFaults(ValueError):  # noqa: N818 - what is wrong with a value, on i
         self.faults = tuple(faults)
 
 
+def _of_type(kind: Any) -> OutputType[Any]:  # noqa: ANN401
+    try:
+        adapter: TypeAdapter[Any] = TypeAdapter(kind)
+        schema = adapter.json_schema()
+    except (
+        PydanticUserError,
+        PydanticSchemaGenerationError,
+        PydanticInvalidForJsonSchema,
+        PydanticUndefinedAnnotation,
+    ) as exc:
+        raise InvalidRequestError(
+            f"output_type {getattr(kind, '__name__', type(kind).__name__)} has no JSON schema: "
+            f"{str(exc).splitlines()[0]}",
+            path="output_type",
+            hint="Pass a pydantic model, a dataclass, a TypedDict (before Python 3.12 that of typing_extensions), "
+            "or a JSON schema as a dict.",
+        ) from exc
+    name = _name(kind.__name__ if isinstance(kind, type) else "output")
+    return OutputType(name, schema.get("description"), schema, adapter)
+
+
+# A schema takes as long to make as a hundred small events to read.
+_of_class: Final = lru_cache(maxsize=256)(_of_type)
+
+
 def _path(steps: tuple[int | str, ...]) -> str:
     path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
     return path.removeprefix(".") or "the output"
@@ -127,64 +150,189 @@ def _name(name: str) -> str:
 # -- choosing
 
 
-def ways(
-    profile: ModelProfile, output: OutputType[Any], *, wanted: Way | None = None, thinking: bool = False
-) -> tuple[Way, ...]:
-    """Return the ways to try, in their order: the one that is wanted, or the ladder of what the model can do.
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One way of asking: a mode, and whether the schema of its tool is strict."""
+
+    mode: OutputMode
+    strict: bool = False
+
+
+def ladder(
+    profile: ModelProfile, output: OutputType[Any], request: ConverseRequest, *, wanted: OutputMode | None = None
+) -> tuple[Rung, ...]:
+    """Return the ways to try, in their order: those of the mode that is wanted, or all that the model can do.
 
     ``native`` is tried where the model takes a schema and the schema can be strict, ``tool`` where a tool can be
-    forced (``thinking`` says that the model is asked to think, beside which some take no forced tool), ``prompt`` last.
-    Raises InvalidRequestError for a way that does not exist.
+    forced (while they think some take no forced tool), ``prompt`` last; a strict tool before one that is not.
+    Raises InvalidRequestError for a mode that does not exist.
     """
-    if wanted is not None:
-        if wanted not in WAYS:
-            raise InvalidRequestError(
-                f"there is no way {wanted!r} to an output.", path="output_way", hint=f"Pass one of {', '.join(WAYS)}."
-            )
-        return (wanted,)
-    found: list[Way] = []
-    if profile.structured_output and strict_obstacle(output.schema) is None:
-        found.append("native")
-    can_force = profile.tools and bool(profile.tool_choice & {"any", "tool"})
-    if can_force and (profile.forced_tool_with_reasoning or not thinking):
-        found.append("tool")
-    return (*found, "prompt")
+    if wanted is not None and wanted not in OUTPUT_MODES:
+        raise InvalidRequestError(
+            f"there is no output_mode {wanted!r}.", path="output_mode", hint=f"Pass one of {', '.join(OUTPUT_MODES)}."
+        )
+    rungs: list[Rung] = []
+    if wanted == "native" or (profile.structured_output and strict_obstacle(output.schema) is None):
+        rungs.append(Rung("native"))
+    if wanted == "tool" or _can_force(profile, request):
+        if profile.strict_tools and strict_obstacle(object_schema(output.schema)[0]) is None:
+            rungs.append(Rung("tool", strict=True))
+        rungs.append(Rung("tool"))
+    rungs.append(Rung("prompt"))
+    return tuple(rung for rung in rungs if wanted in (None, rung.mode))
 
 
-_ABOUT: Final[Mapping[Way, re.Pattern[str]]] = {
+def _can_force(profile: ModelProfile, request: ConverseRequest) -> bool:
+    if not profile.tools or not profile.tool_choice & {"any", "tool"}:
+        return False
+    return profile.forced_tool_with_reasoning or not _thinks(request)
+
+
+def _thinks(request: ConverseRequest) -> bool:
+    fields = request.additional_model_request_fields
+    thinking = fields.get("thinking") if isinstance(fields, dict) else None
+    return isinstance(thinking, dict) and thinking.get("type") != "disabled"
+
+
+_ABOUT: Final[Mapping[OutputMode, re.Pattern[str]]] = {
     "native": re.compile(r"output_?(config|format)|text_?format|structured output|schema|grammar", re.IGNORECASE),
     "tool": re.compile(r"tool.?choice|tool.?config|tool use|tools?\b", re.IGNORECASE),
+    "prompt": re.compile(r"(?!)"),  # it needs nothing that could be refused
 }
+_ABOUT_STRICT: Final = re.compile(r"\bstrict", re.IGNORECASE)
+# "jsonSchema" and "json_schema" are members that a model does not take; "schema" is the one that was sent.
+_ABOUT_SCHEMA: Final = re.compile(r"\b(schema|grammar)\b|compil|too complex", re.IGNORECASE)
 
 
-def next_way(tried: Way, ladder: Sequence[Way], error: Exception) -> Way | None:
-    """Return the way to try after the service refused one; None where the refusal is about something else.
+def next_rung(tried: Rung, rungs: Sequence[Rung], error: Exception) -> Rung | None:
+    """Return the way to try after one was refused; None where the refusal is about something else.
 
-    Only a ValidationException that speaks of what the way needs counts: nothing was generated, and nothing billed.
+    Only what speaks of what the mode needs counts: a ValidationException of the service, which generated and billed
+    nothing, or the InvalidRequestError of a provider whose dialect has no words for it.
     """
-    about = _ABOUT.get(tried)
-    if about is None or not isinstance(error, ServiceValidationError) or isinstance(error, InputTooLongError):
+    said = _refusal(error)
+    below = rungs[rungs.index(tried) + 1 :] if tried in rungs else ()
+    if said is None or not below:
         return None
-    if not about.search(error.message):
+    if tried.strict and _ABOUT_STRICT.search(said):
+        return below[0]
+    if not _ABOUT[tried.mode].search(said):
         return None
-    behind = ladder[ladder.index(tried) + 1 :] if tried in ladder else ()
-    return behind[0] if behind else None
+    return next((rung for rung in below if rung.mode != tried.mode), None)
+
+
+def is_about_schema(error: Exception) -> bool:
+    """Whether a refusal is of this schema, and says nothing about others."""
+    return _ABOUT_SCHEMA.search(_refusal(error) or "") is not None
+
+
+def _refusal(error: Exception) -> str | None:
+    if isinstance(error, InvalidRequestError):
+        return f"{error.path or ''} {error.message}"
+    if isinstance(error, ServiceValidationError) and not isinstance(error, InputTooLongError):
+        return error.message
+    return None
 
 
 # -- asking
 
 
-def asked(request: ConverseRequest, output: OutputType[Any], way: Way, profile: ModelProfile) -> ConverseRequest:
+@dataclass(frozen=True, slots=True)
+class Asked(Generic[T]):
+    """A request that asks for an output, and how its answer is read."""
+
+    request: ConverseRequest
+    output: OutputType[T]
+    rung: Rung
+    tool: str | None = None
+    """The name of the tool whose input is the output."""
+    others: frozenset[str] = frozenset()
+    """The names of the caller's own tools."""
+
+    @property
+    def mode(self) -> OutputMode:
+        """How the model is asked."""
+        return self.rung.mode
+
+    @property
+    def wrapped(self) -> bool:
+        """Whether the output is a member of the document, which has to be an object."""
+        return self.mode != "prompt" and object_schema(self.output.schema)[1]
+
+    def read(self, response: ConverseResponse) -> T:
+        """Return the value in an answer.
+
+        Raises OutputRefusedError when model or guardrail refused, OutputTruncatedError when the answer was cut off,
+        OutputToolUseError when tools of the caller are to run first, and OutputInvalidError when it is not of the type;
+        each has the response.
+        """
+        reason = response.stop_reason
+        if reason in _REFUSED:
+            raise _refused(response)
+        if reason in _TRUNCATED:
+            raise OutputTruncatedError(
+                f"the answer was cut off after {response.usage.output_tokens} tokens (stop reason {reason!r}).",
+                response=response,
+                hint="Pass a larger max_tokens." if reason == "max_tokens" else "Shorten the conversation.",
+            )
+        if waiting := self._waiting_tools(response):
+            raise OutputToolUseError(
+                f"the model wants {', '.join(waiting)} to run before it answers.",
+                response=response,
+                hint="Append response.message of this error and the results of the tools to the messages, and ask "
+                "again.",
+            )
+        try:
+            return self.output.validate(self._document(response))
+        except OutputFaults as exc:
+            if reason == _INTERVENED:
+                raise _refused(response) from exc
+            raise OutputInvalidError(
+                f"the answer is no {self.output.name}: {exc} (stop reason {reason!r}).",
+                faults=exc.faults,
+                response=response,
+                hint="Allow a repair round, or read the response of this error.",
+            ) from exc
+
+    def _waiting_tools(self, response: ConverseResponse) -> list[str]:
+        called = [use.name for use in response.tool_uses]
+        return [] if self.tool in called else sorted(self.others.intersection(called))
+
+    def _document(self, response: ConverseResponse) -> object:
+        inputs = [use.input for use in response.tool_uses if use.name == self.tool]
+        if inputs and not isinstance(inputs[-1], dict):
+            raise OutputFaults(["the output: the input of the tool is no JSON object"])
+        # Some models write what they should have called the tool with.
+        document = (
+            cast("object", inputs[-1]) if inputs else json_in(response.text, whole=response.stop_reason == _INTERVENED)
+        )
+        if self.wrapped and isinstance(document, dict):
+            members = cast("dict[str, object]", document)
+            return members[VALUE] if members.keys() == {VALUE} else members
+        return document
+
+    def repaired(self, error: OutputInvalidError, profile: ModelProfile) -> Asked[T]:
+        """Return the next question: the answer that was none, and behind it what was wrong with it."""
+        messages = [*(self.request.messages or ()), *repair(error, tool=self.tool, profile=profile)]
+        return replace(self, request=self.request.model_copy(update={"messages": messages}))
+
+
+def _refused(response: ConverseResponse) -> OutputRefusedError:
+    return OutputRefusedError(f"the answer is a refusal (stop reason {response.stop_reason!r}).", response=response)
+
+
+def asked(request: ConverseRequest, output: OutputType[T], rung: Rung, profile: ModelProfile) -> Asked[T]:
     """Return the request that asks for the output in that way; tools and system prompt of the request stay."""
-    if way == "native":
-        return _asked_natively(request, output)
-    if way == "tool":
-        return _asked_by_tool(request, output, profile)
-    text = (
-        "Answer with one JSON document and nothing else: no explanation, no code fence. It must follow this JSON "
-        f"schema:\n{json.dumps(output.schema, ensure_ascii=False)}"
-    )
-    return request.model_copy(update={"system": [*(request.system or ()), TextBlock(text=text)]})
+    config = request.tool_config
+    others = frozenset(each.name for each in config.tools if isinstance(each, ToolSpec)) if config else frozenset[str]()
+    if rung.mode == "native":
+        return Asked(_asked_natively(request, output), output, rung, others=others)
+    if rung.mode == "prompt":
+        return Asked(_asked_in_words(request, output, profile), output, rung, others=others)
+    tool = output.name
+    while tool in others:
+        tool = f"{tool[:60]}_out"
+    return Asked(_asked_by_tool(request, output, profile, tool, strict=rung.strict), output, rung, tool, others)
 
 
 def _asked_natively(request: ConverseRequest, output: OutputType[Any]) -> ConverseRequest:
@@ -199,77 +347,38 @@ def _asked_natively(request: ConverseRequest, output: OutputType[Any]) -> Conver
     return request.model_copy(update={"output_config": before.model_copy(update={"text_format": form})})
 
 
-def _asked_by_tool(request: ConverseRequest, output: OutputType[Any], profile: ModelProfile) -> ConverseRequest:
+def _asked_by_tool(
+    request: ConverseRequest, output: OutputType[Any], profile: ModelProfile, name: str, *, strict: bool
+) -> ConverseRequest:
     others = list(request.tool_config.tools) if request.tool_config is not None else []
     schema, _ = object_schema(output.schema)
-    strict = profile.strict_tools and strict_obstacle(schema) is None
     tool = ToolSpec(
-        name=tool_name(request, output),
+        name=name,
         description=output.description or "The answer. Call this tool with it, and say nothing else.",
         input_schema=ToolInputSchema(json=strict_schema(schema) if strict else schema),
         strict=True if strict else None,
     )
-    only = not others and "tool" in profile.tool_choice
-    choice = ToolChoice(tool=SpecificToolChoice(name=tool.name)) if only else ToolChoice(any=AnyToolChoice())
+    choice: ToolChoice | None = None
+    if _can_force(profile, request):
+        only = not others and "tool" in profile.tool_choice
+        choice = ToolChoice(tool=SpecificToolChoice(name=name)) if only else ToolChoice(any=AnyToolChoice())
     return request.model_copy(update={"tool_config": ToolConfig(tools=[*others, tool], tool_choice=choice)})
 
 
-def tool_name(request: ConverseRequest, output: OutputType[Any]) -> str:
-    """Return the name of the tool whose input is the output: the output's own, or a longer one where that is taken."""
-    config = request.tool_config
-    taken = {tool.name for tool in config.tools if isinstance(tool, ToolSpec)} if config is not None else set[str]()
-    name = output.name
-    while name in taken:
-        name = f"{name[:60]}_out"
-    return name
+def _asked_in_words(request: ConverseRequest, output: OutputType[Any], profile: ModelProfile) -> ConverseRequest:
+    words = TextBlock(
+        text="Answer with one JSON document and nothing else: no explanation, no code fence. It must follow this JSON "
+        f"schema:\n{json.dumps(output.schema, ensure_ascii=False)}"
+    )
+    messages = list(request.messages or ())
+    if profile.system_prompts or not messages:
+        return request.model_copy(update={"system": [*(request.system or ()), words]})
+    last = messages[-1]
+    messages[-1] = last.model_copy(update={"content": [*last.content, words]})
+    return request.model_copy(update={"messages": messages})
 
 
 # -- reading
-
-
-def read_output(response: ConverseResponse, output: OutputType[T], way: Way, *, tool: str | None = None) -> T:
-    """Return the value in an answer. ``tool`` is the name of the tool of the way ``tool``.
-
-    Raises OutputRefusedError when model or guardrail refused, OutputTruncatedError when the answer was cut off, and
-    OutputInvalidError when it is not of the type; each has the response.
-    """
-    reason = response.stop_reason
-    if reason in _REFUSED:
-        raise OutputRefusedError(f"the answer is a refusal (stop reason {reason!r}).", response=response)
-    if reason in _TRUNCATED:
-        raise OutputTruncatedError(
-            f"the answer was cut off after {response.usage.output_tokens} tokens (stop reason {reason!r}).",
-            response=response,
-            hint="Pass a larger max_tokens." if reason == "max_tokens" else "Shorten the conversation.",
-        )
-    try:
-        return output.validate(_unwrapped(_document(response, way, tool or output.name), output, way))
-    except OutputFaults as exc:
-        raise OutputInvalidError(
-            f"the answer is no {output.name}: {exc} (stop reason {reason!r}).",
-            faults=exc.faults,
-            response=response,
-            hint="Allow a repair round, or read the response of this error.",
-        ) from exc
-
-
-def _document(response: ConverseResponse, way: Way, tool: str) -> object:
-    if way == "tool":
-        inputs = [use.input for use in response.tool_uses if use.name == tool]
-        if inputs:
-            if not isinstance(inputs[-1], dict):
-                raise OutputFaults(["the output: the input of the tool is no JSON object"])
-            return cast("object", inputs[-1])
-        # Some models write what they should have called the tool with.
-    return json_in(response.text)
-
-
-def _unwrapped(document: object, output: OutputType[Any], way: Way) -> object:
-    if way != "prompt" and object_schema(output.schema)[1] and isinstance(document, dict):
-        members = cast("dict[str, object]", document)
-        return members[VALUE] if members.keys() == {VALUE} else members
-    return document  # pyright: ignore[reportUnknownVariableType]
-
 
 _FENCE: Final = re.compile(r"```(?:json)?\s*\n?(.*?)(?:```|\Z)", re.DOTALL)
 _START: Final = re.compile(r"[\[{]")
@@ -277,21 +386,38 @@ _START: Final = re.compile(r"[\[{]")
 _MOST_STARTS: Final = 1_000
 
 
-def json_in(text: str) -> object:
-    """Return the JSON document that a text is, or that stands in it, fenced or between words. Raises OutputFaults."""
-    candidates = [text, *(match[1] for match in _FENCE.finditer(text))]
+def json_in(text: str, *, whole: bool = False) -> object:
+    """Return the JSON document that a text is or, unless it must be the ``whole``, that stands in it.
+
+    In it means fenced, or between words. Raises OutputFaults.
+    """
+    candidates = [text] if whole else [text, *(match[1] for match in _FENCE.finditer(text))]
     for candidate in candidates:
         try:
             return cast("object", json.loads(candidate))
         except (ValueError, RecursionError):
             continue
-    decoder = json.JSONDecoder()
-    for start in islice(_START.finditer(text), _MOST_STARTS):
-        try:
-            return cast("object", decoder.raw_decode(text, start.start())[0])
-        except (ValueError, RecursionError):
-            continue
+    longest = None if whole else _longest_in(text)
+    if longest is not None:
+        return longest[0]
     raise OutputFaults(["the output: there is no JSON in the answer" if text.strip() else "the output: it is empty"])
+
+
+def _longest_in(text: str) -> tuple[object] | None:
+    """Return the longest document between words, for a reference such as [1] is one, too."""
+    decoder = json.JSONDecoder()
+    found, length, position = None, 0, 0
+    for _ in range(_MOST_STARTS):
+        if (start := _START.search(text, position)) is None:
+            break
+        try:
+            value, position = decoder.raw_decode(text, start.start())
+        except (ValueError, RecursionError):
+            position = start.end()
+        else:
+            if position - start.start() > length:
+                found, length = (cast("object", value),), position - start.start()
+    return found
 
 
 _LONG: Final = 16_384
@@ -310,6 +436,7 @@ class PartialOutput:
         self._wrapped = wrapped
         self._text = ""
         self._parsed = 0
+        self._from = 0
         self._last: object = None
 
     def feed(self, piece: str) -> object | None:
@@ -319,14 +446,7 @@ class PartialOutput:
         if len(self._text) > _LONG and len(self._text) - self._parsed < len(self._text) // 64:
             return None
         self._parsed = len(self._text)
-        start = _START.search(self._text)
-        if start is None:
-            return None
-        try:
-            begun = self._text[start.start() :].rstrip(_OF_NUMBERS)
-            found = cast("object", from_json(begun, allow_partial="trailing-strings"))
-        except ValueError:  # words or the end of a fence behind it
-            return None
+        found = self._found()
         if self._wrapped and isinstance(found, dict):
             found = cast("dict[str, object]", found).get(VALUE)
         if found is None or found == self._last:
@@ -334,11 +454,26 @@ class PartialOutput:
         self._last = found
         return found
 
+    def _found(self) -> object:
+        while (start := _START.search(self._text, self._from)) is not None:
+            begun = self._text[start.start() :].rstrip(_OF_NUMBERS)
+            try:
+                return cast("object", from_json(begun, allow_partial="trailing-strings"))
+            except ValueError:
+                if self._last:  # words, or the end of a fence, behind it
+                    break
+                self._from = start.end()  # a bracket among the words before it
+        return None
+
 
 # -- repairing
 
+_NOTHING_SAID: Final = "(no answer)"
 
-def repair(error: OutputInvalidError, way: Way, *, tool: str | None = None) -> tuple[Message, Message]:
+
+def repair(
+    error: OutputInvalidError, *, tool: str | None = None, profile: ModelProfile = UNKNOWN
+) -> tuple[Message, Message]:
     """Return the messages to add to the conversation: the answer, and what was wrong with it.
 
     The results of tools that were called in the answer say so, for each use needs one.
@@ -357,22 +492,36 @@ def repair(error: OutputInvalidError, way: Way, *, tool: str | None = None) -> t
             for use in uses
         ]
     else:
-        content = [TextBlock(text=f"{text} Call the tool {tool!r} with it." if way == "tool" and tool else text)]
-    return response.message, Message(role="user", content=content)
+        content = [TextBlock(text=text if tool is None else f"{text} Call the tool {tool!r} with it.")]
+    said = list(_replayable(response.message.content, profile)) or [TextBlock(text=_NOTHING_SAID)]
+    return Message(role="assistant", content=said), Message(role="user", content=content)
+
+
+def _replayable(content: Sequence[ContentBlock], profile: ModelProfile) -> Iterator[ContentBlock]:
+    """Yield the blocks of an answer that the model takes back: the service refuses blank text and broken inputs."""
+    for block in content:
+        if isinstance(block, TextBlock) and not block.text.strip():
+            continue
+        if isinstance(block, ReasoningBlock) and (profile.reasoning is None or not profile.reasoning.replayed):
+            continue
+        if type(block) is ToolUseBlock and block.invalid_input:
+            yield block.model_copy(update={"input": {INVALID_JSON: str(block.input)}})
+        else:
+            yield block
 
 
 __all__ = [
-    "WAYS",
+    "OUTPUT_MODES",
+    "Asked",
     "OutputFaults",
+    "OutputMode",
     "OutputType",
     "PartialOutput",
-    "Schema",
-    "Way",
+    "Rung",
     "asked",
+    "is_about_schema",
     "json_in",
-    "next_way",
-    "read_output",
+    "ladder",
+    "next_rung",
     "repair",
-    "tool_name",
-    "ways",
 ]

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from ..errors import InvalidRequestError
 from ..families import EmbeddingFacts, EmbedInput, EmbedRequest, ImageRequest, RerankRequest, VideoRequest
+from ..families.profiles import ModelProfile, ProfileFields
 from ..known_models import KnownModelId
 from ..resilience import RetryPolicy, Timeouts
 from ..types import GuardrailConfig, ImageBlock, Message, VideoBlock
@@ -22,7 +23,7 @@ M = TypeVar("M", ImageBlock, VideoBlock)
 EmbedInputs: TypeAlias = "EmbedInput | Mapping[str, object] | Sequence[EmbedInput | Mapping[str, object]]"
 """What `embed` takes: texts, images and videos, also as boto3's ``{"image": {...}}``; one alone is a list of one."""
 
-Image: TypeAlias = "ImageBlock | Mapping[str, object]"
+ImageInput: TypeAlias = "ImageBlock | Mapping[str, object]"
 """An image, also as boto3's ``{"image": {"format": "png", "source": {"bytes": b"..."}}}``."""
 
 _MEDIUM_HINT: Final = 'Pass an ImageBlock, or {"image": {"format": "png", "source": {"bytes": data}}}.'
@@ -37,8 +38,10 @@ class TaskSettings(TypedDict, total=False):
     request_metadata: Mapping[str, str] | None
     inference_profile: KnownModelId | str | None
     """The id or ARN that the call goes to, while ``model`` says what the model behind it can do."""
+    model_profile: ModelProfile | ProfileFields | None
+    """Facts about the model that are better known than by the tables: all of them, or some."""
     provider_options: Mapping[str, object] | None
-    """``family`` names the model's family, ``profile`` corrects the facts about the model; a family may know more."""
+    """``family`` names the model's family; a family may know more."""
     timeouts: Timeouts | None
     """They hold for each request that the verb sends."""
     retry: RetryPolicy | None
@@ -118,8 +121,8 @@ def build_rerank(
 def build_image(
     prompt: str | None,
     *,
-    images: Sequence[Image],
-    mask: Image | None,
+    images: Sequence[ImageInput],
+    mask: ImageInput | None,
     fields: Mapping[str, object] | None,
     **members: Any,  # noqa: ANN401 - the other members of ImageRequest, as they are
 ) -> ImageRequest:
@@ -135,7 +138,7 @@ def build_image(
 def build_video(
     prompt: str | None,
     *,
-    images: Sequence[Image],
+    images: Sequence[ImageInput],
     fields: Mapping[str, object] | None,
     **members: Any,  # noqa: ANN401 - the other members of VideoRequest, as they are
 ) -> VideoRequest:

@@ -19,9 +19,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial, update_wrapper
+from types import MethodType
 from typing import (
     Annotated,
     Any,
+    Concatenate,
     Final,
     Generic,
     ParamSpec,
@@ -39,11 +41,13 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from ..errors import InvalidRequestError
-from ..types import ToolInputSchema, ToolSpec, ToolUseBlock
+from ..types import Message, ToolInputSchema, ToolSpec, ToolUseBlock
 from .json_schemas import Schema, strict_obstacle, strict_schema
 
 P = ParamSpec("P")
 R = TypeVar("R")
+S = TypeVar("S")
+Q = ParamSpec("Q")
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -56,11 +60,29 @@ class ToolInput:
     error: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ToolContext:
+    """What a tool may know of the call: it comes in a parameter of this type, of which the model is not told.
+
+    - ``tool_use``: what the model asked for.
+    - ``messages``: what the loop has added to the conversation so far, this turn's answer of the model the last.
+    - ``round``: which answer of the model asked for it, from 1 on.
+    - ``deps``: what ``run_tools(..., deps=...)`` was given: a database, a user, anything.
+    """
+
+    tool_use: ToolUseBlock
+    messages: Sequence[Message] = ()
+    round: int = 1
+    deps: Any = None
+
+
 class Tool(Generic[P, R]):
     """A function that a model may call: what it is told of it, and the check of what it passes.
 
     Calling the tool calls the function. ``is_async`` says whether that returns an awaitable; a function that is not
-    async may block, and belongs off the event loop.
+    async may block, and belongs off the event loop. A tool may also be made of a method: reached through an object, it
+    is a tool of that object. ``context_parameter`` is the name of the parameter that takes a `ToolContext`, where there
+    is one.
     """
 
     def __init__(
@@ -73,6 +95,8 @@ class Tool(Generic[P, R]):
         timeout_s: float | None = None,
     ) -> None:
         self.function = function
+        self.context_parameter: str | None = None
+        self._given_description = description
         self.name: str = name or getattr(function, "__name__", None) or type(function).__name__
         self.strict = strict
         self.timeout_s = timeout_s
@@ -94,15 +118,37 @@ class Tool(Generic[P, R]):
         """Call the function."""
         return self.function(*args, **kwargs)
 
+    @overload
+    def __get__(self, instance: None, owner: type[Any]) -> Tool[P, R]: ...
+
+    @overload
+    def __get__(
+        self: Tool[Concatenate[S, Q], R],  # pyright: ignore[reportGeneralTypeIssues]
+        instance: S,
+        owner: type[Any] | None = None,
+    ) -> Tool[Q, R]: ...
+
+    def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
+        """Return a tool of that object, when it is reached through one."""
+        if instance is None:
+            return self
+        return Tool(
+            MethodType(self.function, instance),
+            name=self.name,
+            description=self._given_description,
+            strict=self.strict,
+            timeout_s=self.timeout_s,
+        )
+
     def __repr__(self) -> str:
         return f"Tool({self.name!r})"
 
-    @property
+    @cached_property
     def schema(self) -> Schema:
         """The JSON schema of the input."""
         return strict_schema(self._plain_schema) if self.strict else self._plain_schema
 
-    @property
+    @cached_property
     def spec(self) -> ToolSpec:
         """The definition that goes into a request."""
         return ToolSpec(
@@ -149,9 +195,13 @@ class Tool(Generic[P, R]):
                 raise self._fault(
                     f"takes {parameter}, which no model can pass by name", "Give each argument a name of its own."
                 )
+            hint = hints.get(parameter.name, Any)
+            if hint is ToolContext:
+                self.context_parameter = parameter.name
+                continue
             alias = f"parameter_{index}"
             self._fields[parameter.name] = alias
-            members[alias] = self._member(parameter, hints.get(parameter.name, Any))
+            members[alias] = self._member(parameter, hint)
         try:
             return create_model(self.name, __config__=_CONFIG, **members)
         except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation) as exc:

@@ -124,7 +124,10 @@ class EventDecoder(Protocol[E_co]):
     returned and the fault is kept in ``pending_error``; the next call of ``receive`` or ``eof`` raises it.
     """
 
-    pending_error: BedrockError | None
+    @property
+    def pending_error(self) -> BedrockError | None:
+        """The fault that stands behind the events that were returned last."""
+        ...
 
     def start(self, status: int, headers: Mapping[str, str]) -> None:
         """Take the head of a 2xx response. Raises UnexpectedContentTypeError."""

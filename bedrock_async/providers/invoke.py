@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, Final, cast
 
 import msgspec
@@ -21,7 +22,7 @@ from ..errors import (
     ResponseDecodeError,
     StreamTruncatedError,
 )
-from ..events import Event, MessageStopEvent, MetadataEvent, UnknownEvent, read_model, unexpected_content_type
+from ..events import Event, MessageStopEvent, MetadataEvent, UnknownEvent, mended, read_model, unexpected_content_type
 from ..families import (
     EventOrder,
     FamilyContext,
@@ -146,7 +147,7 @@ def _loads(raw: bytes) -> JSONValue:
     try:
         value: JSONValue = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        value = json.loads(raw)  # the standard library's parser is slower, and takes more
+        value = mended(json.loads(raw))  # the standard library's parser is slower, and takes more
     return value
 
 
@@ -261,7 +262,7 @@ class _Service:
 def _count(value: JSONValue) -> int | None:
     if isinstance(value, str):
         return int(value) if value.isascii() and value.isdigit() and len(value) <= 12 else None
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
         return None
     return int(value)
 
@@ -314,9 +315,8 @@ class FamilyEventDecoder:
         try:
             for chunk in self._chunks.receive(data):
                 events += self._read(chunk)
-            error, self._chunks.pending_error = self._chunks.pending_error, None
-            if error is not None:
-                raise error
+            if self._chunks.pending_error is not None:
+                self._chunks.receive(b"")  # raises it
         except BedrockError as exc:
             self.pending_error = exc
             if not events:

@@ -46,7 +46,7 @@ _INVOKE_HEADERS: Final[Mapping[str, str]] = {
 # The type of the chunks has a header of its own; "accept" is that of the stream around them.
 _STREAM_HEADERS: Final = {**_INVOKE_HEADERS, "accept": "x-amzn-bedrock-accept"}
 
-_EVENTS: Final = MappingProxyType({"content-type": CONTENT_TYPE, "accept": CONTENT_TYPE})
+_EVENTS: Final = MappingProxyType({"content-type": CONTENT_TYPE})
 
 _HEADER_VALUE: Final = re.compile(r"(?:[!-~](?:[ -~]*[!-~])?)?")
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Final, Protocol, runtime_checkable
 
-from ..errors import BedrockError, ModelNotReadyError, ServiceError
+from ..errors import BedrockError, FirstEventTimeoutError, ModelNotReadyError, ServiceError
+from .pacing import Pace
 
 MAX_DELAY_S: Final = 20.0
 """The longest wait between two attempts, as the AWS SDKs' standard mode has it."""
@@ -17,7 +18,11 @@ _MAX_DOUBLINGS: Final = 64
 
 @runtime_checkable
 class RetryPolicy(Protocol):
-    """Decides about one failed attempt."""
+    """Decides about one failed attempt.
+
+    A policy may have two more attributes, both off where they are missing: ``quota``, True where a repetition is paid
+    for from the client's `RetryQuota`, and ``pace``, the `Pace` that every attempt keeps to.
+    """
 
     def delay_s(self, failure: BedrockError, attempt: int, *, random: Random) -> float | None:
         """Return the seconds to wait before the next attempt, or None to give up.
@@ -30,10 +35,13 @@ class RetryPolicy(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StandardRetry:
-    """Full jitter over exponential backoff; retries what `BedrockError.retryable` says may succeed.
+    """The standard mode of the AWS SDKs: full jitter over exponential backoff, and a quota that all calls share.
 
-    ``max_attempts`` counts the first attempt. A model that is being loaded gets ``model_not_ready_attempts``,
-    5 to 30 seconds apart. A wait that the service asks for is kept, up to ``max_delay_s``.
+    Repeated is what `BedrockError.retryable` says may succeed. ``max_attempts`` counts the first attempt. A model that
+    is being loaded gets ``model_not_ready_attempts``, 5 to 30 seconds apart. A wait that the service asks for
+    (x-amz-retry-after, retry-after) is kept, up to ``max_delay_s``. With ``retry_timeouts`` a stream whose first event
+    did not come in time is opened again, although the first request may have been billed. With ``quota`` repetitions
+    are paid for from the client's `RetryQuota`: once that is used up, failures reach the caller at once.
     """
 
     max_attempts: int = 3
@@ -41,10 +49,12 @@ class StandardRetry:
     max_delay_s: float = MAX_DELAY_S
     model_not_ready_attempts: int = 5
     model_not_ready_delay_s: tuple[float, float] = (5.0, 30.0)
+    retry_timeouts: bool = False
+    quota: bool = True
 
     def delay_s(self, failure: BedrockError, attempt: int, *, random: Random) -> float | None:
         """Return the seconds to wait before the next attempt, or None to give up."""
-        if not failure.retryable:
+        if not (failure.retryable or (self.retry_timeouts and isinstance(failure, FirstEventTimeoutError))):
             return None
         if isinstance(failure, ModelNotReadyError):
             if attempt >= self.model_not_ready_attempts:
@@ -56,6 +66,17 @@ class StandardRetry:
         if isinstance(failure, ServiceError) and failure.retry_after_s is not None:
             return max(delay_s, min(failure.retry_after_s, self.max_delay_s))
         return delay_s
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptiveRetry(StandardRetry):
+    """The adaptive mode of the AWS SDKs: as `StandardRetry`, and slower after the service has throttled.
+
+    Every attempt then keeps to a rate that falls with each throttling and grows again between them; see `Pace`. All
+    calls that share the object share the rate: make one for each account and model, as quotas are.
+    """
+
+    pace: Pace = field(default_factory=Pace, compare=False, repr=False)
 
 
 NO_RETRY: Final = StandardRetry(max_attempts=1, model_not_ready_attempts=1)

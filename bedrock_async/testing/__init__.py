@@ -15,6 +15,7 @@ from .cassette import Cassette, CassetteMode
 from .cassette_exchange import CassetteExchange, CassetteRequest, CassetteResponse, RecordedFailure, RecordedPiece
 from .cassette_format import CassetteFile, read_cassette, write_cassette
 from .cassette_matching import NotRecordedError
+from .chaos import Chaos, Fault, FaultPlan
 from .contracts import (
     FamilyContract,
     FamilySample,
@@ -23,6 +24,7 @@ from .contracts import (
     TaskContract,
     TaskSample,
 )
+from .duplex import DuplexModel, DuplexSession, echo
 from .embedding_bodies import EMBEDDING_MODEL_IDS
 from .embeddings import EmbeddedText, Embedder, EmbeddingModel, hashed_words
 from .emulator import BedrockEmulator
@@ -33,6 +35,7 @@ from .frames import (
     WireEvent,
     chunk_frame,
     corrupted,
+    error_frame,
     event_frame,
     exception_frame,
     oversized_frame,
@@ -64,9 +67,12 @@ __all__ = [
     "CassetteMode",
     "CassetteRequest",
     "CassetteResponse",
+    "Chaos",
     "Control",
     "CountsInvokeTokens",
     "CredentialsLike",
+    "DuplexModel",
+    "DuplexSession",
     "EmbeddedText",
     "Embedder",
     "EmbeddingModel",
@@ -75,6 +81,8 @@ __all__ = [
     "EmulatorModel",
     "FamilyContract",
     "FamilySample",
+    "Fault",
+    "FaultPlan",
     "GuardrailRules",
     "HasCompanions",
     "HttpAnswer",
@@ -112,7 +120,9 @@ __all__ = [
     "chunk_frame",
     "control_plane_model",
     "corrupted",
+    "echo",
     "emulator_model_names",
+    "error_frame",
     "event_frame",
     "exception_frame",
     "fold_wire_events",

@@ -28,6 +28,12 @@ class Control(enum.Enum):
     RESET = "reset"
     """Reset the connection (TCP RST), dropping what was not yet sent."""
 
+    RESET_IN_HEAD = "reset-in-head"
+    """Send the beginning of a status line, then reset the connection."""
+
+    ABORT = "abort"
+    """Close the connection at once, over TLS without the notice that it is the end (close_notify)."""
+
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:

@@ -8,21 +8,40 @@ from __future__ import annotations
 
 import hmac
 import re
+import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final, Protocol, TypeAlias, runtime_checkable
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from ..errors import InvalidRequestError, service_error
 from .received import ReceivedRequest
 
-__all__ = ["Authentication", "CredentialsLike", "EmulatorCredentials", "SigningCredentials"]
+if TYPE_CHECKING:
+    from botocore.auth import SigV4Auth
+
+__all__ = [
+    "Authentication",
+    "CredentialsLike",
+    "EmulatorCredentials",
+    "EventChain",
+    "SigningCredentials",
+    "bad_signature",
+]
 
 _SERVICE: Final = "bedrock"
 _SKEW: Final = timedelta(minutes=5)
 _TIMESTAMP: Final = "%Y%m%dT%H%M%SZ"
 _API_KEY_PREFIXES: Final = ("ABSK", "bedrock-api-key-")
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
+_STREAMING_EVENTS: Final = "STREAMING-AWS4-HMAC-SHA256-EVENTS"
+_DATE_HEADER: Final = struct.Struct(">6sBq")
+_TIMESTAMP_TYPE: Final = 8
+_MISMATCH: Final = (
+    "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key "
+    "and signing method. Consult the service documentation for details."
+)
 _INVALID_TOKEN: Final = "The security token included in the request is invalid."  # noqa: S105 - a message
 
 
@@ -76,8 +95,20 @@ class Authentication:
         self._api_keys = [key.encode() for key in api_keys or ()]
         self._region = region
 
-    def check(self, request: ReceivedRequest, now: datetime) -> None:
-        """Return when the request is authentic at the time ``now``. Raises ServiceError as the service would."""
+    def event_chain(self, request: ReceivedRequest) -> EventChain | None:
+        """Return what verifies the events of a request that passed `check`; None where they are not signed."""
+        scheme, _, rest = request.headers.get("authorization", "").partition(" ")
+        if not self._required or scheme != _ALGORITHM:
+            return None
+        fields = _fields(rest)
+        key_id, _, region, *_ = fields["Credential"].split("/")
+        return EventChain(_signing(self._credentials[key_id], region), fields["Signature"])
+
+    def check(self, request: ReceivedRequest, now: datetime, *, streaming: bool = False) -> None:
+        """Return when the request is authentic at the time ``now``. Raises ServiceError as the service would.
+
+        The body of a ``streaming`` one is still to come: its events are signed one by one.
+        """
         if not self._required:
             return
         authorization = request.headers.get("authorization", "")
@@ -87,7 +118,7 @@ class Authentication:
         if scheme.lower() == "bearer":
             self._check_bearer(rest.strip())
         elif scheme == _ALGORITHM:
-            self._check_signature(request, _fields(rest), now)
+            self._check_signature(request, _fields(rest), now, streaming=streaming)
         else:
             raise _incomplete(f"Unsupported AWS 'algorithm': '{scheme}'.")
 
@@ -103,7 +134,9 @@ class Authentication:
                 else "Invalid API Key format: Must start with pre-defined prefix",
             )
 
-    def _check_signature(self, request: ReceivedRequest, fields: Mapping[str, str], now: datetime) -> None:
+    def _check_signature(
+        self, request: ReceivedRequest, fields: Mapping[str, str], now: datetime, *, streaming: bool
+    ) -> None:
         scope = fields["Credential"].split("/")
         if len(scope) != 5:
             raise _incomplete("Credential must have exactly 5 slash-delimited elements.")
@@ -121,15 +154,54 @@ class Authentication:
         if "host" not in signed_headers:
             raise _invalid("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
         timestamp = _check_time(request, date, now)
-        expected = _signature(request, credentials, (timestamp, region), signed_headers)
+        expected = _signature(request, credentials, (timestamp, region), signed_headers, streaming=streaming)
         if not hmac.compare_digest(expected.encode(), fields["Signature"].encode()):
-            raise _invalid(
-                "The request signature we calculated does not match the signature you provided. Check your AWS Secret "
-                "Access Key and signing method. Consult the service documentation for details."
-            )
+            raise _invalid(_MISMATCH)
         expires_at: datetime | None = getattr(credentials, "expires_at", None)
         if expires_at is not None and expires_at <= now:
             raise service_error("ExpiredTokenException", "The security token included in the request is expired")
+
+
+class EventChain:
+    """Verifies the events of one conversation, in the order of their arrival, with botocore's key and algorithm.
+
+    Each signature rests on the one before, the first on ``request_signature``.
+    """
+
+    def __init__(self, signing: SigV4Auth, request_signature: str) -> None:
+        self._signing = signing
+        self._prior = request_signature
+
+    def check(self, date_ms: int, payload: bytes, signature: bytes, now: datetime) -> None:
+        """Return when the event is authentic at the time ``now``. Raises ServiceError as for a request."""
+        from botocore.awsrequest import AWSRequest
+
+        signed_at = datetime.fromtimestamp(date_ms // 1000, UTC)
+        timestamp = signed_at.strftime(_TIMESTAMP)
+        if abs(signed_at - now) > _SKEW:
+            raise _invalid(f"Signature of an event not current: {timestamp} is not within 5 min. of {now:{_TIMESTAMP}}")
+        request = AWSRequest()
+        request.context["timestamp"] = timestamp
+        date = _DATE_HEADER.pack(b"\x05:date", _TIMESTAMP_TYPE, date_ms)
+        lines = (
+            f"{_ALGORITHM}-PAYLOAD",
+            timestamp,
+            self._signing.credential_scope(request),
+            self._prior,
+            sha256(date).hexdigest(),
+            sha256(payload).hexdigest(),
+        )
+        self._prior = self._signing.signature("\n".join(lines), request)
+        if not hmac.compare_digest(self._prior, signature.hex()):
+            raise bad_signature(_MISMATCH)
+
+
+def _signing(credentials: SigningCredentials, region: str, kind: type[SigV4Auth] | None = None) -> SigV4Auth:
+    from botocore.auth import SigV4Auth
+    from botocore.credentials import Credentials
+
+    key = Credentials(credentials.access_key_id, credentials.secret_access_key, credentials.session_token)
+    return (kind or SigV4Auth)(key, _SERVICE, region)
 
 
 def _as_credentials(credentials: object) -> SigningCredentials:
@@ -186,19 +258,26 @@ def _check_time(request: ReceivedRequest, date: str, now: datetime) -> str:
 
 
 def _signature(
-    request: ReceivedRequest, credentials: SigningCredentials, scope: tuple[str, str], signed_headers: list[str]
+    request: ReceivedRequest,
+    credentials: SigningCredentials,
+    scope: tuple[str, str],
+    signed_headers: list[str],
+    *,
+    streaming: bool,
 ) -> str:
     """Return the signature that the request should have; ``scope`` is its timestamp and region."""
     from botocore.auth import SigV4Auth
     from botocore.awsrequest import AWSRequest
     from botocore.compat import HTTPHeaders
-    from botocore.credentials import Credentials
 
     class Verifier(SigV4Auth):
         """botocore's algorithm over exactly the headers that the client says it signed."""
 
         def headers_to_sign(self, request: AWSRequest) -> HTTPHeaders:
             return signed
+
+        def payload(self, request: AWSRequest) -> Any:  # noqa: ANN401 - as in botocore
+            return _STREAMING_EVENTS if streaming else super().payload(request)
 
     timestamp, region = scope
     signed = HTTPHeaders()
@@ -209,15 +288,18 @@ def _signature(
     url = f"http://{request.headers.get('host', '')}{request.path}{query}"
     aws_request = AWSRequest(method=request.method, url=url, data=request.body)
     aws_request.context["timestamp"] = timestamp
-    key = Credentials(credentials.access_key_id, credentials.secret_access_key, credentials.session_token)
-    verifier = Verifier(key, _SERVICE, region)
+    verifier = _signing(credentials, region, Verifier)
     return verifier.signature(
         verifier.string_to_sign(aws_request, verifier.canonical_request(aws_request)), aws_request
     )
 
 
-def _invalid(message: str) -> Exception:
+def bad_signature(message: str) -> Exception:
+    """Return the service's error of a signature that does not fit."""
     return service_error("InvalidSignatureException", message)
+
+
+_invalid = bad_signature
 
 
 def _incomplete(message: str) -> Exception:

@@ -33,7 +33,7 @@ from ..errors import (
     ProtocolError,
     TransportError,
 )
-from ..transport import Transport, WireRequest, WireResponse, as_transport
+from ..transport import DuplexResponse, Transport, WireRequest, WireResponse, as_transport
 from .answers import Control, HttpAnswer
 from .cassette_exchange import (
     CassetteExchange,
@@ -188,6 +188,13 @@ class Cassette:
         return [self._redactor.exchange(entry.exchange()) for entry in self._recorded]
 
     # -- as a transport
+
+    async def open(self, request: WireRequest, *, connect_timeout_s: float) -> DuplexResponse:
+        """Refuse a conversation: it would go past the recording. Raises InvalidRequestError."""
+        raise InvalidRequestError(
+            "a cassette records no conversations.",
+            hint="Let a script hold them: BedrockEmulator([ScriptedModel.text(bidirectional=...)]).",
+        )
 
     async def send(self, request: WireRequest, *, connect_timeout_s: float) -> WireResponse:
         """Answer from the recording, or send the request and record it; see `Transport.send`.

@@ -21,20 +21,23 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, cast
 from weakref import WeakSet
 
 import anyio
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from ..errors import InvalidModelIdError, InvalidRequestError, ServiceError, service_error
+from ..errors import InvalidModelIdError, InvalidRequestError, MissingExtraError, ServiceError, service_error
 from ..model_id import parse_model_id
 from ..types import JSONValue
 from .account import EmulatorAccount, partition_of
-from .answers import HttpModel
+from .answers import Control, HttpAnswer, HttpModel
 from .authentication import Authentication, CredentialsLike
+from .chaos import Chaos
 from .control_plane import ControlPlane
+from .duplex import DuplexModel, DuplexSession, unsupported
+from .frames import Padding
 from .guardrails import GuardrailRules
 from .jobs import Jobs
 from .models import EmulatorModel, HasCompanions
@@ -42,14 +45,18 @@ from .object_store import MemoryObjectStore, ObjectStore
 from .operations import ACCOUNT_OPERATIONS, OPERATIONS, AccountCall, ModelCall
 from .received import ReceivedRequest
 from .registry import ServedModel
-from .responses import Call, error_answer, front_end_error, send
+from .responses import Call, as_service_error, error_answer, front_end_error, send
 from .script import ANY_MODEL_ID, ScriptedModel
 from .validation import Route, read_request, routes
+
+if TYPE_CHECKING:
+    from .http2 import Http2Stream, PortOfBoth
 
 __all__ = ["BedrockEmulator"]
 
 _CLOSING_S: Final = 5.0
 _INVALID_MODEL_ID: Final = "The provided model identifier is invalid."
+_DUPLEX: Final = "InvokeModelWithBidirectionalStream"
 
 _Request: TypeAlias = tuple[web.BaseRequest, ReceivedRequest, JSONValue, int | None, float]
 """What every `Call` begins with."""
@@ -106,11 +113,15 @@ class BedrockEmulator:
     be a loopback address unless ``allow_remote`` is true. ``port`` 0 takes a free one. With ``ssl_context`` it serves
     TLS.
 
+    Where the extra ``bidirectional`` is installed, the same port speaks HTTP/2, too: to clients that begin with it, or
+    agree on it over TLS (ALPN, which ``ssl_context`` is set up for). Conversations need it; a model holds them with a
+    method `bidirectional` (`DuplexModel`), and events are verified like requests.
+
     Guardrails find what ``guardrail`` says, by default nothing. Jobs write their output to ``object_store``, by default
     to memory, and last as long as the clock and their scripts say; see `JobScript`.
 
     ``padding_seed`` makes the padding of streams reproducible: every stream of an emulator is padded the same way;
-    None sends none, as for some models of the service. ``requests`` holds the last ``keep_requests`` requests.
+    None sends none, as for some models of the service. ``chaos`` makes requests fail. ``requests`` holds the last ``keep_requests`` requests.
     """
 
     def __init__(
@@ -129,6 +140,7 @@ class BedrockEmulator:
         allow_remote: bool = False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         padding_seed: int | None = 0,
+        chaos: Chaos | None = None,
         keep_requests: int = 1000,
     ) -> None:
         """Prepare the server; nothing listens yet. Raises InvalidRequestError for a remote host or what is no model."""
@@ -159,9 +171,11 @@ class BedrockEmulator:
         )
         self._host, self._port, self._ssl_context = host, port, ssl_context
         self._clock, self._padding_seed = clock, padding_seed
+        self._chaos = chaos
         self._routes: tuple[Route, ...] = ()
         self._server: _Server | None = None
-        self._runner: web.ServerRunner | None = None
+        self._both: PortOfBoth | None = None
+        self._listener: asyncio.Server | None = None
         self._handlers: set[asyncio.Task[Any]] = set()
         self._arrived = asyncio.Condition()
         self._arrivals = 0
@@ -169,35 +183,34 @@ class BedrockEmulator:
     @property
     def url(self) -> str:
         """The endpoint URL, without a path. Raises InvalidRequestError before start() and after aclose()."""
-        if self._runner is None:
+        if self._listener is None:
             raise InvalidRequestError(
                 "the emulator is not running.", hint="Use its url inside `async with`, or after start()."
             )
-        host, port = self._runner.addresses[0][:2]
+        host, port = self._listener.sockets[0].getsockname()[:2]
         scheme = "http" if self._ssl_context is None else "https"
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     async def start(self) -> None:
         """Listen. Raises InvalidRequestError when it already runs or the port is taken, MissingExtraError."""
-        if self._runner is not None:
+        if self._listener is not None:
             raise InvalidRequestError(f"the emulator already runs at {self.url}.", hint="Start another one instead.")
         self._routes = await anyio.to_thread.run_sync(routes)
         await anyio.to_thread.run_sync(self._control_plane.load)
         self._server = _Server(self._handle)
-        self._runner = web.ServerRunner(self._server, shutdown_timeout=_CLOSING_S)
+        self._both = await anyio.to_thread.run_sync(_port_of_both, self._server, self._serve_http2)
+        if self._both is not None and self._ssl_context is not None:
+            self._ssl_context.set_alpn_protocols(["h2", "http/1.1"])
         try:
-            await self._runner.setup()
-            await web.TCPSite(self._runner, self._host, self._port, ssl_context=self._ssl_context, backlog=1024).start()
+            self._listener = await asyncio.get_running_loop().create_server(
+                self._both or self._server, self._host, self._port, ssl=self._ssl_context, backlog=1024
+            )
         except OSError as exc:
-            await self._stop()
             raise InvalidRequestError(
                 f"the emulator cannot listen on {self._host}, port {self._port}: {exc.strerror or exc}.",
                 path="port",
                 hint="Choose another port, or 0 for a free one.",
             ) from exc
-        except BaseException:
-            await self._stop()
-            raise
 
     async def aclose(self) -> None:
         """Stop listening, break the connections, end what is under way and close the models. Idempotent."""
@@ -207,19 +220,20 @@ class BedrockEmulator:
             await self._stop()
 
     async def _stop(self) -> None:
-        runner, self._runner = self._runner, None
-        if runner is None or self._server is None:
+        listener, self._listener = self._listener, None
+        if listener is None or self._server is None:
             return
         with anyio.CancelScope(shield=True):
-            for site in list(runner.sites):
-                await site.stop()
+            listener.close()
             if handlers := list(self._handlers):
                 for task in handlers:
                     task.cancel()
                 await asyncio.wait(handlers, timeout=_CLOSING_S)
             with anyio.move_on_after(_CLOSING_S):
+                if self._both is not None:
+                    await self._both.break_connections()
                 await self._server.break_connections()
-            await runner.cleanup()
+            await self._server.shutdown(_CLOSING_S)
 
     async def __aenter__(self) -> Self:
         """Start and return the emulator. When it cannot start, its models are closed."""
@@ -268,6 +282,11 @@ class BedrockEmulator:
             name, document, labels = self._route(received)
             self._check(received)
             call, answering = self._prepared(name, labels, (http, received, document, self._padding_seed, started))
+            if self._chaos is not None and (plan := self._chaos.plan(received)) is not None:
+                if (instead := plan.instead) is not None:
+                    return await send(http, received, _answer_of(received, instead))
+                call.fault = plan
+                await plan.wait()
         except ServiceError as exc:
             return await send(http, received, error_answer(received, exc))
         try:
@@ -289,11 +308,80 @@ class BedrockEmulator:
         if self._server is not None:
             self._server.note(http.protocol, received)
         received.body = await http.content.read()
+        await self._log(received)
+        return received
+
+    async def _log(self, received: ReceivedRequest) -> None:
         self.requests.append(received)
         async with self._arrived:
             self._arrivals += 1
             self._arrived.notify_all()
-        return received
+
+    # The same over HTTP/2.
+
+    async def _serve_http2(self, stream: Http2Stream) -> None:
+        from .http2 import forward
+
+        path, _, query = stream.target.partition("?")
+        for route in self._routes:
+            if route.operation.name == _DUPLEX and (labels := route.match(stream.method, path)) is not None:
+                break
+        else:
+            if self._server is not None:
+                await forward(stream, self._server)
+            return
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._handlers.add(task)
+        received = ReceivedRequest(
+            method=stream.method,
+            path=path,
+            query=query,
+            headers=stream.headers,
+            request_id=str(uuid.uuid4()),
+            operation=_DUPLEX,
+            model_id=labels["modelId"],
+        )
+        try:
+            await self._log(received)
+            await self._converse(stream, received)
+        finally:
+            self._handlers.discard(task)
+            received.mark_connection_closed()
+
+    async def _converse(self, stream: Http2Stream, received: ReceivedRequest) -> None:
+        """Let a model hold the conversation that a request begins."""
+        from .input_events import InputEvents
+
+        padding = None if self._padding_seed is None else Padding(self._padding_seed)
+        refused = None
+        chain = None
+        try:
+            self._authentication.check(received, self._clock(), streaming=True)
+            chain = self._authentication.event_chain(received)
+        except ServiceError as exc:
+            refused = front_end_error(received, exc)
+        session = DuplexSession(stream, received, InputEvents(chain, self._clock), padding=padding)
+        if refused is not None:
+            await session.answer(refused)
+            return
+        try:
+            self._check(received)
+            model = self._model(received.model_id or "")
+            if not isinstance(model, DuplexModel):
+                raise unsupported()
+            await model.bidirectional(session)
+            if session.failure is not None:
+                raise session.failure
+        except ConnectionResetError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - whatever a model raises is answered, and logged where it is no answer
+            error = session.failure or as_service_error(exc, received)
+            if session.accepted:
+                await session.fail(error)
+            else:
+                await session.answer(error_answer(received, error))
+        else:
+            session.finish()
 
     def _route(self, received: ReceivedRequest) -> tuple[str, JSONValue, Mapping[str, str]]:
         """Return the name of the operation, the body, and what the path names."""
@@ -304,7 +392,7 @@ class BedrockEmulator:
             name = received.operation = route.operation.name
             received.model_id = labels.get("modelId")
             if name not in OPERATIONS and name not in ACCOUNT_OPERATIONS:
-                raise _unknown_operation(f"The emulator does not serve {name}.")
+                raise _unknown_operation(f"The emulator serves {name} over HTTP/2 only (extra 'bidirectional').")
             document = read_request(route.operation, received, labels)
             if isinstance(document, dict) and isinstance(named := document.get("modelId"), str):
                 received.model_id = named
@@ -354,6 +442,15 @@ class BedrockEmulator:
         raise service_error("ValidationException", _INVALID_MODEL_ID)
 
 
+def _port_of_both(http1: _Server, serve: Callable[[Http2Stream], Awaitable[None]]) -> PortOfBoth | None:
+    """Return what tells HTTP/2 from HTTP/1.1, None where h2 is not installed."""
+    try:
+        from .http2 import PortOfBoth
+    except MissingExtraError:
+        return None
+    return PortOfBoth(http1, serve)
+
+
 def _served(models: Iterable[object]) -> Iterator[ServedModel]:
     """Yield the models and what they bring. Raises InvalidRequestError for what is no model."""
     for model in models:
@@ -371,6 +468,10 @@ def _served(models: Iterable[object]) -> Iterator[ServedModel]:
 async def _close(model: ServedModel) -> None:
     with anyio.move_on_after(_CLOSING_S, shield=True):
         await model.aclose()
+
+
+def _answer_of(received: ReceivedRequest, instead: HttpAnswer | Control | ServiceError) -> HttpAnswer | Control:
+    return error_answer(received, instead) if isinstance(instead, ServiceError) else instead
 
 
 def _unknown_operation(message: str) -> ServiceError:

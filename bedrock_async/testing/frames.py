@@ -25,6 +25,7 @@ __all__ = [
     "WireEvent",
     "chunk_frame",
     "corrupted",
+    "error_frame",
     "event_frame",
     "exception_frame",
     "oversized_frame",
@@ -108,6 +109,12 @@ def exception_frame(code: str, message: str, **members: JSONValue) -> bytes:
         ":message-type": "exception",
     }
     return encode_frame(headers, wire_json({"message": message, **members}))
+
+
+def error_frame(code: str, message: str) -> bytes:
+    """Return the frame of an error that the service's model does not list, such as a wrong signature's."""
+    headers = {":error-code": code, ":error-message": message, ":message-type": "error"}
+    return encode_frame(headers, b"")
 
 
 def stream_bytes(events: Iterable[WireEvent | bytes], *, padding_seed: int | None = 0) -> bytes:

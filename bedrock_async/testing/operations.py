@@ -185,8 +185,11 @@ async def _stream(
 ) -> web.StreamResponse:
     """Send a frame for every event, each with a write of its own; the head goes out before the first one."""
     padding = None if call.padding_seed is None else Padding(call.padding_seed)
-    async with _closing(outputs):
-        async for output in outputs:
+    async with (
+        _closing(outputs),
+        _closing(outputs if call.fault is None else call.fault.stream(outputs, frame)) as sent,
+    ):
+        async for output in sent:
             if isinstance(output, Mapping):
                 data = frame(output, padding=padding.next() if padding else None)
             elif isinstance(output, bytes):

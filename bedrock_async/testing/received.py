@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote
@@ -19,7 +20,9 @@ class ReceivedRequest:
 
     ``path`` and ``query`` are quoted exactly as the client sent them; ``headers`` have lower-case names, repeated ones
     joined with ``","``. ``operation`` and ``model_id`` are None where the route was not recognised; ``model_id`` is
-    decoded. ``status`` is None until the response's head went out, and stays None when none did.
+    decoded. ``status`` is None until the response's head went out, and stays None when none did. ``fault`` names what
+    `Chaos` did to it, None for nothing. ``input_events`` are the native events of a conversation, the last thousand
+    that its model took.
     """
 
     method: str
@@ -31,6 +34,8 @@ class ReceivedRequest:
     operation: str | None = None
     model_id: str | None = None
     status: int | None = None
+    fault: str | None = None
+    input_events: deque[bytes] = field(default_factory=lambda: deque(maxlen=1000))
     _connection_closed: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
     @property

@@ -18,10 +18,11 @@ from ..errors import InvalidRequestError, ServiceError, service_error
 from ..eventstream import CONTENT_TYPE as EVENT_STREAM
 from ..types import JSONValue
 from .answers import Control, HttpAnswer
+from .chaos import FaultPlan
 from .frames import exception_frame, wire_json
 from .received import ReceivedRequest
 
-__all__ = ["Call", "error_answer", "front_end_error", "send"]
+__all__ = ["Call", "as_service_error", "error_answer", "front_end_error", "original_members", "send"]
 
 logger = logging.getLogger("bedrock_async.testing.emulator")
 
@@ -43,6 +44,8 @@ class Call:
     padding_seed: int | None
     started: float
     response: web.StreamResponse | None = None
+    fault: FaultPlan | None = None
+    """What is to go wrong with it."""
 
     def elapsed_ms(self) -> int:
         """Return the time since the request's head arrived."""
@@ -51,7 +54,8 @@ class Call:
     async def answer(self, body: bytes, headers: Mapping[str, str] | None = None) -> web.StreamResponse:
         """Answer with this JSON."""
         head = {"content-type": _JSON, "x-amzn-requestid": self.received.request_id}
-        return await send(self.http, self.received, HttpAnswer(200, body, {**head, **(headers or {})}))
+        answer = HttpAnswer(200, body, {**head, **(headers or {})})
+        return await send(self.http, self.received, answer if self.fault is None else self.fault.body(answer))
 
     async def open_stream(self, headers: Mapping[str, str]) -> web.StreamResponse:
         """Send the head of an event stream, unless that was done, and return the open response."""
@@ -73,19 +77,23 @@ class Call:
 
     async def failed(self, exc: Exception) -> web.StreamResponse:
         """Tell the client of a model's error: over HTTP, or inside the stream when that has begun."""
-        if isinstance(exc, ServiceError):
-            error = exc
-        else:
-            logger.error("the model failed to answer %s", self.received.operation, exc_info=exc)
-            error = service_error(
-                "InternalServerException",
-                f"The emulator's model raised {type(exc).__name__}; the traceback is in the log {logger.name}.",
-            )
+        error = as_service_error(exc, self.received)
         if self.response is None:
             return await send(self.http, self.received, error_answer(self.received, error))
-        await self.response.write(exception_frame(error.code, error.message, **_original(error)))
+        await self.response.write(exception_frame(error.code, error.message, **original_members(error)))
         await self.response.write_eof()
         return self.response
+
+
+def as_service_error(exc: Exception, received: ReceivedRequest) -> ServiceError:
+    """Return the error that a client is told of; one that is no ServiceError goes to the log, with its traceback."""
+    if isinstance(exc, ServiceError):
+        return exc
+    logger.error("the model failed to answer %s", received.operation, exc_info=exc)
+    return service_error(
+        "InternalServerException",
+        f"The emulator's model raised {type(exc).__name__}; the traceback is in the log {logger.name}.",
+    )
 
 
 async def send(http: web.BaseRequest, received: ReceivedRequest, answer: HttpAnswer | Control) -> web.StreamResponse:
@@ -115,7 +123,13 @@ async def _break_off(http: web.BaseRequest, control: Control) -> NoReturn:
     if control is Control.SILENCE:
         await anyio.sleep_forever()
     if (transport := http.transport) is not None:
-        if control is Control.RESET:
+        if control is Control.RESET_IN_HEAD:
+            transport.write(b"HTTP/1.1 20")
+        if control is Control.ABORT:
+            connection: socket.socket = transport.get_extra_info("socket")
+            connection.shutdown(socket.SHUT_WR)
+            transport.abort()
+        elif control in {Control.RESET, Control.RESET_IN_HEAD}:
             connection: socket.socket = transport.get_extra_info("socket")
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
             transport.abort()
@@ -129,7 +143,7 @@ def error_answer(received: ReceivedRequest, error: ServiceError) -> HttpAnswer:
     if _REFUSED_BY_IAM in error.message and error.code == "AccessDeniedException":
         return front_end_error(received, error)
     origin = _FRONT_END_ERRORS if error.code in _FRONT_END_CODES else _MODEL_ERRORS
-    members: dict[str, JSONValue] = {"message": error.message, **_original(error)}
+    members: dict[str, JSONValue] = {"message": error.message, **original_members(error)}
     if error.code == "UnknownOperationException":
         # The framework's envelope, as printed in public threads; the message is the emulator's.
         members |= {"Output": {"__type": "com.amazon.coral.service#UnknownOperationException"}, "Version": "1.0"}
@@ -156,7 +170,8 @@ def _refusal(
     return HttpAnswer(error.status, wire_json(members), headers)
 
 
-def _original(error: ServiceError) -> dict[str, JSONValue]:
+def original_members(error: ServiceError) -> dict[str, JSONValue]:
+    """Return the members that tell of the error behind this one."""
     members: dict[str, JSONValue] = {
         "originalMessage": error.original_message,
         "originalStatusCode": error.original_status_code,

@@ -24,6 +24,7 @@ import anyio
 from ..errors import BedrockError, InvalidRequestError
 from ..types import JSONValue
 from .answers import Control, HttpAnswer, Output
+from .duplex import DuplexSession, echo
 from .fold import fold_wire_events
 from .frames import WireEvent
 from .received import ReceivedRequest
@@ -124,6 +125,7 @@ class ScriptedOptions(TypedDict, total=False):
     input_tokens: int
     model_ids: Sequence[str]
     sleep: Callable[[float], Awaitable[object]]
+    bidirectional: Callable[[DuplexSession], Awaitable[None]]
 
 
 class ScriptedModel:
@@ -132,7 +134,8 @@ class ScriptedModel:
     The script's events are those of ConverseStream; Converse answers with them folded. Without ``native`` the invoke
     operations speak the Nova models' dialect, whose chunks are the same events; ``native`` is a script of native
     objects instead: a chunk each, and the last one the answer of InvokeModel. ``input_tokens`` answers CountTokens.
-    ``model_ids`` defaults to every id. ``sleep`` waits for the numbers in a script.
+    ``model_ids`` defaults to every id. ``sleep`` waits for the numbers in a script. ``bidirectional`` holds each
+    conversation (InvokeModelWithBidirectionalStream); by default every event comes back as it is, as with `echo`.
     """
 
     def __init__(
@@ -143,6 +146,7 @@ class ScriptedModel:
         input_tokens: int = 8,
         model_ids: Sequence[str] = (ANY_MODEL_ID,),
         sleep: Callable[[float], Awaitable[object]] = anyio.sleep,
+        bidirectional: Callable[[DuplexSession], Awaitable[None]] = echo,
     ) -> None:
         """Play ``script``; an iterable is read once, here."""
         self.model_ids = model_ids
@@ -150,6 +154,7 @@ class ScriptedModel:
         self._native = None if native is None else _per_request(native)
         self._input_tokens = input_tokens
         self._sleep = sleep
+        self._bidirectional = bidirectional
 
     @classmethod
     def text(cls, text: str = "Hello from the Bedrock emulator.", **options: Unpack[ScriptedOptions]) -> Self:
@@ -232,6 +237,10 @@ class ScriptedModel:
                 if not isinstance(output, Mapping):
                     raise _needs_emulator(output)
                 yield json.dumps(dict(output), ensure_ascii=False).encode()
+
+    async def bidirectional(self, session: DuplexSession) -> None:
+        """Hold a conversation as the script says."""
+        await self._bidirectional(session)
 
     async def aclose(self) -> None:
         """Do nothing: a script holds nothing."""

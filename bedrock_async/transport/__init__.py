@@ -34,6 +34,7 @@ __all__ = [
     "WireResponse",
     "as_transport",
     "default_transport",
+    "duplex_transport",
     "resolve_endpoint",
 ]
 
@@ -111,6 +112,23 @@ def as_transport(
         f"transport={transport!r} is no transport.",
         path="transport",
         hint='It is "native", "aiohttp", "httpx", a ready httpx.AsyncClient, or an object of the Transport protocol.',
+    )
+
+
+def duplex_transport(options: ConnectionOptions | None = None) -> DuplexTransport:
+    """Return a new transport for streams in both directions. Needs no running event loop.
+
+    Raises MissingExtraError without the extra ``bidirectional``.
+    """
+    from .http2 import Http2Transport
+
+    options = options or ConnectionOptions()
+    return Http2Transport(
+        ca_bundle=options.ca_bundle,
+        client_cert=options.client_cert,
+        proxies=options.proxies,
+        proxy_ca_bundle=options.proxy_ca_bundle,
+        proxy_client_cert=options.proxy_client_cert,
     )
 
 

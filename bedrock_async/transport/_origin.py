@@ -65,10 +65,11 @@ class Route:
 
 
 class Router:
-    """Finds the route of a URL, and keeps it."""
+    """Finds the route of a URL, and keeps it. With ``tunnels`` a proxy only ever carries bytes (CONNECT)."""
 
-    def __init__(self, proxies: EnvironmentProxies) -> None:
+    def __init__(self, proxies: EnvironmentProxies, *, tunnels: bool = False) -> None:
         self._proxies = proxies
+        self._tunnels = tunnels
         self._routes: dict[str, Route] = {}
         self._origins: dict[tuple[object, ...], Origin] = {}
 
@@ -96,7 +97,7 @@ class Router:
         if named is None:
             return Route(self._origin(secure, host, port, None), peer, shown, target, "")
         proxy = _proxy(named)
-        if secure:
+        if secure or self._tunnels:
             return Route(self._origin(secure, host, port, proxy), peer, shown, target, "")
         # The proxy takes the request itself: for any host, on the same connections.
         origin = self._origin(proxy.secure, proxy.host, proxy.port, None)

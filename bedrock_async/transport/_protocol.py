@@ -53,6 +53,11 @@ class WireResponse(Protocol):
 class DuplexResponse(WireResponse, Protocol):
     """A response that may arrive while its request is still being sent; ``status`` is 0 until its head has come."""
 
+    @property
+    def takes_input(self) -> bool:
+        """Whether the peer may still listen to what is sent."""
+        ...
+
     async def head(self) -> None:
         """Return when ``status`` and ``headers`` are there. Raises ConnectionLostError or ProtocolError."""
         ...
@@ -66,8 +71,9 @@ class DuplexResponse(WireResponse, Protocol):
         ...
 
 
+@runtime_checkable
 class DuplexTransport(Protocol):
-    """Opens streams in both directions."""
+    """Opens streams in both directions. A `Transport` that is one, too, is given these by a client as well."""
 
     async def open(self, request: WireRequest, *, connect_timeout_s: float) -> DuplexResponse:
         """Send the head of the request, and return; see `Transport.send` for the errors of connecting."""

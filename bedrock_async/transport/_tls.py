@@ -26,10 +26,9 @@ async def shared_context(
     """Return the process's context that trusts ``ca_bundle`` (a file or directory), None for the system's store.
 
     With ``client_cert`` it shows that certificate to servers that ask for one; ``protocol`` is the one that it offers
-    (ALPN). Reading a store takes 10 to 50 ms and a
-    context holds a megabyte, so it is built once, in a worker thread. Cancelling does not stop the thread; what it
-    builds is kept. Raises TLSError when bundle or certificate cannot be read, TooManyOpenFilesError when nothing can be
-    opened any more.
+    (ALPN). Reading a store takes 10 to 50 ms and a context holds a megabyte, so it is built once, in a worker thread.
+    Cancelling does not stop the thread; what it builds is kept. Raises TLSError when bundle or certificate cannot be
+    read, TooManyOpenFilesError when nothing can be opened any more.
     """
     context = _contexts.get((ca_bundle, client_cert, protocol))
     if context is None:

@@ -11,12 +11,14 @@ import os
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
+from copy import copy
 from typing import Final, cast
 
 from ..errors import BedrockError, ConnectionLostError, MissingExtraError, ProtocolError
 from . import _failures
 from ._addresses import Resolver
 from ._channel import Channel, open_channel
+from ._http2_frames import FrameGate
 from ._origin import Route, Router
 from ._protocol import WireRequest
 from ._proxies import EnvironmentProxies
@@ -51,9 +53,7 @@ _WINDOW_BYTES: Final = 2**18
 _DEFAULT_WINDOW_BYTES: Final = 2**16 - 1  # RFC 9113, section 6.9.2
 _STREAM_ID: Final = 1
 
-# A server begins with its settings (RFC 9113, section 3.4). h2 reads "HTT" as the length of a frame, and waits for it.
-_TYPE_AT: Final = 3
-_SETTINGS: Final = 4
+_OK: Final = range(200, 300)
 
 # RFC 9113, section 8.2.2: these belong to HTTP/1.1; the host travels as :authority.
 _NO_HEADERS: Final = frozenset({"connection", "host", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"})
@@ -63,7 +63,8 @@ class DuplexStream(asyncio.Protocol):
     """One request whose body is still being sent while its response arrives.
 
     One task may send while another one receives; not two of a kind at once. All failures are errors of our tree, and
-    whatever came before a failure is still handed out.
+    whatever came before a failure is still handed out. A peer that has answered in full, or refused the request, takes
+    nothing more: `takes_input` is False then.
     """
 
     def __init__(self, *, peer: str, layers: list[TlsLayer]) -> None:
@@ -76,7 +77,7 @@ class DuplexStream(asyncio.Protocol):
         self._h2 = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
         settings = {SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW_BYTES, SettingCodes.ENABLE_PUSH: 0}
         self._h2.local_settings = Settings(client=True, initial_values=settings)
-        self._greeting: bytes | None = b""
+        self._gate = FrameGate(_STREAM_ID)
         self._pieces: list[bytes] = []
         self._unread_window = 0
         self._received_bytes = 0
@@ -92,12 +93,15 @@ class DuplexStream(asyncio.Protocol):
         """Whether the connection is closed."""
         return self._transport is None
 
+    @property
+    def takes_input(self) -> bool:
+        """Whether the peer may still listen to what is sent."""
+        return not self._input_refused and self._failure is None
+
     # -- what a call does
 
     def start(self, request: WireRequest, route: Route) -> None:
         """Send the head of the request. Nothing is awaited."""
-        self._h2.initiate_connection()
-        self._h2.increment_flow_control_window(_WINDOW_BYTES - _DEFAULT_WINDOW_BYTES)
         fields = [(name, value) for name, value in request.headers.items() if name not in _NO_HEADERS]
         head = [
             (":method", request.method),
@@ -198,8 +202,11 @@ class DuplexStream(asyncio.Protocol):
     # -- what asyncio calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
+        """Begin the connection, at once: what a server says first is answered, and the preface must come before."""
         self._transport = cast("asyncio.Transport", transport)
+        self._h2.initiate_connection()
+        self._h2.increment_flow_control_window(_WINDOW_BYTES - _DEFAULT_WINDOW_BYTES)
+        self._flush()
 
     def data_received(self, data: bytes) -> None:
         """Take what has arrived."""
@@ -236,22 +243,13 @@ class DuplexStream(asyncio.Protocol):
     # -- inside
 
     def _feed(self, data: bytes) -> None:
-        if self._greeting is not None:
-            data = self._greeting = self._greeting + data
-            if len(data) <= _TYPE_AT:
-                return
-            if data[_TYPE_AT] != _SETTINGS:
-                self._fail(_not_http2("its first frame is none of settings", peer=self._peer))
-                return
-            self._greeting = None
         try:
-            events = self._h2.receive_data(data)
-        except H2Error as exc:
+            for event in self._h2.receive_data(self._gate.receive(data)):
+                self._take(event)
+        except (H2Error, ValueError) as exc:  # also of the gate, of a status that is no number, of text that is none
             self._flush()  # GOAWAY, with what is wrong
             self._fail(_not_http2(exc, peer=self._peer))
             return
-        for event in events:
-            self._take(event)
         self._flush()
         self._wake()
 
@@ -265,14 +263,13 @@ class DuplexStream(asyncio.Protocol):
             case ResponseReceived(headers=fields):
                 self._begin(cast("list[tuple[str, str]]", fields))
             case StreamEnded():
-                self._complete = True
+                self._complete = self._input_refused = True
             case StreamReset(error_code=code):
                 # A server that has answered in full may so refuse the rest of the request.  [RFC 9113, section 8.1]
                 self._input_refused = True
                 if not self._complete:
                     self._fail(self._broken(f"reset the stream ({_name(code)})"))
             case ConnectionTerminated(error_code=code):
-                # Whatever the code, h2 takes nothing that comes after it.
                 self._input_refused = True
                 if not self._complete:
                     self._fail(self._broken(f"closed the connection for good (GOAWAY, {_name(code)})"))
@@ -287,6 +284,8 @@ class DuplexStream(asyncio.Protocol):
             else:
                 headers[name] = f"{headers[name]}, {value}" if name in headers else value
         self.headers = headers
+        if self.status not in _OK:
+            self._input_refused = True
 
     def _open_window(self) -> None:
         """Let the peer send as much as has been read."""
@@ -331,13 +330,15 @@ class DuplexStream(asyncio.Protocol):
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
-            raise self._failure
+            # A copy: whoever raises the same object again and again makes its traceback grow, and with it what lives.
+            failure = copy(self._failure)
+            raise failure from self._failure.__cause__
 
     def _fail(self, failure: BedrockError) -> BedrockError:
         """Close the connection; return what the stream ends with, which is the first failure."""
         self._failure = self._failure or failure
         self.abort()
-        return self._failure
+        return copy(self._failure)
 
     def _lost(self, exc: Exception | None) -> None:
         if self._complete:
@@ -369,7 +370,7 @@ class Http2Transport:
     """Opens streams that send and receive at once, each over a connection of its own.
 
     The keywords mean what they mean for `NativeTransport`; an ``ssl_context`` must offer ``h2`` (ALPN). Over http the
-    peer must know that HTTP/2 is spoken, as the emulator does.
+    peer must know that HTTP/2 is spoken, as the emulator does. A proxy is asked for a tunnel (CONNECT) in any case.
     """
 
     name = "http2"
@@ -382,6 +383,8 @@ class Http2Transport:
         ca_bundle: str | None = None,
         client_cert: ClientCert | None = None,
         proxies: Mapping[str, str] | None = None,
+        proxy_ca_bundle: str | None = None,
+        proxy_client_cert: ClientCert | None = None,
         trust_env: bool = True,
         environ: Mapping[str, str] | None = None,
         keepalive_idle_s: int = 60,
@@ -391,7 +394,9 @@ class Http2Transport:
         self._tls = ssl_context
         self._ca_bundle = ca_bundle or environ.get("AWS_CA_BUNDLE") or None
         self._client_cert = client_cert
-        self._router = Router(EnvironmentProxies(environ, proxies))
+        self._proxy_tls: ssl.SSLContext | None = None
+        self._proxy_trust = (proxy_ca_bundle, proxy_client_cert)
+        self._router = Router(EnvironmentProxies(environ, proxies), tunnels=True)
         self._resolver = Resolver()
         self._keepalive = keepalive_options(keepalive_idle_s)
         self._streams: set[DuplexStream] = set()
@@ -428,11 +433,16 @@ class Http2Transport:
 
     async def _connect(self, route: Route) -> DuplexStream:
         origin = route.origin
-        if self._tls is None and (origin.secure or (origin.proxy is not None and origin.proxy.secure)):
+        if self._tls is None and origin.secure:
             self._tls = await shared_context(self._ca_bundle, self._client_cert, protocol="h2")
+        if origin.proxy is not None and origin.proxy.secure:
+            # A proxy is spoken to in HTTP/1.1 until it has opened the tunnel.
+            proxy_trust = self._proxy_trust if any(self._proxy_trust) else (self._ca_bundle, self._client_cert)
+            self._proxy_tls = self._proxy_tls or await shared_context(*proxy_trust)
         channel = await open_channel(
             origin,
             self._tls,
+            proxy_context=self._proxy_tls,
             resolver=self._resolver,
             options=self._keepalive,
             max_connections=self._max_connections,

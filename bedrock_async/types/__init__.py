@@ -137,6 +137,7 @@ from .tokens import (
     CountTokensInput,
     CountTokensRequest,
     InvokeModelTokensRequest,
+    TokenBreakdown,
     TokenCount,
 )
 from .tools import (
@@ -261,6 +262,7 @@ __all__ = [
     "SystemBlock",
     "SystemTool",
     "TextBlock",
+    "TokenBreakdown",
     "TokenCount",
     "TokenUsage",
     "ToolAdditionBlock",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from math import isfinite, isnan
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Self, TypeAlias, TypeVar, cast, get_args
@@ -118,6 +118,13 @@ class _ListSchema:
 List: TypeAlias = Annotated[Sequence[T], _ListSchema()]
 
 
+class _Length(int):
+    """The length of a blob, for its ``repr``."""
+
+    def __repr__(self) -> str:
+        return f"<{int(self)} bytes>"
+
+
 class WireModel(BaseModel):
     """A frozen object with a snake_case field for every member, and the unknown members in ``model_extra``."""
 
@@ -143,6 +150,11 @@ class WireModel(BaseModel):
 
         # Tells pydantic that nested validation need not come through here (it would drop explicit nulls).
         __init__.__pydantic_base_init__ = True
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
+        """Show the length of blobs in their place: a log line has no use for an image."""
+        for name, value in super().__repr_args__():
+            yield name, _Length(len(value)) if isinstance(value, bytes) else value
 
     @classmethod
     def from_wire(cls, wire: bytes | str | Mapping[str, object]) -> Self:
@@ -324,10 +336,13 @@ class Tagged:
 
 def _discriminator(by_tag: Mapping[str, type[Block]]) -> Callable[[object], str | None]:
     steps = {tag: _step(block) for tag, block in by_tag.items()}
+    steps_of_types: dict[type[object], str] = {block: steps[tag] for tag, block in by_tag.items()}
 
     def tag_of(value: object) -> str | None:
         if type(value) is dict and len(cast("dict[str, object]", value)) == 1:  # as nearly all blocks are
             return steps.get(next(iter(cast("dict[str, object]", value))), _UNKNOWN)
+        if (step := steps_of_types.get(type(value))) is not None:
+            return step
         if isinstance(value, Mapping):
             members = cast("Mapping[str, object]", value)
             tags = [name for name in members if name in by_tag]

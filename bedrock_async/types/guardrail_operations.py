@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from ._wire import Enum, Float, List, WireModel, WireUnion
 from .content import GuardImage, GuardText
+from .guardrail_decisions import GuardrailDecision, GuardrailSource, assessed_decision
 from .guardrails import GuardrailAssessment, GuardrailCoverage, GuardrailUsage, PersonalData
 from .response import ServiceResponse
 
@@ -60,6 +61,22 @@ class GuardrailVerdict(ServiceResponse):
     def text(self) -> str:
         """What is to be shown in place of the content, joined; empty where the guardrail did not intervene."""
         return "".join(output.text or "" for output in self.outputs or ())
+
+    def decision(self, source: GuardrailSource | Literal["INPUT", "OUTPUT"]) -> GuardrailDecision:
+        """Return what was decided about content of that source, which the answer itself does not tell."""
+        side: GuardrailSource = "input" if source.lower() == "input" else "output"
+        return assessed_decision(self.to_wire(), side, intervened=self.intervened)
+
+    def explain(self) -> str:
+        """Return the verdict in words, without the texts that were found."""
+        if not self.intervened:
+            return "the guardrail did not intervene"
+        causes = [
+            f"{'blocked' if each.blocks else 'masked'}: {each.policy} {each.name}"
+            for each in self.decision("input").findings
+            if each.blocks or each.masks
+        ]
+        return "; ".join(dict.fromkeys(causes)) or f"the guardrail intervened: {self.action_reason or 'no reason told'}"
 
 
 class CheckText(WireUnion):
@@ -197,3 +214,23 @@ class GuardrailChecksReport(ServiceResponse):
 
     results: GuardrailChecksResults | None = None
     usage: GuardrailChecksUsage | None = None
+
+    def explain(self) -> str:
+        """Return what was found in words, a line for each, the most severe first; without the texts."""
+        if self.results is None:
+            return "nothing was found"
+        found: list[tuple[float, str]] = []
+        for name, scores in (("content", self.results.content_filter), ("attack", self.results.prompt_attack)):
+            for score in (scores.results if scores is not None else None) or ():
+                severity = score.severity_score or 0.0
+                found.append((severity, f"{name} {score.category}: severity {severity:g}"))
+        sensitive = self.results.sensitive_information
+        for each in (sensitive.results if sensitive is not None else None) or ():
+            confidence = each.confidence_score or 0.0
+            place = f"messages[{each.message_index}].content[{each.content_index}]"
+            where = f"{place}, characters {each.begin_offset} to {each.end_offset}"
+            found.append((confidence, f"personal data {each.type} in {where}: confidence {confidence:g}"))
+        lines = [line for _, line in sorted(found, key=lambda each: -each[0])]
+        if sensitive is not None and sensitive.truncated:
+            lines.append("there is more personal data than is listed")
+        return "\n".join(lines) or "nothing was found"

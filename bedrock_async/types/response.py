@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Final, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self, TypeAlias
 
 import msgspec
 from pydantic import PrivateAttr
 
 from ._wire import JSON, Enum, List, WireModel
-from .content import Message, ReasoningBlock, ToolUseBlock
+from .content import Citation, CitationsBlock, Message, ReasoningBlock, ToolResultBlock, ToolUseBlock
+from .guardrail_decisions import INTERVENED, GuardrailDecision, trace_decision
 from .guardrails import GuardrailTrace
 from .request import PerformanceConfig, ServiceTier
+
+if TYPE_CHECKING:
+    from ..pricing import Bill, Cost
 
 StopReason: TypeAlias = Annotated[
     Literal[
@@ -76,20 +81,27 @@ class ConverseOutput(WireModel):
 
 
 class Attempt(msgspec.Struct, frozen=True, gc=False):
-    """One attempt of a call: how long it took, and how it failed when it did."""
+    """One attempt of a call: when it began (UTC), how long it took, and how it failed when it did.
+
+    ``code` is the service's, or the name of the error class; "Cancelled" is an attempt that lost against another one.
+    A stream that broke later has status 200 and the code of what broke it.
+    """
 
     number: int
     duration_s: float
     status: int | None = None
     code: str | None = None
     request_id: str | None = None
+    started_at: datetime | None = None
+    target: str = ""
+    """Where it went, where a call may go to several places."""
 
 
 class ResponseMeta(msgspec.Struct, frozen=True, gc=False):
     """All that is known of a call and is not in the body.
 
     ``headers`` have lower-case names. ``adjustments`` are the changes that the normaliser made to the request.
-    ``cost`` is in US dollars, None where the price is unknown.
+    `cost` is in US dollars, None where the price is unknown.
     """
 
     request_id: str | None = None
@@ -97,13 +109,33 @@ class ResponseMeta(msgspec.Struct, frozen=True, gc=False):
     headers: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
     attempts: tuple[Attempt, ...] = ()
     adjustments: tuple[str, ...] = ()
-    cost: Decimal | None = None
     model: str = ""
     region: str = ""
     provider: str = ""
+    target: str = ""
+    continuations: int = 0
+    bill: Bill | None = None
+    """What is to be paid, as far as that is known; `cost` and `cost_details` read it."""
+
+    @property
+    def cost(self) -> Decimal | None:
+        """What the call cost in US dollars, by list prices or those of the client; None where that is not known.
+
+        It is computed when it is first asked for, and needs the extra ``cost``, without which it is None, unless the
+        client has prices of its own. None too for answers that have no end yet, and while a stream is under way.
+        """
+        details = self.cost_details
+        return None if details is None else details.usd
+
+    @property
+    def cost_details(self) -> Cost | None:
+        """How `cost` comes about: the tokens of each kind, their prices and where these come from."""
+        return None if self.bill is None else self.bill.cost
 
 
 _NO_META: Final = ResponseMeta()
+
+_CUT_OFF: Final = frozenset({"max_tokens", "model_context_window_exceeded", "malformed_model_output"})
 
 
 class ServiceResponse(WireModel):
@@ -118,12 +150,15 @@ class ServiceResponse(WireModel):
 
     def with_meta(self, meta: ResponseMeta) -> Self:
         """Return this response with ``meta``; the body is shared, not copied."""
+        return self._changed(_meta=meta)
+
+    def _changed(self, **private: object) -> Self:
         # As pydantic's own copy does it, without copying the members: they are frozen.
         response = type(self).__new__(type(self))
         object.__setattr__(response, "__dict__", self.__dict__)
         object.__setattr__(response, "__pydantic_extra__", self.__pydantic_extra__)
         object.__setattr__(response, "__pydantic_fields_set__", self.__pydantic_fields_set__)
-        object.__setattr__(response, "__pydantic_private__", {"_meta": meta})
+        object.__setattr__(response, "__pydantic_private__", {**(self.__pydantic_private__ or {}), **private})
         return response
 
 
@@ -139,6 +174,12 @@ class ConverseResponse(ServiceResponse):
     performance_config: PerformanceConfig | None = None
     service_tier: ServiceTier | None = None
 
+    def with_meta(self, meta: ResponseMeta) -> Self:
+        """Return this response with ``meta``, whose bill becomes that of these tokens; the body is shared."""
+        if meta.bill is not None and (bill := meta.bill.of(self)) is not meta.bill:
+            meta = msgspec.structs.replace(meta, bill=bill)
+        return self._changed(_meta=meta)
+
     @property
     def message(self) -> Message:
         """The assistant's message, ready to be appended to the history; without content where none came."""
@@ -153,12 +194,54 @@ class ConverseResponse(ServiceResponse):
 
     @property
     def tool_uses(self) -> list[ToolUseBlock]:
-        """The tools that the model asks the caller to run, in order."""
+        """The tools that the model asks the caller to run, in order; before running one see `broken_tool_uses`."""
         return [
             block
             for block in self.message.content
             if isinstance(block, ToolUseBlock) and block.type != "server_tool_use"
         ]
+
+    @property
+    def broken_tool_uses(self) -> list[ToolUseBlock]:
+        """Those of `tool_uses` that must not be run: their input was cut off, or is no JSON object.
+
+        Where the whole answer was cut off, a tool use at its very end counts, too, even when its input is an object:
+        recorded answers of 100 tokens end in an empty one, which the model never wrote.  [corpus, 2024]
+        """
+        uses = self.tool_uses
+        if not uses or self.stop_reason == "malformed_tool_use":
+            return uses
+        last = self.message.content[-1] if self.stop_reason in _CUT_OFF else None
+        return [use for use in uses if use.invalid_input or use is last]
+
+    @property
+    def server_tool_uses(self) -> list[ToolUseBlock]:
+        """The tools that the service ran itself, in order; nothing is to be run for them."""
+        return [
+            block
+            for block in self.message.content
+            if isinstance(block, ToolUseBlock) and block.type == "server_tool_use"
+        ]
+
+    @property
+    def server_tool_results(self) -> list[ToolResultBlock]:
+        """What the tools that the service ran gave, in order; ``tool_use_id`` says to which use each belongs."""
+        return [block for block in self.message.content if isinstance(block, ToolResultBlock)]
+
+    @property
+    def citations(self) -> list[Citation]:
+        """The sources that the answer cites, in order: documents, search results, pages of the web."""
+        blocks = (block for block in self.message.content if isinstance(block, CitationsBlock))
+        return [citation for block in blocks for citation in block.citations or ()]
+
+    @property
+    def guardrail(self) -> GuardrailDecision | None:
+        """What a guardrail decided about the call; None where none was at work.
+
+        With the trace disabled only an intervention shows, by the stop reason.
+        """
+        trace = self.trace.guardrail if self.trace is not None else None
+        return trace_decision(trace, intervened=self.stop_reason == INTERVENED)
 
     @property
     def reasoning(self) -> str:

@@ -18,9 +18,10 @@ import pytest
 from bedrock_async_local import MODEL_ID, LocalModel
 from bedrock_async_local.engine import ChatMessage, ChatRequest, Generation, LlamaEngine
 
-from bedrock_async.errors import InputTooLongError, ValidationError
+from bedrock_async import BedrockClient, Credentials, OutputMode, ToolFinished, tool
+from bedrock_async.errors import InputTooLongError, OutputInvalidError, OutputTruncatedError, ValidationError
 from bedrock_async.testing import BedrockEmulator
-from bedrock_async.types import JSONValue
+from bedrock_async.types import JsonBlock, JSONValue
 
 # The first of these tests downloads 93 MB where the user's cache has no weights yet.
 pytestmark = pytest.mark.timeout(600)
@@ -408,3 +409,93 @@ def test_ctrl_c_ends_a_program_in_the_middle_of_an_answer(weights: Path) -> None
     assert done.stdout.count("token") < 5
     assert done.returncode == 130
     assert done.stderr == ""
+
+
+class Capital(pydantic.BaseModel):
+    """A country and its capital."""
+
+    country: str
+    capital: str
+
+
+@pytest.mark.parametrize("mode", ["native", "tool"])
+async def test_an_answer_is_an_output_of_a_type(engine: LlamaEngine, mode: OutputMode) -> None:
+    """Held by a schema or by a forced tool, the small model gives a validated object, whole and as it grows."""
+    async with BedrockEmulator([LocalModel(engine=Shared(engine))]) as emulator, client_of(emulator) as client:
+        question = "What is the capital of France?"
+        result = await client.parse(MODEL_ID, question, output_type=Capital, output_mode=mode, max_tokens=100)
+        assert (result.mode, type(result.value)) == (mode, Capital)
+        async with client.stream(MODEL_ID, question, output_type=Capital, output_mode=mode, max_tokens=100) as stream:
+            seen = [partial async for partial in stream.partial_outputs]
+            assert await stream.get_final_output() == result.value
+        assert len(seen) > 2
+        assert Capital(**seen[-1]) == result.value
+
+
+async def test_an_answer_that_is_only_asked_for_is_an_output_or_an_error(engine: LlamaEngine) -> None:
+    """With words alone the model may fail: then the error has all that it said, each time that it was asked."""
+    async with BedrockEmulator([LocalModel(engine=Shared(engine))]) as emulator, client_of(emulator) as client:
+        try:
+            result = await client.parse(
+                MODEL_ID, "What is the capital of France?", output_type=Capital, output_mode="prompt", max_tokens=200
+            )
+        except (OutputInvalidError, OutputTruncatedError) as error:
+            rounds = error.rounds
+        else:
+            assert (result.mode, type(result.value)) == ("prompt", Capital)
+            rounds = result.rounds
+        assert 1 <= len(rounds) == len(emulator.requests) <= 2
+        assert all(each.text for each in rounds)
+
+
+def client_of(emulator: BedrockEmulator) -> BedrockClient:
+    """A client of an emulator."""
+    return BedrockClient(endpoint_url=emulator.url, credentials=Credentials("any", "key"))
+
+
+@tool
+def get_weather(city: str, unit: Literal["celsius", "fahrenheit"]) -> dict[str, str]:
+    """Get the weather of a city."""
+    return {"city": city, "weather": f"sunny, 22 degrees {unit}"}
+
+
+@tool
+def add(a: float, b: float) -> float:
+    """Add two numbers."""
+    return a + b
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+async def test_the_loop_runs_a_tool_that_the_model_asked_for(engine: LlamaEngine, *, streaming: bool) -> None:
+    """Made to choose, it asks for a tool with input that runs; it reads the result and says something about it."""
+    async with BedrockEmulator([LocalModel(engine=Shared(engine))]) as emulator, client_of(emulator) as client:
+        run = client.run_tools(
+            MODEL_ID,
+            "What is the weather in Tokyo?",
+            tools=[get_weather],
+            tool_choice="any",
+            max_tokens=100,
+            streaming=streaming,
+        )
+        steps = [step async for step in run]
+        result = await run.result()
+    (done,) = (step for step in steps if isinstance(step, ToolFinished))
+    assert (done.tool_use.name, done.error) == ("get_weather", None)
+    assert isinstance(given := done.result.content[0], JsonBlock)
+    assert isinstance(given.json_, dict)
+    assert given.json_["city"] == "Tokyo"
+    assert result.text.strip()
+    assert (len(result.rounds), result.pending) == (2, ())
+    assert result.usage.output_tokens > 10
+
+
+async def test_any_of_two_tools_runs_with_input_that_fits(engine: LlamaEngine) -> None:
+    """Whichever the small model names, the grammar holds it to that tool's schema, and the function takes that."""
+    async with BedrockEmulator([LocalModel(engine=Shared(engine))]) as emulator, client_of(emulator) as client:
+        run = client.run_tools(
+            MODEL_ID, "What is the sum of 12 and 30?", tools=[get_weather, add], tool_choice="any", max_tokens=60
+        )
+        (done,) = [step async for step in run if isinstance(step, ToolFinished)]
+        assert done.tool_use.name in {"get_weather", "add"}
+        assert done.error is None
+        assert run.rounds[-1].stop_reason in {"end_turn", "max_tokens"}

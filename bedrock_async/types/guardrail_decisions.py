@@ -1,4 +1,4 @@
-"""What a guardrail decided, in one form for every answer, and the history without what it blocked.
+"""What a guardrail decided, in one form for every answer.
 
 A guardrail tells what it did in several ways: the stop reason and the trace of Converse, the trace in the last event of
 a stream, headers and members such as ``amazon-bedrock-guardrailAction`` of native answers, the verdict of
@@ -7,18 +7,11 @@ ApplyGuardrail. Each says less when the trace is disabled. A `GuardrailDecision`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Final, Literal, TypeAlias, cast
 
-from ..types import (
-    ConverseResponse,
-    GuardrailTrace,
-    GuardrailVerdict,
-    Message,
-    TextBlock,
-    ToolResultBlock,
-)
+from .guardrails import GuardrailTrace
 
 GuardrailSource: TypeAlias = Literal["input", "output"]
 """What was assessed: what was sent to the model, or what it said."""
@@ -118,18 +111,6 @@ def _hardest(actions: Iterable[GuardrailAction]) -> GuardrailAction:
 _DONE: Final = {"BLOCKED": "blocked", "ANONYMIZED": "masked"}
 
 
-# -- reading
-
-
-def response_decision(response: ConverseResponse) -> GuardrailDecision | None:
-    """Return what a guardrail decided about a call; None where none was at work.
-
-    With the trace disabled only an intervention shows, by the stop reason.
-    """
-    trace = response.trace.guardrail if response.trace is not None else None
-    return trace_decision(trace, intervened=response.stop_reason == INTERVENED)
-
-
 def trace_decision(
     trace: GuardrailTrace | Mapping[str, object] | None, *, intervened: bool = False
 ) -> GuardrailDecision | None:
@@ -160,23 +141,23 @@ def native_decision(headers: Mapping[str, str], body: object = None) -> Guardrai
     return found or _decided((), intervened=False, reason=None)
 
 
-def verdict_decision(verdict: GuardrailVerdict, source: GuardrailSource) -> GuardrailDecision:
-    """Return what ApplyGuardrail decided about content of that source."""
-    members = verdict.to_wire()
+def assessed_decision(verdict: Mapping[str, object], source: GuardrailSource, *, intervened: bool) -> GuardrailDecision:
+    """Return what ApplyGuardrail decided about content of that source; ``verdict`` is its answer as on the wire."""
     findings = tuple(
         finding
-        for assessment in _mappings(members.get("assessments"))
+        for assessment in _mappings(verdict.get("assessments"))
         for finding in _assessed(assessment, source, _text(_details(assessment).get("guardrailId")) or "")
     )
-    found = _decided(findings, intervened=verdict.intervened, reason=verdict.action_reason)
-    if not verdict.intervened or found.action != "unknown":
+    reason = _text(verdict.get("actionReason"))
+    found = _decided(findings, intervened=intervened, reason=reason)
+    if not intervened or found.action != "unknown":
         return found
     return GuardrailDecision(
         intervened=True,
         input="unknown" if source == "input" else "none",
         output="unknown" if source == "output" else "none",
         findings=findings,
-        reason=verdict.action_reason,
+        reason=reason,
     )
 
 
@@ -267,63 +248,3 @@ def _mappings(values: object) -> list[Mapping[str, object]]:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
-
-
-# -- redaction
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuardrailRedaction:
-    """What of a conversation is replaced when a guardrail blocked it. The defaults are those of Strands."""
-
-    input: bool = True
-    input_message: str = "[User input redacted.]"
-    output: bool = False
-    output_message: str = "[Assistant output redacted.]"
-
-    def redacts_input(self, decision: GuardrailDecision | None) -> bool:
-        """Tell whether the user's message is to be replaced: its text was blocked, or nobody knows what was."""
-        return self.input and decision is not None and decision.input in _REDACTED
-
-    def redacts_output(self, decision: GuardrailDecision | None) -> bool:
-        """Tell whether the answer is to be replaced: it was blocked, or it stands for an input that was."""
-        return self.output and decision is not None and bool({decision.input, decision.output} & _REDACTED)
-
-
-_REDACTED: Final = frozenset[GuardrailAction]({"blocked", "unknown"})
-
-
-def redacted_messages(
-    messages: Sequence[Message], decision: GuardrailDecision | None, redaction: GuardrailRedaction
-) -> list[Message]:
-    """Return the history that was sent, without what the guardrail blocked in it.
-
-    Only the last message of the user is replaced. Results of tools keep their ids, so that the tool uses before them
-    still have their answers.
-    """
-    kept = list(messages)
-    if redaction.redacts_input(decision):
-        last = max((index for index, each in enumerate(kept) if each.role == "user"), default=None)
-        if last is not None:
-            kept[last] = _replaced(kept[last], _redacted_content(kept[last], redaction.input_message))
-    return kept
-
-
-def redacted_answer(answer: Message, decision: GuardrailDecision | None, redaction: GuardrailRedaction) -> Message:
-    """Return the model's answer, or the message in its place where the guardrail blocked it."""
-    if not redaction.redacts_output(decision):
-        return answer
-    return _replaced(answer, [TextBlock(text=redaction.output_message)])
-
-
-def _redacted_content(message: Message, text: str) -> list[Any]:
-    results = [
-        block.model_copy(update={"content": [TextBlock(text=text)]})
-        for block in message.content
-        if isinstance(block, ToolResultBlock)
-    ]
-    return results or [TextBlock(text=text)]
-
-
-def _replaced(message: Message, content: list[Any]) -> Message:
-    return message.model_copy(update={"content": content})

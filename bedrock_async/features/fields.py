@@ -1,0 +1,32 @@
+"""Settings that are an object or a mapping of its fields: misspelt names are refused with the nearest one."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from ..errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+D = TypeVar("D", bound="DataclassInstance")
+
+
+def of_fields(kind: type[D], given: Mapping[Any, Any], *, path: str) -> D:
+    """Return the object of ``kind``, a dataclass, that a mapping of its fields means.
+
+    Raises InvalidRequestError for a name that is no field, and what making the object raises.
+    """
+    members = dict(cast("Mapping[str, Any]", given))
+    names = [each.name for each in fields(kind)]
+    if unknown := sorted(map(str, members.keys() - set(names))):
+        near = difflib.get_close_matches(unknown[0], names, n=1)
+        raise InvalidRequestError(
+            f"{path} has no {unknown[0]!r}.",
+            path=f"{path}.{unknown[0]}",
+            hint=f"Did you mean {near[0]!r}?" if near else f"It has: {', '.join(names)}.",
+        )
+    return kind(**members)

@@ -1,0 +1,257 @@
+"""The guardrail of a call: what of it is sent, which turn it looks at, and the history without what it blocked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, fields
+from typing import Any, Final, Literal, TypeVar, cast
+
+from pydantic import ValidationError
+
+from ..errors import InvalidRequestError
+from ..types import (
+    ConverseRequest,
+    ConverseResponse,
+    GuardContentBlock,
+    GuardImage,
+    GuardrailConfig,
+    GuardText,
+    ImageBlock,
+    Message,
+    TextBlock,
+    ToolResultBlock,
+)
+from ..types.guardrail_decisions import GuardrailAction, GuardrailDecision
+from .adjustment import Adjustment
+from .fields import of_fields
+
+M = TypeVar("M", bound="Message | Mapping[str, Any]")
+
+LATEST_TURN: Final = "latest_turn_only"
+"""What adjustments of a latest turn are named by."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuardrailSettings:
+    """A guardrail, and what happens to the history when it blocks something. The defaults are those of Strands.
+
+    - ``id``, ``version``: the guardrail's id or ARN, and ``"1"`` or ``"DRAFT"``.
+    - ``trace``: ``"enabled"``, ``"disabled"``, or ``"enabled_full"``, which also reports what was not found. With the
+      trace disabled nobody can tell which side was blocked.
+    - ``stream_processing_mode``: ``"sync"`` holds a stream back until it is assessed; ``"async"`` does not.
+    - ``latest_turn_only``: the guardrail looks at the last message of the user that has text or images, and not at
+      the turns before it, which it has seen.
+    - ``redact_input``, ``redact_output``: what `redacted_messages` and `redacted_answer` replace, by which message.
+    """
+
+    id: str
+    version: str
+    _: KW_ONLY
+    trace: Literal["enabled", "disabled", "enabled_full"] | None = "enabled"
+    stream_processing_mode: Literal["sync", "async"] | None = None
+    latest_turn_only: bool = False
+    redact_input: bool = True
+    redact_input_message: str = "[User input redacted.]"
+    redact_output: bool = False
+    redact_output_message: str = "[Assistant output redacted.]"
+
+    def __post_init__(self) -> None:
+        for name in ("id", "version"):
+            given: object = getattr(self, name)
+            if not isinstance(given, str):
+                raise InvalidRequestError(
+                    f"the guardrail's {name} is a {type(given).__name__}, not text.",
+                    path=f"guardrail.{name}",
+                    hint='Pass GuardrailSettings("gr-id", "1").',
+                )
+        _check("trace", self.trace, ("enabled", "disabled", "enabled_full"))
+        _check("stream_processing_mode", self.stream_processing_mode, ("sync", "async"))
+
+    def to_config(self) -> GuardrailConfig:
+        """Return what of it goes to the service."""
+        return GuardrailConfig(
+            guardrail_identifier=self.id,
+            guardrail_version=self.version,
+            trace=self.trace,
+            stream_processing_mode=self.stream_processing_mode,
+        )
+
+    def redacts_input(self, decision: GuardrailDecision | None) -> bool:
+        """Tell whether the user's message is to be replaced: its text was blocked, or nobody knows what was."""
+        return self.redact_input and decision is not None and decision.input in _REDACTED
+
+    def redacts_output(self, decision: GuardrailDecision | None) -> bool:
+        """Tell whether the answer is to be replaced: it was blocked, or it stands for an input that was."""
+        return self.redact_output and decision is not None and bool({decision.input, decision.output} & _REDACTED)
+
+
+_REDACTED: Final = frozenset[GuardrailAction]({"blocked", "unknown"})
+_NAMES: Final = tuple(each.name for each in fields(GuardrailSettings))
+_OURS: Final = frozenset(_NAMES) - {"trace", "stream_processing_mode"}
+
+
+def _check(name: str, value: object, allowed: Sequence[str]) -> None:
+    if value is not None and value not in allowed:
+        raise InvalidRequestError(
+            f"the guardrail's {name} is {value!r}; it must be one of {', '.join(map(repr, allowed))}.",
+            path=f"guardrail.{name}",
+        )
+
+
+def guardrail_settings(given: object) -> GuardrailSettings | None:
+    """Return the settings that the keyword ``guardrail`` means, None without one.
+
+    Beside `GuardrailSettings` that are a mapping of its fields, boto3's ``guardrailConfig`` and a `GuardrailConfig`,
+    which have the defaults for all that is not sent. Raises InvalidRequestError for anything else.
+    """
+    if given is None or isinstance(given, GuardrailSettings):
+        return given
+    if isinstance(given, Mapping):
+        members = cast("Mapping[str, Any]", given)
+        if not _OURS.isdisjoint(members):
+            return _of_mapping(members)
+        given = _config(members)
+    if isinstance(given, GuardrailConfig):
+        return GuardrailSettings(given.guardrail_identifier or "", given.guardrail_version or "", trace=None)
+    raise _no_guardrail(given)
+
+
+def guardrail_config(given: object) -> object:
+    """Return the member ``guardrailConfig`` that the keyword ``guardrail`` means: as it was given, where it is one."""
+    if isinstance(given, GuardrailSettings):
+        return given.to_config()
+    if isinstance(given, Mapping):
+        members = cast("Mapping[str, Any]", given)
+        return members if _OURS.isdisjoint(members) else _of_mapping(members).to_config()
+    return given
+
+
+def _of_mapping(members: Mapping[str, Any]) -> GuardrailSettings:
+    missing = [name for name in ("id", "version") if name not in members]
+    if missing:
+        raise InvalidRequestError(
+            f"guardrail has no {' and no '.join(missing)}.",
+            path="guardrail",
+            hint='Pass {"id": "gr-id", "version": "1"}, or GuardrailSettings("gr-id", "1").',
+        )
+    return of_fields(GuardrailSettings, members, path="guardrail")
+
+
+def _config(members: Mapping[str, Any]) -> GuardrailConfig:
+    try:
+        return GuardrailConfig.model_validate(dict(members))
+    except ValidationError as exc:
+        raise _no_guardrail(members) from exc
+
+
+def _no_guardrail(given: object) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"guardrail is a {type(given).__name__} that names no guardrail.",
+        path="guardrail",
+        hint='Pass GuardrailSettings("gr-id", "1"), or boto3\'s {"guardrailIdentifier": ..., "guardrailVersion": ...}.',
+    )
+
+
+# -- the latest turn
+
+_SCREENED: Final = frozenset({"png", "jpeg"})
+
+
+def guard_latest_turn(request: ConverseRequest) -> tuple[ConverseRequest, tuple[Adjustment, ...]]:
+    """Return the request with the latest turn marked for the guardrail, and which images of it could not be.
+
+    A turn in which the caller has marked something is left as it is.
+    """
+    messages = list(request.messages or ())
+    at = _latest_turn(messages)
+    if at is None or any(isinstance(block, GuardContentBlock) for block in messages[at].content):
+        return request, ()
+    marked: list[Any] = []
+    left: list[Adjustment] = []
+    for index, block in enumerate(messages[at].content):
+        made = _marked(block)
+        if made is None:
+            change = f"not assessed by the guardrail, which takes png and jpeg, not {getattr(block, 'format', '')}"
+            left.append(Adjustment(LATEST_TURN, f"messages[{at}].content[{index}]", change))
+        marked.append(block if made is None else made)
+    messages[at] = _replaced(messages[at], marked)
+    return request.model_copy(update={"messages": messages}), tuple(left)
+
+
+def _marked(block: Any) -> Any:  # noqa: ANN401 - any block
+    match block:
+        case TextBlock():
+            return GuardContentBlock(text=GuardText(text=block.text)) if block.text.strip() else block
+        case ImageBlock() if block.format in _SCREENED:
+            return GuardContentBlock(image=GuardImage(format=block.format, source=block.source))
+        case ImageBlock():
+            return None
+        case _:
+            return block
+
+
+def _latest_turn(messages: Sequence[Message]) -> int | None:
+    """Return the last message of the user that has text or images: results of tools may follow it."""
+    guarded = (TextBlock, ImageBlock, GuardContentBlock)
+    turns = [
+        index
+        for index, message in enumerate(messages)
+        if message.role == "user" and any(isinstance(block, guarded) for block in message.content)
+    ]
+    return turns[-1] if turns else None
+
+
+# -- redaction
+
+
+def redacted_messages(
+    messages: Sequence[M], reply: ConverseResponse | GuardrailDecision | None, guardrail: object
+) -> list[M | Message]:
+    """Return the history that was sent, without what the guardrail blocked in it.
+
+    ``messages`` are those of the call, without the answer; ``reply`` is the answer, also of a stream, or what was
+    decided; ``guardrail`` is the keyword of the call. Where the input was blocked, or where the trace does not tell
+    which side was, the last message of the user is replaced, with ``latest_turn_only`` the one that was looked at.
+    Results of tools keep their ids, so that the tool uses before them still have their answers. Everything else stays
+    the same object.
+    """
+    settings, decision = _settings(guardrail), _decision(reply)
+    kept: list[M | Message] = list(messages)
+    if not settings.redacts_input(decision):
+        return kept
+    typed = [each if isinstance(each, Message) else Message.from_dict(each) for each in kept]
+    at = _latest_turn(typed) if settings.latest_turn_only else None
+    if at is None:
+        at = max((index for index, each in enumerate(typed) if each.role == "user"), default=None)
+    if at is not None:
+        kept[at] = _replaced(typed[at], _redacted_content(typed[at], settings.redact_input_message))
+    return kept
+
+
+def redacted_answer(answer: Message, reply: ConverseResponse | GuardrailDecision | None, guardrail: object) -> Message:
+    """Return the model's answer, or the message in its place where the guardrail blocked it and ``redact_output``."""
+    settings = _settings(guardrail)
+    if not settings.redacts_output(_decision(reply)):
+        return answer
+    return _replaced(answer, [TextBlock(text=settings.redact_output_message)])
+
+
+def _settings(guardrail: object) -> GuardrailSettings:
+    return guardrail_settings(guardrail) or GuardrailSettings("", "")
+
+
+def _decision(reply: ConverseResponse | GuardrailDecision | None) -> GuardrailDecision | None:
+    return reply.guardrail if isinstance(reply, ConverseResponse) else reply
+
+
+def _redacted_content(message: Message, text: str) -> list[Any]:
+    results = [
+        block.model_copy(update={"content": [TextBlock(text=text)]})
+        for block in message.content
+        if isinstance(block, ToolResultBlock)
+    ]
+    return results or [TextBlock(text=text)]
+
+
+def _replaced(message: Message, content: list[Any]) -> Message:
+    return message.model_copy(update={"content": content})

@@ -1,0 +1,173 @@
+"""Rules about tools: their uses, their results, and their declarations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, cast
+
+from ...families.profiles import ModelProfile
+from ...types import (
+    AudioBlock,
+    CachePointBlock,
+    DocumentBlock,
+    ImageBlock,
+    JsonBlock,
+    Message,
+    TextBlock,
+    ToolConfig,
+    ToolInputSchema,
+    ToolResultBlock,
+    ToolSpec,
+    ToolUseBlock,
+    VideoBlock,
+)
+from ._draft import Draft, Turn, changed, edit_blocks, kind_of
+
+NO_OUTPUT: Final = "(no output)"
+"""What the result of a tool says that gave nothing: the service refuses one without content."""
+
+SEPARATOR: Final = "OK."
+"""What the assistant says between the results of tools and what may not share a message with them."""
+
+INVALID_JSON: Final = "INVALID_JSON"
+"""The member that holds the input of a tool use that is no JSON object. Anthropic's guide to fine-grained tool
+streaming names it so."""
+
+NO_TOOL: Final = "noop"
+"""The tool that is declared where the history uses tools and the request has none, named as Strands names it."""
+
+TOOL_BLOCKS: Final = frozenset({ToolUseBlock, ToolResultBlock})
+
+
+def keep_tool_inputs_objects(draft: Draft) -> None:
+    """Let the input of each tool use be an object; what is none stays readable inside one."""
+    if not _any_block(draft, ToolUseBlock, lambda use: not isinstance(use.input, dict)):
+        return
+
+    def edit(block: Any, path: str) -> Iterator[Any]:  # noqa: ANN401 - any block
+        if type(block) is not ToolUseBlock or not block.invalid_input:
+            yield block
+            return
+        parsed = _object_of(block.input)
+        where = f"{path}.toolUse.input"
+        if parsed is not None:
+            draft.report(where, "JSON text read as the object that it is")
+        else:
+            draft.report(where, f"no JSON object: kept as text below {INVALID_JSON!r}")
+        whole = block.input if isinstance(block.input, str) else json.dumps(block.input)
+        yield changed(block, input={INVALID_JSON: whole} if parsed is None else parsed)
+
+    edit_blocks(draft, edit)
+
+
+def _any_block(draft: Draft, kind: type[Any], is_one: Callable[[Any], bool]) -> bool:
+    """Tell whether a block of this kind is one: most requests have none, and need no copy."""
+    for turn in draft.turns:
+        for block in turn.message.content:
+            if type(block) is kind and is_one(block):
+                return True
+    return False
+
+
+def _object_of(value: object) -> dict[str, Any] | None:
+    if not isinstance(value, str):
+        return None
+    if not value:  # a tool without arguments: its stream has no piece of input
+        return {}
+    try:
+        parsed = json.loads(value)
+    except (ValueError, RecursionError):
+        return None
+    return cast("dict[str, Any]", parsed) if isinstance(parsed, dict) else None
+
+
+def write_json_results_as_text(draft: Draft) -> None:
+    """Write JSON in the results of tools as text."""
+
+    def edit(block: Any, path: str) -> Iterator[Any]:  # noqa: ANN401
+        if type(block) is JsonBlock:
+            draft.report(path, "JSON written as text")
+            yield TextBlock(text=json.dumps(block.json_, ensure_ascii=False))
+        else:
+            yield block
+
+    edit_blocks(draft, edit, results=True)
+
+
+def fill_empty_results(draft: Draft) -> None:
+    """Put a text into tool results without content."""
+    if not _any_block(draft, ToolResultBlock, lambda result: not result.content):
+        return
+
+    def edit(block: Any, path: str) -> Iterator[Any]:  # noqa: ANN401
+        if type(block) is ToolResultBlock and not block.content:
+            draft.report(f"{path}.toolResult.content", f"is empty: {NO_OUTPUT!r} put there")
+            yield changed(block, content=[TextBlock(text=NO_OUTPUT)])
+        else:
+            yield block
+
+    edit_blocks(draft, edit)
+
+
+_MEDIA: Final[Mapping[type[Any], str]] = {
+    TextBlock: "text",
+    ImageBlock: "image",
+    DocumentBlock: "document",
+    VideoBlock: "video",
+    AudioBlock: "audio",
+}
+
+
+def separate_tool_results(draft: Draft) -> None:
+    """Put what may not stand beside tool results into a turn of its own.
+
+    Two turns of one role in a row are joined by the service, so that the assistant must say something between them.
+    [pydantic-ai 2.68.0, observed]
+    """
+    turns: list[Turn] = []
+    for turn in draft.turns:
+        if turn.message.role != "user" or ToolResultBlock not in (kinds := set(map(type, turn.message.content))):
+            turns.append(turn)
+            continue
+        here, after = _split(turn.message.content, kinds, draft.profile)
+        if not after:
+            turns.append(turn)
+            continue
+        blocks = "1 block" if len(after) == 1 else f"{len(after)} blocks"
+        draft.report(turn.path, f"tool results separated from {blocks} by a turn of the assistant")
+        turns += [
+            Turn(changed(turn.message, content=here), turn.path),
+            Turn(Message(role="assistant", content=[TextBlock(text=SEPARATOR)]), turn.path),
+            Turn(changed(turn.message, content=after), turn.path),
+        ]
+    draft.turns = turns
+
+
+def _split(content: Sequence[Any], kinds: set[type[Any]], profile: ModelProfile) -> tuple[list[Any], list[Any]]:
+    beside = profile.beside_tool_results
+    if "text" in beside and TextBlock in kinds:
+        # Claude takes a document beside a tool result where text stands there too.  [corpus, 2025-11]
+        beside |= {"document"}
+    here: list[Any] = []
+    after: list[Any] = []
+    into = here
+    for block in content:
+        if type(block) is not CachePointBlock:  # which goes with what stands before it
+            media = _MEDIA.get(kind_of(block))
+            into = after if media is not None and media not in beside else here
+        into.append(block)
+    return here, after
+
+
+def declare_a_tool(draft: Draft) -> None:
+    """Declare a tool that nobody needs where the history uses tools and the request has none."""
+    config = draft.request.tool_config
+    if config is not None and any(type(tool) is not CachePointBlock for tool in config.tools):
+        return
+    if not any(type(block) in TOOL_BLOCKS for turn in draft.turns for block in turn.message.content):
+        return
+    schema = ToolInputSchema(json={"type": "object", "properties": {}})
+    tool = ToolSpec(name=NO_TOOL, description="Never use this tool.", input_schema=schema)
+    draft.report("toolConfig", f"tool {NO_TOOL!r} declared, because the history uses tools")
+    draft.set(tool_config=ToolConfig(tools=[tool]))

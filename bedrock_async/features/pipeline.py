@@ -1,0 +1,130 @@
+"""From the request that keywords mean to the one that is sent: reasoning, normaliser, guardrail, cache points, checks.
+
+Nothing of it happens to a ready request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from ..errors import InvalidRequestError
+from ..families.profiles import ModelProfile
+from ..model_id import ModelId
+from ..types import ConverseRequest
+from .adjustment import Adjustment
+from .cache_plan import CachePlan, cache_config, plan_cache
+from .checks import check_given, check_request
+from .guardrails import guard_latest_turn, guardrail_settings
+from .normalize import is_plain, normalization, normalize, refused
+from .reasoning import reasoning_of, without_reasoning, write_reasoning
+from .tools import settle_tool_choice
+
+_CACHE_POINTS: Final = "cache_points"
+_ASKED: Final = frozenset({"cache", "guardrail", "normalize", "reasoning"})
+"""The keywords that this module is about."""
+
+Settled: TypeAlias = tuple[ConverseRequest, tuple[Adjustment, ...], CachePlan | None]
+"""A request that can be sent, what was changed to make it so, and the plan of its cache points if one was made."""
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What the arguments of a call come to: the request that is sent, and what made it so.
+
+    ``target`` is where it goes, ``base`` the model whose capabilities count, ``profile`` the facts about that.
+    """
+
+    request: ConverseRequest
+    settings: Mapping[str, Any]
+    target: ModelId
+    base: ModelId
+    profile: ModelProfile
+    adjustments: tuple[Adjustment, ...] = ()
+    cache: CachePlan | None = None
+
+
+def settle(
+    request: ConverseRequest,
+    messages: object,
+    settings: Mapping[str, Any],
+    *,
+    base_model: str | None,
+    profile: ModelProfile,
+) -> Settled:
+    """Return the request as it is sent. A question in plain text passes at once, for no rule is about it.
+
+    ``messages`` and ``settings`` are what the caller gave. Raises InvalidRequestError with the path.
+    """
+    if request.tool_config is not None:
+        request = settle_tool_choice(request, settings, profile)
+    if _ASKED.isdisjoint(settings) and is_plain(request, profile):
+        return request, (), None
+    check_given(request, messages, settings)
+    adjustments: list[Adjustment] = []
+    rules = normalization(settings.get("normalize"))
+    if (reasoning := reasoning_of(settings.get("reasoning"))) is not None:
+        request, made = write_reasoning(request, reasoning, profile)
+        adjustments += made
+    if rules is not None:
+        normalized = normalize(request, base_model=base_model, profile=profile, off=rules.off, strict=rules.strict)
+        request = normalized.request
+        adjustments += normalized.adjustments
+    guardrail = guardrail_settings(settings.get("guardrail"))
+    if guardrail is not None and guardrail.latest_turn_only:
+        request, made = guard_latest_turn(request)
+        adjustments += made
+    plan = None
+    if (config := cache_config(settings.get("cache"))) is not None:
+        plan = plan_cache(request, config, profile)
+        request = plan.request
+        adjustments += plan.adjustments
+    if adjustments and rules is not None and rules.strict:
+        raise refused(adjustments)
+    check_request(request, profile.media)
+    return request, tuple(adjustments), plan
+
+
+def resettle(
+    request: ConverseRequest,
+    settings: Mapping[str, Any],
+    *,
+    was: ModelProfile,
+    base_model: str | None,
+    profile: ModelProfile,
+) -> tuple[ConverseRequest, tuple[Adjustment, ...]]:
+    """Return a request that was settled for one model (``was``) as another one takes it, and what that changed.
+
+    Reasoning is written anew, and left out for a model that cannot have it as it was asked for: an answer without is
+    worth more there than none. Raises InvalidRequestError in strict mode.
+    """
+    adjustments: list[Adjustment] = []
+    rules = normalization(settings.get("normalize"))
+    if (reasoning := reasoning_of(settings.get("reasoning"))) is not None:
+        request = without_reasoning(request, reasoning, was)
+        try:
+            request, made = write_reasoning(request, reasoning, profile)
+        except InvalidRequestError as exc:
+            made = (Adjustment("reasoning", "reasoning", f"left out: {exc.message}"),)
+        adjustments += made
+    if rules is not None:
+        normalized = normalize(request, base_model=base_model, profile=profile, off=rules.off, strict=rules.strict)
+        request = normalized.request
+        adjustments += normalized.adjustments
+        if adjustments and rules.strict:
+            raise refused(adjustments)
+    return request, tuple(adjustments)
+
+
+def cache_plan_of(asked: Asked) -> CachePlan:
+    """Return the plan of the cache points of a call, with a note on each that the caller had set and is not there."""
+    plan = asked.cache or plan_cache(asked.request, None, asked.profile)
+    changes = [str(each) for each in asked.adjustments if each.rule == _CACHE_POINTS and each not in plan.adjustments]
+    return replace(plan, notes=(*changes, *plan.notes))
+
+
+def places_of(adjustments: tuple[Adjustment, ...]) -> str:
+    """Return rules and places without what was changed there, which may be a part of a prompt."""
+    return ", ".join(f"{each.rule} at {each.path}" for each in adjustments)

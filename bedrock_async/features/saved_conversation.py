@@ -1,0 +1,86 @@
+"""Conversations as JSON: every member of every message, blobs as base64, in a form that has a version."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final, cast
+
+import msgspec
+from pydantic import ValidationError
+
+from ..errors import InvalidRequestError
+from ..types import ConverseRequest, Message
+from ..usage import NO_USAGE, UsageTotals
+from .settings import invalid_request
+
+VERSION: Final = 1
+"""The version of the form. Members may be added to one; what was before them does not change its meaning."""
+
+_OURS: Final = frozenset({"version", "model", "messages", "usage"})
+
+
+@dataclass(frozen=True, slots=True)
+class SavedConversation:
+    """What is saved of a conversation; ``more`` are members that this version of the form does not know."""
+
+    messages: Sequence[Message]
+    usage: UsageTotals = NO_USAGE
+    model: str | None = None
+    more: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def to_json(self) -> str:
+        """Return it as JSON, in ASCII. Raises InvalidRequestError for what JSON cannot hold."""
+        members = {
+            "version": VERSION,
+            "model": self.model,
+            "messages": [message.to_wire() for message in self.messages],
+            "usage": msgspec.to_builtins(self.usage, enc_hook=dict),
+            **self.more,
+        }
+        try:
+            return json.dumps(members, separators=(",", ":"))
+        except (TypeError, ValueError, RecursionError) as exc:
+            raise InvalidRequestError(
+                f"the conversation holds what JSON cannot: {exc}.",
+                path="messages",
+                hint="Tool input and results are made of dicts, lists, text and numbers.",
+            ) from exc
+
+    @classmethod
+    def from_json(cls, saved: str | bytes) -> SavedConversation:
+        """Return what `to_json` gave. Raises InvalidRequestError for anything else, with the path of what is wrong."""
+        members = _members(saved)
+        if members.get("version") != VERSION:
+            raise InvalidRequestError(
+                f"the conversation was saved in the form {members.get('version')!r}; known is {VERSION}.",
+                path="version",
+                hint="It comes from a newer version of bedrock-async, or is no saved conversation.",
+            )
+        try:
+            messages = ConverseRequest.from_wire({"messages": members.get("messages")}).messages
+            usage = msgspec.convert(members.get("usage", {}), UsageTotals)
+        except ValidationError as exc:
+            raise invalid_request(exc) from exc
+        except msgspec.ValidationError as exc:
+            raise InvalidRequestError(f"usage: {exc}.", path="usage") from exc
+        if messages is None:
+            raise InvalidRequestError("the saved conversation has no messages.", path="messages")
+        model = members.get("model")
+        more = {name: value for name, value in members.items() if name not in _OURS}
+        return cls(messages, usage, model if isinstance(model, str) else None, MappingProxyType(more))
+
+
+def _members(saved: str | bytes) -> dict[str, Any]:
+    try:
+        members: object = json.loads(saved)
+        fault = f"JSON, but no object ({type(members).__name__})"
+    except (TypeError, ValueError, RecursionError) as exc:
+        members, fault = None, f"no JSON: {exc}"
+    if not isinstance(members, dict):
+        raise InvalidRequestError(
+            f"the saved conversation is {fault}.", path="saved", hint="Pass what Conversation.to_json returned."
+        )
+    return cast("dict[str, Any]", members)

@@ -1,0 +1,187 @@
+"""The tools of a call, in all the forms that callers have them, and the choice among them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias, cast
+
+from ..errors import InvalidRequestError
+from ..families.profiles import ModelProfile
+from ..types import ConverseRequest, ToolChoice, ToolConfig, ToolDefinition, ToolResultBlock, ToolSpec, ToolUseBlock
+from .tool_schema import Tool
+
+ToolLike: TypeAlias = Tool[..., Any] | Callable[..., Any] | Mapping[str, object] | ToolDefinition
+"""A tool: one made with `tool`, a typed function, a `ToolSpec`, `SystemTool` or cache point, or boto3's dict of those.
+
+A function is made a tool each time that it is passed, which costs about a millisecond: decorate those of busy services.
+"""
+
+Tools: TypeAlias = ToolConfig | Sequence[ToolLike]
+"""The tools of a call, of all forms mixed; or a whole `ToolConfig`."""
+
+ToolChoiceLike: TypeAlias = (
+    Literal["auto", "any", "none"] | str | Tool[..., Any] | Callable[..., Any] | Mapping[str, object] | ToolChoice
+)
+"""How the model chooses among the tools.
+
+``"auto"``: as it likes. ``"any"``: it must use one. ``"none"``: it must not. The name of a tool, or the tool itself: it
+must use that one. Or the wire's own object, such as ``{"tool": {"name": "any"}}`` for a tool of such a name.
+"""
+
+_WORDS: Final = frozenset({"auto", "any"})
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSet:
+    """The tools of a call, read once: what the model is told of, and the functions by their names."""
+
+    definitions: Tools
+    functions: Mapping[str, Tool[..., Any]]
+    declared: frozenset[str]
+    """The names of tools without a function here: the caller runs those."""
+
+    @classmethod
+    def of(cls, tools: object) -> ToolSet:
+        """Read the ``tools`` of a call. Raises InvalidRequestError, also for two functions of one name."""
+        if isinstance(tools, ToolConfig):
+            return cls(tools, {}, tool_names(tools.tools))
+        read = [as_tool(each, f"toolConfig.tools[{index}]") for index, each in enumerate(_listed(tools))]
+        functions: dict[str, Tool[..., Any]] = {}
+        for index, each in enumerate(read):
+            if not isinstance(each, Tool):
+                continue
+            if each.name in functions:
+                raise InvalidRequestError(
+                    f"two tools are called {each.name!r}.",
+                    path=f"toolConfig.tools[{index}]",
+                    hint='Give one of them another name: @tool(name="...").',
+                )
+            functions[each.name] = each
+        return cls(cast("Tools", read), functions, tool_names(read))
+
+
+def tool_config(tools: object, choice: object) -> object:
+    """Return what the keywords ``tools`` and ``tool_choice`` mean, for `ConverseRequest` to validate.
+
+    The choice ``"none"`` is left to `settle_tool_choice`. Raises InvalidRequestError.
+    """
+    if isinstance(tools, ToolConfig):
+        config: dict[str, object] = {"tools": tools.tools}
+        if choice is None:
+            return tools
+    else:
+        config = {
+            "tools": [definition(each, f"toolConfig.tools[{index}]") for index, each in enumerate(_listed(tools))]
+        }
+    if choice is not None and choice != "none":
+        config["toolChoice"] = wire_tool_choice(choice)
+    return config
+
+
+def wire_tool_choice(choice: object) -> object:
+    """Return the wire's object for a choice; what is one already is returned as it is."""
+    if isinstance(choice, str):
+        return {choice: {}} if choice in _WORDS else {"tool": {"name": choice}}
+    if isinstance(choice, Tool):
+        return {"tool": {"name": cast("Tool[..., Any]", choice).name}}
+    if callable(choice) and not isinstance(choice, ToolChoice):
+        return {"tool": {"name": getattr(choice, "__name__", type(choice).__name__)}}
+    return choice
+
+
+def forces_a_tool(choice: object) -> bool:
+    """Tell whether the model must use a tool under this choice."""
+    if choice is None or choice == "none":
+        return False
+    wire = wire_tool_choice(choice)
+    if isinstance(wire, ToolChoice):
+        return wire.auto is None
+    return not (isinstance(wire, Mapping) and "auto" in wire)
+
+
+def definition(each: object, path: str) -> object:
+    """Return what goes into a request for one tool: the definition of a `Tool` or function, else what was given."""
+    read = as_tool(each, path)
+    return read.spec if isinstance(read, Tool) else read
+
+
+def as_tool(each: object, path: str) -> Tool[..., Any] | object:
+    """Return a `Tool` for a function; all else is returned as it is. Raises InvalidRequestError for a class."""
+    if isinstance(each, Tool):
+        return cast("Tool[..., Any]", each)
+    if inspect.isclass(each):
+        raise InvalidRequestError(
+            f"{path} is the class {each.__name__}, no tool.",
+            path=path,
+            hint="Pass a function, or an object that can be called.",
+        )
+    return Tool(each) if callable(each) else each
+
+
+def settle_tool_choice(request: ConverseRequest, settings: Mapping[str, Any], profile: ModelProfile) -> ConverseRequest:
+    """Return the request with ``tool_choice="none"`` and ``parallel_tools=False`` in the words of the model.
+
+    The service's own choice has neither. Models with `ModelProfile.native_tool_choice` take both among the additional
+    fields; for the others ``"none"`` leaves the tools out, and ``parallel_tools=False`` raises InvalidRequestError.
+    """
+    config = request.tool_config
+    if config is None:
+        return request
+    if settings.get("tool_choice") == "none":
+        # Claude honours its native field where the Converse one is left out.  [pydantic-ai 2.68.0, observed]
+        # Tools that the history used stay, so that a cached prefix stays, too.
+        if profile.native_tool_choice and _uses_tools(request):
+            return _with_native_choice(request, {"type": "none"})
+        left_out = request.model_copy(update={"tool_config": None})
+        left_out.__pydantic_fields_set__.discard("tool_config")
+        return left_out
+    if settings.get("parallel_tools") is not False:
+        return request
+    if not profile.native_tool_choice:
+        raise InvalidRequestError(
+            f"parallel_tools=False is nothing that {request.model_id} is known to take.",
+            path="parallel_tools",
+            hint="Leave it out: run_tools(..., max_concurrency=1) runs the tools of a turn one after the other.",
+        )
+    # A type beside toolConfig.toolChoice is refused; without one the native choice needs it.  [litellm 1.109.1]
+    native: dict[str, object] = {"disable_parallel_tool_use": True}
+    return _with_native_choice(request, native if config.tool_choice is not None else {"type": "auto", **native})
+
+
+def _with_native_choice(request: ConverseRequest, choice: Mapping[str, object]) -> ConverseRequest:
+    given = request.additional_model_request_fields
+    fields = dict(given) if isinstance(given, dict) else {}
+    own = fields.get("tool_choice")
+    fields["tool_choice"] = {**choice, **(own if isinstance(own, dict) else {})}  # type: ignore[dict-item]
+    return request.model_copy(update={"additional_model_request_fields": fields})
+
+
+def _uses_tools(request: ConverseRequest) -> bool:
+    return any(isinstance(block, _TOOL_BLOCKS) for message in request.messages or () for block in message.content)
+
+
+_TOOL_BLOCKS: Final = (ToolUseBlock, ToolResultBlock)
+
+
+def _listed(tools: object) -> Sequence[object]:
+    if isinstance(tools, Sequence) and not isinstance(tools, str | bytes):
+        return cast("Sequence[object]", tools)
+    what = repr(cast("Tool[..., Any]", tools)) if isinstance(tools, Tool) else f"a {type(tools).__name__}"
+    raise InvalidRequestError(
+        f"toolConfig.tools is {what}, not a list of tools.", path="toolConfig.tools", hint="Pass tools=[...]."
+    )
+
+
+def tool_names(tools: Sequence[object]) -> frozenset[str]:
+    """Return the names of the definitions that the caller is to run: those of ``toolSpec``."""
+    found: set[str] = set()
+    for each in tools:
+        name: object = each.name if isinstance(each, ToolSpec) else None
+        spec = cast("Mapping[str, object]", each).get(ToolSpec.tag) if isinstance(each, Mapping) else None
+        if isinstance(spec, Mapping):
+            name = cast("Mapping[str, object]", spec).get("name")
+        if isinstance(name, str):
+            found.add(name)
+    return frozenset(found)

@@ -1,0 +1,61 @@
+"""What must be known of HTTP/2 frames before h2 takes them apart: where each ends, and which it would misread."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["FrameGate"]
+
+_HEAD_BYTES: Final = 9  # RFC 9113, section 4.1: length (3), type, flags, stream (4)
+_MOST_BYTES: Final = 2**14
+"""SETTINGS_MAX_FRAME_SIZE (RFC 9113, section 6.5.2), whose initial value is left as it is."""
+_SETTINGS: Final = 0x4
+_GOAWAY: Final = 0x7
+_GOAWAY_BYTES: Final = 8
+
+
+class FrameGate:
+    """Lets the frames of a server through, whole ones only; sans-IO.
+
+    h2 waits for the end of a frame before it judges the length, up to 16 MiB of it, and takes nothing after a GOAWAY,
+    although one with NO_ERROR only says that no new stream may be opened: a load balancer says it of a connection that
+    it would like to be rid of, and ``stream_id``, which was opened before, goes on to its end (RFC 9113, section 6.8).
+    """
+
+    __slots__ = ("_greeted", "_held", "_stream_id", "going_away")
+
+    def __init__(self, stream_id: int) -> None:
+        self._stream_id = stream_id
+        self._held = b""
+        self._greeted = False
+        self.going_away = False
+        """The server has said that it takes no more streams on this connection."""
+
+    def receive(self, data: bytes) -> bytes:
+        """Return the frames that are complete with ``data``. Raises ValueError for what no server of HTTP/2 says."""
+        if self._held:
+            data = self._held + data
+        kept: list[bytes] = []
+        start = at = 0
+        while len(data) - at >= _HEAD_BYTES:
+            length, kind = int.from_bytes(data[at : at + 3]), data[at + 3]
+            if not self._greeted and kind != _SETTINGS:
+                raise ValueError("its first frame is none of settings")
+            if length > _MOST_BYTES:
+                raise ValueError(f"a frame of {length} bytes; {_MOST_BYTES} are allowed")
+            end = at + _HEAD_BYTES + length
+            if end > len(data):
+                break
+            self._greeted = True
+            if kind == _GOAWAY and self._spares_us(data[at + _HEAD_BYTES : end]):
+                self.going_away = True
+                kept.append(data[start:at])
+                start = end
+            at = end
+        self._held = data[at:]
+        kept.append(data[start:at])
+        return b"".join(kept)
+
+    def _spares_us(self, payload: bytes) -> bool:
+        last_stream_id, code = int.from_bytes(payload[:4]) & 0x7FFF_FFFF, int.from_bytes(payload[4:_GOAWAY_BYTES])
+        return len(payload) >= _GOAWAY_BYTES and code == 0 and last_stream_id >= self._stream_id

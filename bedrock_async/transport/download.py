@@ -1,0 +1,231 @@
+"""Fetching a file of the web: bounded in size, time and redirects, and never from inside the network by accident.
+
+A URL that a user of a service gave must not reach what only that service can reach (metadata endpoints, databases,
+admin pages): server-side request forgery. So the address of each connection is checked when its socket is made, which
+redirects and names that resolve to something else the second time cannot get around.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import socket
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aiohttp
+from yarl import URL
+
+from ..errors import (
+    BedrockError,
+    InvalidRequestError,
+    ProtocolError,
+    RedirectError,
+    TotalTimeoutError,
+    TransportError,
+)
+from ._failures import connect_failure, connection_lost
+
+__all__ = ["Download", "download", "is_public"]
+
+_MAX_REDIRECTS: Final = 5
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_CHUNK_BYTES: Final = 64 * 1024
+_CLIENT_ERRORS: Final = range(400, 500)
+_OK: Final = 200
+_HEADERS: Final = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "bedrock-async"}
+
+# Addresses that carry another one inside, and are as private as that.
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_TEREDO: Final = ipaddress.IPv6Network("2001::/32")
+# Not public, though the standard library of some Python 3.11 and 3.12 says so.  [CVE-2024-4032]
+_NOT_PUBLIC: Final = tuple(
+    map(ipaddress.ip_network, ("192.0.0.0/24", "198.18.0.0/15", "64:ff9b:1::/48", "2001:db8::/32", "fec0::/10"))
+)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Download:
+    """What a URL answered; ``content_type`` is without parameters, empty where the server named none."""
+
+    data: bytes
+    content_type: str
+    name: str
+    """The last step of the path, such as ``photo.jpg``."""
+
+
+def is_public(address: str) -> bool:
+    """Tell whether an IP address is one of the public internet, also when it is wrapped in an IPv6 address."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour
+        if inner is None and ip in _NAT64:
+            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_public(str(inner))
+        if ip in _TEREDO:
+            return False
+    if any(ip in network for network in _NOT_PUBLIC):
+        return False
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved
+
+
+async def download(url: str, *, max_bytes: int, timeout_s: float, allow_private: bool = False) -> Download:
+    """Return what a GET of an http or https URL answers with status 200. Cancelling closes the connection.
+
+    Up to five redirects are followed, none from https to http. Proxies of the environment are not used: they would make
+    the connections that are checked here. ``max_bytes`` holds for what comes over the wire; compressed answers are
+    refused. ``timeout_s`` is for everything together.
+
+    Raises InvalidRequestError for a URL that is none, that leads to an address which is not public (unless
+    ``allow_private``), that the server refuses (4xx) or that holds more; TransportError for what else the server or the
+    network does; TotalTimeoutError.
+    """
+    target = _parsed(url)
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await _followed(target, max_bytes=max_bytes, allow_private=allow_private)
+    except TimeoutError as exc:
+        if isinstance(exc, BedrockError):
+            raise
+        raise TotalTimeoutError(
+            f"{_shown(target)} was not read within {timeout_s:g} s.", limit_s=timeout_s, hint="Raise timeout_s."
+        ) from exc
+
+
+async def _followed(target: URL, *, max_bytes: int, allow_private: bool) -> Download:
+    gate = _Gate(allow_private=allow_private)
+    connector = aiohttp.TCPConnector(socket_factory=gate.socket, force_close=True)
+    async with aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers=_HEADERS,
+        auto_decompress=False,
+        timeout=aiohttp.ClientTimeout(),
+        trust_env=False,
+    ) as session:
+        for _ in range(_MAX_REDIRECTS + 1):
+            answer = await _get(session, target, gate, max_bytes)
+            if isinstance(answer, Download):
+                return answer
+            target = _redirected(target, answer)
+    raise RedirectError(
+        f"{_shown(target)} was to be reached by more than {_MAX_REDIRECTS} redirects.", hint="Pass the last URL."
+    )
+
+
+async def _get(session: aiohttp.ClientSession, target: URL, gate: _Gate, max_bytes: int) -> Download | str:
+    """Return what was read, or the place where it is instead."""
+    peer = f"{target.host}:{target.port}"
+    received: int | None = None
+    try:
+        async with session.get(target, allow_redirects=False) as response:
+            if response.status in _REDIRECTS and "Location" in response.headers:
+                return response.headers["Location"]
+            _check_head(response, target, max_bytes)
+            data = bytearray()
+            received = 0
+            async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+                data += chunk
+                received = len(data)
+                if received > max_bytes:
+                    raise _too_large(target, f"more than {max_bytes}", max_bytes)
+            kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+            return Download(bytes(data), kind, target.name)
+    except (aiohttp.ClientConnectorError, UnicodeError) as exc:  # a label of a name may be too long to be asked for
+        if gate.refused is not None:
+            raise _private(target, gate.refused) from exc
+        raise connect_failure(exc, peer=peer, max_connections=None) from exc
+    except aiohttp.InvalidURL as exc:
+        raise InvalidRequestError("the URL cannot be requested.", path="url") from exc
+    except (aiohttp.ClientError, OSError) as exc:
+        raise connection_lost(exc, peer=peer, received_bytes=received) from exc
+
+
+def _check_head(response: aiohttp.ClientResponse, target: URL, max_bytes: int) -> None:
+    if response.status in _CLIENT_ERRORS:
+        raise InvalidRequestError(
+            f"{_shown(target)} answered {response.status}.",
+            path="url",
+            hint="Check the URL, and whether it needs a login: nothing but the URL itself is sent.",
+        )
+    if response.status != _OK:
+        raise TransportError(f"{_shown(target)} answered {response.status}.", hint="Try again later.", sent=True)
+    encoding = response.headers.get("Content-Encoding", "identity").lower()
+    if encoding != "identity":
+        raise ProtocolError(
+            f"{_shown(target)} answered compressed ({encoding[:20]}), which was not asked for.",
+            hint="Fetch it by other means, and pass the bytes.",
+            sent=True,
+        )
+    if response.content_length is not None and response.content_length > max_bytes:
+        raise _too_large(target, str(response.content_length), max_bytes)
+
+
+def _parsed(url: object) -> URL:
+    try:
+        target = URL(url) if isinstance(url, str) else None
+    except ValueError:
+        target = None
+    if target is None or target.scheme not in {"http", "https"} or not target.host:
+        scheme = f"the scheme {target.scheme!r}" if target is not None and target.scheme else "no scheme and host"
+        raise InvalidRequestError(
+            f"the URL has {scheme}; http and https are fetched."
+            if isinstance(url, str)
+            else f"the URL is a {type(url).__name__}, not text.",
+            path="url",
+            hint="Objects of S3 are passed with from_s3, data: URLs with from_data_url, files with read.",
+        )
+    if target.user is not None or target.password is not None:
+        raise InvalidRequestError("the URL holds a user name or password.", path="url", hint="Pass it without.")
+    return target
+
+
+def _redirected(target: URL, location: str) -> URL:
+    try:
+        onward = _parsed(str(target.join(URL(location))))
+    except (InvalidRequestError, ValueError) as exc:
+        raise RedirectError(f"{_shown(target)} leads to something that is no http or https URL.") from exc
+    if target.scheme == "https" and onward.scheme == "http":
+        raise RedirectError(
+            f"{_shown(target)} leads from https to http.", hint="Pass the http URL yourself, if you trust the network."
+        )
+    return onward
+
+
+def _shown(url: URL) -> str:
+    """Return a URL without its query, which can hold a signature."""
+    return f"{url.scheme}://{url.host}{url.path}"
+
+
+def _private(target: URL, address: str) -> InvalidRequestError:
+    where = address if target.host == address else f"{target.host} is at {address}, which"
+    return InvalidRequestError(
+        f"{where} is no address of the public internet.",
+        path="url",
+        hint="A URL from outside must not reach into the network; pass allow_private=True for URLs that you trust.",
+    )
+
+
+def _too_large(target: URL, size: str, limit: int) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"{_shown(target)} has {size} bytes; {limit} are fetched at most.", path="url", hint="Raise max_bytes."
+    )
+
+
+class _Gate:
+    """Makes the sockets of a download, for addresses that it may reach."""
+
+    def __init__(self, *, allow_private: bool) -> None:
+        self._allow_private = allow_private
+        self.refused: str | None = None
+        """An address that was refused."""
+
+    def socket(self, address: tuple[Any, ...]) -> socket.socket:
+        """Return a socket for an address as ``getaddrinfo`` describes it. Raises OSError for a private one."""
+        family, kind, protocol, _, peer = address
+        if not self._allow_private and not is_public(peer[0]):
+            self.refused = str(peer[0])
+            raise OSError(errno.EACCES, "not a public address")
+        return socket.socket(family, kind, protocol)
