@@ -237,11 +237,8 @@ async def run(flow: Flow[T], call: Call) -> T:
     """Drive a flow to its result within ``total_s``. Cancelling closes the connection that is in use."""
     limit_s = call.timeouts.total_s
     in_flight = call.line.in_flight
-    # asyncio.timeout costs a third of anyio.fail_after, which would be a tenth of our own share of a call.
-    limit = asyncio.timeout(limit_s)
-    in_flight.limits.add(limit)
     try:
-        async with limit:
+        with in_flight.limit(limit_s):
             value = await _drive(flow, call)
     except BedrockError as exc:
         if not exc.attempts:  # the answer came, and could not be read
@@ -249,7 +246,7 @@ async def run(flow: Flow[T], call: Call) -> T:
         raise
     except TimeoutError as exc:
         if in_flight.closed:
-            raise _cut_short(call) from exc
+            raise cut_short(call.attempts) from exc
         if limit_s is None:
             raise
         raise too_late(limit_s, call.attempts) from exc
@@ -258,7 +255,6 @@ async def run(flow: Flow[T], call: Call) -> T:
             call.ticket.settle(getattr(value, "usage", None), call.headers)
         return value
     finally:
-        in_flight.over(limit)
         flow.close()
         if call.ticket is not None:
             call.ticket.close()
@@ -284,12 +280,6 @@ def too_late(limit_s: float, attempts: Sequence[Attempt]) -> TotalTimeoutError:
     )
     timeout.attempts = tuple(attempts)
     return timeout
-
-
-def _cut_short(call: Call) -> BedrockError:
-    closed = cut_short()
-    closed.attempts = tuple(call.attempts)
-    return closed
 
 
 async def _drive(flow: Flow[T], call: Call) -> T:
@@ -376,38 +366,24 @@ async def open_stream(plan: StreamPlan[E], plan_again: Callable[[], StreamPlan[E
     deadline = None if total_s is None else now() + total_s
     while True:
         if call.ticket is not None or getattr(call.retry, "pace", None) is not None:
-            await in_flight.within(_may_go_before(deadline, call))
+            await in_flight.within(_may_go_before(deadline, call), call.attempts)
         started = line.clock()
         response: WireResponse | None = None
         ends_at = None if limit_s is None else now() + limit_s
         if deadline is not None and (ends_at is None or deadline < ends_at):
             ends_at = deadline
-        limit = asyncio.timeout_at(ends_at)
-        in_flight.limits.add(limit)
         try:
             try:
-                async with limit:
+                with in_flight.limit_at(ends_at):
                     wire_request = await _signed(plan.request, call)
                     response = await line.transport.send(wire_request, connect_timeout_s=call.timeouts.connect_s)
                     if response.status not in _OK:
                         raise _failed(plan.request, response, await response.read(_MAX_ERROR_BYTES))
                     first = await _first_events(response, plan.decoder)
             except TimeoutError as exc:
-                if isinstance(exc, BedrockError):
+                if isinstance(exc, BedrockError) or (ends_at is None and not in_flight.closed):
                     raise
-                if in_flight.closed:
-                    raise _cut_short(call) from exc
-                if ends_at is None:
-                    raise
-                if limit_s is None or (total_s is not None and ends_at == deadline):
-                    raise too_late(total_s or 0.0, call.attempts) from exc
-                raise FirstEventTimeoutError(
-                    f"no event arrived within {limit_s:g} s.",
-                    limit_s=limit_s,
-                    hint="Raise timeouts.first_event_s; long prompts and reasoning take time before the first event.",
-                ) from exc
-            finally:
-                in_flight.over(limit)
+                raise _no_event(call, at_deadline=ends_at == deadline) from exc
         except BaseException as exc:
             if response is not None:
                 response.abort()
@@ -417,13 +393,27 @@ async def open_stream(plan: StreamPlan[E], plan_again: Callable[[], StreamPlan[E
                 raise
             if response is not None and isinstance(exc, ServiceError) and exc.request_id is None:
                 exc.request_id = response.headers.get("x-amzn-requestid")
-            await in_flight.within(_wait_or_raise(exc, started, call, deadline))
+            await in_flight.within(_wait_or_raise(exc, started, call, deadline), call.attempts)
             plan = plan_again()
         else:
             call.succeeded(started, response.status, response.headers)
             if call.ticket is None:
                 return _opened(call, first, response, plan.decoder)
             return _opened(call, first, *call.ticket.watched(first, response, plan.decoder))
+
+
+def _no_event(call: Call, *, at_deadline: bool) -> BedrockError:
+    """Return the error of a stream that did not open in time, or whose client was closed before."""
+    limit_s, total_s = call.timeouts.first_event_s, call.timeouts.total_s
+    if call.line.in_flight.closed:
+        return cut_short(call.attempts)
+    if limit_s is None or (total_s is not None and at_deadline and (total_s < limit_s or call.attempts)):
+        return too_late(total_s or 0.0, call.attempts)
+    return FirstEventTimeoutError(
+        f"no event arrived within {limit_s:g} s.",
+        limit_s=limit_s,
+        hint="Raise timeouts.first_event_s; long prompts and reasoning take time before the first event.",
+    )
 
 
 def _opened(

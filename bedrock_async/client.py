@@ -58,7 +58,7 @@ from .events import Event, MetadataEvent
 from .families import Embeddings, EmbedRequest, ModelFamily
 from .families.profiles import ModelProfile, overridden
 from .families.registry import FamilyRegistry
-from .features.arguments import check_options, check_texts, checked_settings, of_kind
+from .features.arguments import check_options, check_seconds, check_texts, checked_settings, of_kind
 from .features.cache_plan import CachePlan
 from .features.checks import ready_request
 from .features.hints import Adviser
@@ -78,7 +78,7 @@ from .features.operations import (
     check_place,
     invoke_tags,
 )
-from .features.pipeline import Asked, cache_plan_of, resettle, settle
+from .features.pipeline import Prepared, cache_plan_of, resettle, settle
 from .features.settings import (
     ASKING,
     HOW_SENT,
@@ -625,9 +625,7 @@ class BedrockClient:
         )
         self._check_open()
         rounds = Rounds(self._line.in_flight, self._round)
-        loop = tool_loop.begin(
-            rounds, model, messages, settings=settings, defaults=self._defaults, options=options
-        )
+        loop = tool_loop.begin(rounds, model, messages, settings=settings, defaults=self._defaults, options=options)
         loop.add_done_callback(rounds.over)
         return loop
 
@@ -1165,12 +1163,12 @@ class BedrockClient:
         Idempotent; a second call without ``drain_s`` ends the waiting of the first. Cancelling ends the waiting, too, and
         closes all the same. Raises InvalidRequestError for a ``drain_s`` that is no number of seconds.
         """
-        within_s = check_seconds(drain_s, "drain_s")
+        check_seconds("drain_s", drain_s, hint="Pass drain_s=30, or leave it out to close at once.")
         self._closing = True
         here = self._loop is None or asyncio.get_running_loop() is self._loop
         try:
-            if within_s and here and not self._closed:
-                await self._line.in_flight.drained(within_s)
+            if drain_s is not None and here and not self._closed:
+                await self._line.in_flight.drained(drain_s)
         finally:
             self._closed = True
             if here:  # elsewhere the loop of the calls has ended, and they with it
@@ -1202,7 +1200,7 @@ class BedrockClient:
         settings: Mapping[str, Any],
         *,
         verb: str,
-    ) -> Asked:
+    ) -> Prepared:
         """Return the request to send, the settings of the call over the client's defaults, and the model's facts."""
         if settings:
             check_names(settings, verb=verb)
@@ -1210,25 +1208,27 @@ class BedrockClient:
             if messages is not None:
                 raise InvalidRequestError("a ready request is given with messages beside it.", path="messages")
             check_ready(settings, verb=verb, allowed=ASKING)
-            return self._asked(ready_request(model, None), settings)
+            return self._prepared(ready_request(model, None), settings)
         if isinstance(messages, ConverseRequest):
             check_ready(settings, verb=verb, allowed=ASKING)
-            return self._asked(ready_request(messages, model), settings)
+            return self._prepared(ready_request(messages, model), settings)
         effective = merged_settings(self._defaults, settings)
         if messages is None:
             raise InvalidRequestError(
                 f"{verb}() has no messages.", path="messages", hint=f'Pass client.{verb}(model, "a question").'
             )
-        return self._asked(build_request(parse_model_id(model).raw, messages, effective), effective, messages)
+        return self._prepared(build_request(parse_model_id(model).raw, messages, effective), effective, messages)
 
-    def _asked(self, request: ConverseRequest, settings: Mapping[str, Any], messages: Messages | None = None) -> Asked:
+    def _prepared(
+        self, request: ConverseRequest, settings: Mapping[str, Any], messages: Messages | None = None
+    ) -> Prepared:
         """Return a request with the facts about its model, settled where it was made of ``messages``."""
         target, base = self._route(request.model_id, settings)
         facts = self._facts_of(base, settings)
         if messages is None:
-            return Asked(request, settings, target, base, facts)
+            return Prepared(request, settings, target, base, facts)
         settled, adjustments, plan = settle(request, messages, settings, base_model=base.base_model, profile=facts)
-        return Asked(settled, settings, target, base, facts, adjustments, plan)
+        return Prepared(settled, settings, target, base, facts, adjustments, plan)
 
     def _costed(
         self, model: str | ConverseRequest, messages: Messages | ConverseRequest | None, settings: Mapping[str, Any]
@@ -1534,7 +1534,7 @@ class BedrockClient:
 
         return OutputStream(self._question(inference), send, idle_s=idle_s, in_flight=self._line.in_flight)
 
-    def _asking(self, asked: Asked) -> ConverseRequest:
+    def _asking(self, asked: Prepared) -> ConverseRequest:
         """Return the request with what asks for the output of a call, for verbs that send none of it."""
         if (output_type := asked.settings.get("output_type")) is None:
             return asked.request

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
+from math import inf
 from types import TracebackType
 from typing import Generic, ParamSpec, Protocol, TypeVar
 
 from .errors import BedrockError, ClientClosedError
+from .types import Attempt
 
 __all__ = ["Body", "InFlight", "Rounds", "await_at_end_of_loop"]
 
@@ -26,28 +28,110 @@ class Body(Protocol):
         ...
 
 
+class Limit:
+    """The time of one call: as `asyncio.timeout`, for ``with``, at a fraction of its cost. Entered once.
+
+    When it runs out, the task in it is cancelled, and leaving raises TimeoutError in the place of CancelledError.
+    """
+
+    __slots__ = ("_cancelling", "_in_flight", "_task", "expired", "when")
+
+    def __init__(self, in_flight: InFlight, when: float | None) -> None:
+        """``when`` is a time of the loop."""
+        self._in_flight = in_flight
+        self._task: asyncio.Task[object] | None = None
+        self._cancelling = 0
+        self.when = when
+        self.expired = False
+
+    def expire(self) -> None:
+        """End what is in it. Idempotent."""
+        if not self.expired and self._task is not None:
+            self.expired = True
+            self._task.cancel()
+
+    def __enter__(self) -> None:
+        """Begin. Raises RuntimeError outside a task."""
+        task = self._task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a call needs a task: run it with asyncio.run or asyncio.create_task")
+        self._cancelling = task.cancelling()
+        in_flight = self._in_flight
+        in_flight.limits.add(self)
+        if in_flight.closed:
+            self.expire()
+        elif self.when is not None:
+            in_flight.look_at(self.when)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End. Raises TimeoutError when the limit was what cancelled the task."""
+        in_flight, task = self._in_flight, self._task
+        self._task = None
+        in_flight.limits.discard(self)
+        in_flight.changed()
+        if (
+            self.expired
+            and task is not None
+            and task.uncancel() <= self._cancelling
+            and isinstance(error, asyncio.CancelledError)
+        ):
+            raise TimeoutError from error
+
+
 class InFlight:
     """The calls, the open streams and the operations of several calls of one client.
 
-    A call under way is known by the limit of its time: to end it is to let that run out. Two entries of a set are all
-    that this costs a call.
+    A call under way is known by the limit of its time: to end it is to let that run out. One timer of the loop serves
+    all limits, so that two entries of a set are nearly all that a limit costs.
     """
 
     def __init__(self) -> None:
-        self.limits: set[asyncio.Timeout] = set()
-        """One for each call; belongs in here before it is entered, and is taken out by `over`."""
-        self.rounds: weakref.WeakSet[Rounds[..., Ending]] = weakref.WeakSet()
+        self.limits: set[Limit] = set()
+        """Those that are entered, one for each call."""
+        self._look_at = inf
+        """The loop's time when the timer is to look for limits that have run out."""
+        self._timer: asyncio.TimerHandle | None = None
+        self.rounds: weakref.WeakSet[object] = weakref.WeakSet()
         """Those whose next call is still to come."""
         self.closed = False
         self._bodies: dict[int, Body] = {}
         self._operations = 0
         self._changed: asyncio.Event | None = None
 
-    def over(self, limit: asyncio.Timeout) -> None:
-        """Take note that a call has ended."""
-        self.limits.discard(limit)
-        if self._changed is not None:
-            self._changed.set()
+    def limit(self, seconds: float | None) -> Limit:
+        """Return a limit of so many seconds from now on; None lets it run out only when `stop` says so."""
+        return Limit(self, None if seconds is None else asyncio.get_running_loop().time() + seconds)
+
+    def limit_at(self, when: float | None) -> Limit:
+        """Return a limit that runs out at this time of the loop."""
+        return Limit(self, when)
+
+    def look_at(self, when: float) -> None:
+        """Look at this time of the loop, or earlier, which limits have run out."""
+        if when >= self._look_at:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._look_at = when
+        # The timer may be hours ahead, and a client that is gone need not wait for it.
+        self._timer = asyncio.get_running_loop().call_at(when, _look, weakref.ref(self))
+
+    def look(self) -> None:
+        """End the calls whose limits have run out."""
+        self._look_at, self._timer = inf, None
+        now = asyncio.get_running_loop().time()
+        ends = inf
+        for limit in self.limits:
+            if limit.when is None or limit.expired:
+                continue
+            if limit.when <= now:
+                limit.expire()
+            else:
+                ends = min(ends, limit.when)
+        if ends < inf:
+            self.look_at(ends)
 
     def opened(self, body: Body) -> None:
         """Take note of a stream that is open."""
@@ -81,19 +165,15 @@ class InFlight:
         self._operations -= 1
         self.changed()
 
-    async def within(self, work: Awaitable[T]) -> T:
+    async def within(self, work: Awaitable[T], attempts: Sequence[Attempt]) -> T:
         """Await what belongs to a call and has no limit of its own. Raises ClientClosedError when `stop` ends it."""
-        limit = asyncio.timeout(None)
-        self.limits.add(limit)
         try:
-            async with limit:
+            with self.limit(None):
                 return await work
         except TimeoutError as exc:
             if isinstance(exc, BedrockError) or not self.closed:
                 raise
-            raise cut_short() from exc
-        finally:
-            self.over(limit)
+            raise cut_short(attempts) from exc
 
     async def drained(self, within_s: float) -> None:
         """Return when nothing is in flight any more, after ``within_s`` seconds at the latest."""
@@ -108,9 +188,11 @@ class InFlight:
     def stop(self) -> None:
         """End everything: calls raise ClientClosedError, streams ConnectionLostError. Idempotent."""
         self.closed = True
-        for limit in list(self.limits):
-            with suppress(RuntimeError):  # it has just run out
-                limit.reschedule(0.0)
+        for limit in self.limits:
+            limit.expire()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         bodies, self._bodies = self._bodies, {}
         for body in bodies.values():
             body.abort()
@@ -118,12 +200,20 @@ class InFlight:
         self.changed()
 
 
-def cut_short() -> ClientClosedError:
+def cut_short(attempts: Sequence[Attempt]) -> ClientClosedError:
     """Return the error of a call that was ended because its client was closed."""
-    return ClientClosedError(
+    error = ClientClosedError(
         "the client was closed before the call had ended.",
         hint="Close it later, or let what is in flight end: await client.aclose(drain_s=30).",
     )
+    error.attempts = tuple(attempts)
+    return error
+
+
+def _look(reference: weakref.ref[InFlight]) -> None:
+    in_flight = reference()
+    if in_flight is not None:
+        in_flight.look()
 
 
 class Ending(Protocol):

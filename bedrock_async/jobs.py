@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import secrets
 import time
@@ -27,6 +26,7 @@ from .errors import (
     ResponseDecodeError,
     ValidationError,
 )
+from .features.arguments import check_seconds
 from .providers.invocations import S3Uri, has_ended, output_folder, parse_invocation_arn, parse_s3_uri
 from .providers.polling import PollSchedule
 from .transport.objects import ObjectReader, ObjectStream
@@ -121,7 +121,7 @@ class AsyncInvokeJob:
         AsyncInvokeTimeoutError after ``timeout_s`` seconds (None: never), ServiceError as `summary`, and
         InvalidRequestError for a ``timeout_s`` that is no number.
         """
-        _check_seconds(timeout_s)
+        check_seconds("timeout_s", timeout_s, hint="Pass timeout_s=1800, or None to wait for as long as it takes.")
         started = self._clock()
         schedule = PollSchedule(self._random)
         while True:
@@ -203,18 +203,6 @@ class AsyncInvokeJob:
                 hint="Read it from the output_s3_uri that the job was started with.",
             )
         return output_folder(told, self.invocation_id)
-
-
-def _check_seconds(timeout_s: object) -> None:
-    if timeout_s is None:
-        return
-    if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or math.isnan(timeout_s):
-        shown = "nan" if isinstance(timeout_s, float) else f"a {type(timeout_s).__name__}"
-        raise InvalidRequestError(
-            f"timeout_s is {shown}, no number of seconds.",
-            path="timeout_s",
-            hint="Pass timeout_s=1800, or None to wait for as long as it takes.",
-        )
 
 
 def _owner(summary: AsyncInvokeSummary) -> str | None:

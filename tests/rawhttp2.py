@@ -1,4 +1,4 @@
-"""An HTTP/2 server whose every frame a test decides: one script for each connection, with h2 in the test's hands."""
+"""An HTTP/2 server and a client whose every frame a test decides: h2 in the test's hands, over cleartext or TLS."""
 
 from __future__ import annotations
 
@@ -102,3 +102,40 @@ class RawHttp2Server:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for task in finished if error is None else []:
             task.result()
+
+
+class RawHttp2Client:
+    """A connection to a server that speaks HTTP/2 in cleartext; nothing is acknowledged unless the test does."""
+
+    def __init__(self, url: str) -> None:
+        self._host, _, port = url.removeprefix("http://").rpartition(":")
+        self._port = int(port)
+        self.h2 = H2Connection(H2Configuration(header_encoding="utf-8"))
+        self._events: list[Event] = []
+
+    def flush(self) -> None:
+        """Send what h2 has to say."""
+        self._writer.write(self.h2.data_to_send())
+
+    async def next(self, kind: type[E]) -> E:
+        """Return the next event of this kind, passing over others."""
+        while True:
+            while self._events:
+                event = self._events.pop(0)
+                if isinstance(event, kind):
+                    return event
+            data = await self._reader.read(65_536)
+            assert data, "the server closed the connection"
+            self._events += self.h2.receive_data(data)
+            self.flush()
+
+    async def __aenter__(self) -> Self:
+        self._reader, self._writer = await asyncio.open_connection(self._host, self._port)
+        self.h2.initiate_connection()
+        self.flush()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.transport.abort()

@@ -209,6 +209,32 @@ async def test_a_refused_request_is_the_services_error() -> None:
             await duplex.send(b"{}")
 
 
+async def test_a_refusal_reaches_sender_and_reader() -> None:
+    """Both wait when the refusal begins to arrive, and both are told all of it."""
+
+    async def script(peer: RawHttp2) -> None:
+        size = 0
+        while size < 65_535:
+            size += len((await peer.next(DataReceived)).data)
+        peer.respond(("x-amzn-errortype", "AccessDeniedException"), ("content-type", "application/json"), status=403)
+        for piece in (b'{"message":', b'"no access"}'):
+            await asyncio.sleep(0)
+            peer.say(piece)
+        peer.h2.end_stream(1)
+        peer.flush()
+
+    async with (
+        RawHttp2Server(script) as server,
+        client_of(server) as client,
+        client.invoke_bidirectional(MODEL) as duplex,
+    ):
+        reading = asyncio.create_task(duplex.__anext__())
+        with pytest.raises(AccessDeniedError, match="no access"):
+            await duplex.send(bytes(300_000))
+        with pytest.raises(AccessDeniedError, match="no access"):
+            await reading
+
+
 async def test_an_exception_inside_the_stream_follows_its_events() -> None:
     """Events before an exception are handed out, then it is raised with its type."""
 

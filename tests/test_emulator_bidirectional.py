@@ -7,7 +7,7 @@ import json
 import logging
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,9 @@ from typing import Any, Final
 import httpx
 import pytest
 from framing import pieces
+from h2.errors import ErrorCodes
+from h2.events import DataReceived, ResponseReceived, StreamEnded, StreamReset, WindowUpdated
+from rawhttp2 import RawHttp2Client
 from transports import authority, server_tls
 
 from bedrock_async import BedrockClient, BidirectionalStream, Credentials, Timeouts
@@ -342,6 +345,20 @@ async def test_a_model_that_swallows_what_is_wrong_does_not_hide_it() -> None:
             await anext(duplex)
 
 
+async def test_a_model_that_ignores_what_is_wrong_does_not_hide_it() -> None:
+    """It ends as if nothing had been, and the client is told of its wrong event all the same."""
+
+    async def ignoring(session: DuplexSession) -> None:
+        with suppress(ServiceError):
+            await anext(session)
+
+    async with conversation(ignoring) as (duplex, _):
+        assert duplex._open is not None
+        await duplex._open.response.send(encode_input(b"unsigned"))
+        with pytest.raises(ServiceError, match="not signed"):
+            await anext(duplex)
+
+
 async def test_models_that_hold_no_conversations() -> None:
     """A model without the method, and an id that nobody serves, are refused."""
     async with BedrockEmulator([EmbeddingModel()]) as emulator, client_of(emulator) as client:
@@ -494,6 +511,79 @@ def test_errors_inside_a_conversation_are_those_of_the_service_model() -> None:
     members = output.members["body"].members
     modelled = {name[:1].upper() + name[1:] for name in members if name.endswith("Exception")}
     assert modelled == IN_STREAM
+
+
+# Several conversations on one connection, which this client never has.
+
+HEAD: Final = [
+    (":method", "POST"),
+    (":scheme", "http"),
+    (":authority", "localhost"),
+    (":path", f"/model/{MODEL}/invoke-with-bidirectional-stream"),
+]
+
+
+async def test_a_conversation_that_the_model_ends_stops_the_client() -> None:
+    """The answer is complete, and the rest of the request is refused without an error (RFC 9113, section 8.1)."""
+
+    async def bye(session: DuplexSession) -> None:
+        await session.send(b"bye")
+
+    async with (
+        BedrockEmulator([ScriptedModel.text(bidirectional=bye)]) as emulator,
+        RawHttp2Client(emulator.url) as client,
+    ):
+        client.h2.send_headers(1, HEAD)
+        client.flush()
+        await client.next(StreamEnded)
+        assert (await client.next(StreamReset)).error_code == ErrorCodes.NO_ERROR
+
+
+async def test_a_conversation_that_is_given_up_leaves_the_others() -> None:
+    """A reset stream cancels its model; another one on the same connection goes on."""
+    cancelled = asyncio.Event()
+
+    async def listen(session: DuplexSession) -> None:
+        try:
+            async for event in session:
+                await session.send(event)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    async with (
+        BedrockEmulator([ScriptedModel.text(bidirectional=listen)]) as emulator,
+        RawHttp2Client(emulator.url) as client,
+    ):
+        for stream_id in (1, 3):
+            client.h2.send_headers(stream_id, HEAD)
+            client.flush()
+            await client.next(ResponseReceived)
+        client.h2.reset_stream(1, ErrorCodes.CANCEL)
+        client.flush()
+        await cancelled.wait()
+        client.h2.send_data(3, encode_input(b"1"), end_stream=True)
+        client.flush()
+        assert (await client.next(DataReceived)).stream_id == 3
+
+
+async def test_what_a_model_never_read_takes_no_room() -> None:
+    """The window of a connection is that of all its conversations: one that is over gives back what it took."""
+
+    async def refuse(session: DuplexSession) -> None:
+        raise service_error("ThrottlingException", "Not now")
+
+    async with (
+        BedrockEmulator([ScriptedModel.text(bidirectional=refuse)]) as emulator,
+        RawHttp2Client(emulator.url) as client,
+    ):
+        client.h2.send_headers(1, HEAD)
+        for _ in range(60):
+            client.h2.send_data(1, bytes(1000))
+        client.flush()
+        while (await client.next(WindowUpdated)).stream_id != 0:
+            pass
+        assert client.h2.outbound_flow_control_window > 60_000
 
 
 # Everything else over HTTP/2: by a client that is not ours.

@@ -25,7 +25,7 @@ LAYERS: Final[tuple[frozenset[str], ...]] = (
     frozenset({"families", "pricing", "providers", "features", "resilience"}),
     frozenset({"hooks"}),
     frozenset({"auth", "transport"}),
-    frozenset({"limiting"}),
+    frozenset({"in_flight", "limiting"}),
     frozenset({"calls"}),
     frozenset(
         {"bidirectional", "botocore_config", "control_plane", "conversation", "jobs", "media", "stream", "telemetry"}

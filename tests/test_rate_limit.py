@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import json
 import math
 import threading
@@ -427,6 +428,7 @@ def test_a_place_that_nobody_can_free_is_freed() -> None:
         with pytest.raises(QueueFullError):
             await client.converse(MODEL, "Hi.")
         kept.clear()
+        gc.collect()  # clients know themselves
         await client.converse(MODEL, "Hi.")
 
     kept: list[ResponseStream] = []

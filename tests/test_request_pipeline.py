@@ -226,7 +226,7 @@ async def test_strict_counts_for_every_change(settings: dict[str, Any], messages
         ({"reasoning": "high"}, "Pass Reasoning"),
         ({"reasoning": {"budget": 5000}}, "Did you mean 'budget_tokens'?"),
         ({"guardrail": {"id": "g", "versoin": "1"}}, "Did you mean 'version'?"),
-        ({"guardrail": {"id": "g"}}, 'Pass {"id": "gr-id", "version": "1"}'),
+        ({"guardrail": {"id": "g"}}, "Pass guardrail={'id': ..., 'version': ...}."),
         ({"guardrail": {"id": "g", "version": "1", "trace": "on"}}, None),
         ({"guardrail": {"id": "g", "version": 1}}, 'Pass GuardrailSettings("gr-id", "1").'),
     ],

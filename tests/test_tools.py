@@ -32,7 +32,7 @@ from bedrock_async import (
 from bedrock_async.events import ConverseEventDecoder, Event, event_from_wire
 from bedrock_async.families.profiles import ModelProfile, find_profile
 from bedrock_async.features.tool_results import error_block, result_block
-from bedrock_async.features.tools import ToolSet, forces_a_tool, settle_tool_choice
+from bedrock_async.features.tools import ToolSet, forces_a_tool, resettle_tool_choice, settle_tool_choice
 from bedrock_async.folding import fold
 from bedrock_async.testing.canned import CannedResponse, CannedTransport
 from bedrock_async.testing.frames import stream_bytes
@@ -260,6 +260,29 @@ def test_one_tool_at_a_time_for_models_that_can_be_told() -> None:
     assert "additionalModelRequestFields" not in settled(NATIVE, parallel_tools=True)
     with pytest.raises(InvalidRequestError, match="parallel_tools=False"):
         settled(PLAIN, parallel_tools=False)
+
+
+def test_a_choice_in_the_words_of_one_model_is_not_sent_to_another() -> None:
+    """Where another model answers instead, what it does not know is left out, and reported."""
+    client, _ = client_of()
+    fields = {"top_k": 5}
+    request = client.prepare(
+        CLAUDE, HISTORY, tools=[weather], parallel_tools=False, additional_request_fields=fields, normalize=False
+    )
+    made, changes = resettle_tool_choice(request, {"parallel_tools": False}, was=NATIVE, profile=PLAIN)
+    assert made.additional_model_request_fields == fields
+    assert made.tool_config == request.tool_config
+    assert [each.rule for each in changes] == ["parallel_tools"]
+    none = client.prepare(CLAUDE, HISTORY, tools=[weather], tool_choice="none", normalize=False)
+    made, changes = resettle_tool_choice(none, {"tool_choice": "none"}, was=NATIVE, profile=PLAIN)
+    assert made.to_wire().keys() == {"messages"}
+    assert [each.rule for each in changes] == ["tool_choice"]
+    for was, profile, settings in (
+        (NATIVE, NATIVE, {"parallel_tools": False}),
+        (PLAIN, NATIVE, {"parallel_tools": False}),
+        (NATIVE, PLAIN, {}),
+    ):
+        assert resettle_tool_choice(request, settings, was=was, profile=profile) == (request, ())
 
 
 def test_the_facts_say_which_models_can_be_told() -> None:
@@ -647,6 +670,24 @@ def test_a_tool_of_a_class_is_bound_to_its_object() -> None:
     assert bound.spec.description == "Count."
     assert list(bound.schema["properties"]) == ["item"]
     assert isinstance(Shop.count, Tool)
+
+
+def test_a_tool_in_a_class_that_is_no_method_stays_what_it_is() -> None:
+    """Objects that can be called and static methods take no object, in a class as elsewhere."""
+
+    class Shop:
+        finder = Tool(Finder())
+
+        @tool
+        @staticmethod
+        def plain(item: str) -> str:
+            """Return an item."""
+            return item
+
+    shop: Any = Shop()  # checkers take every callable in a class for a method
+    assert shop.finder is Shop.finder
+    assert shop.finder("pen") == shop.plain("pen") == "pen"
+    assert list(shop.plain.schema["properties"]) == ["item"]
 
 
 def test_a_ready_request_takes_no_tools() -> None:

@@ -449,23 +449,29 @@ async def test_a_status_that_is_none(transport: Http2Transport) -> None:
             await stream.head()
 
 
-async def test_a_refusal_ends_a_send_that_waits(transport: Http2Transport) -> None:
-    """Who is refused is not listened to any more: the send that waits for room is told at once."""
+@pytest.mark.parametrize(("status", "ended"), [(403, False), (200, True)], ids=["refused", "answered in full"])
+async def test_a_send_that_waits_for_nobody_ends(transport: Http2Transport, status: int, *, ended: bool) -> None:
+    """Who is refused, or has the whole answer, is not listened to any more: the send that waits is told at once."""
+    told = asyncio.Event()
 
     async def script(peer: RawHttp2) -> None:
         size = 0
         while size < 65_535:
             size += len((await peer.next(DataReceived)).data)
-        peer.respond(status=403)
-        peer.say(b"no", end=True)
+        peer.respond(status=status)
+        peer.say(b"no", end=ended)
+        await told.wait()
+        if not ended:
+            peer.say(b"", end=True)
 
     async with RawHttp2Server(script) as server:
         stream = await opened(transport, server)
         listening = stream.takes_input
         with pytest.raises(ConnectionLostError, match="takes nothing more"):
             await stream.send(bytes(300_000))
+        told.set()
         assert (listening, stream.takes_input) == (True, False)
-        assert (stream.status, await stream.read(100)) == (403, b"no")
+        assert (stream.status, await stream.read(100)) == (status, b"no")
 
 
 async def test_each_failure_is_an_object_of_its_own(transport: Http2Transport) -> None:

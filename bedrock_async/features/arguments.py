@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar, cast
 
@@ -67,3 +68,12 @@ _EXAMPLES: Final = {
     "connection": "ConnectionOptions(use_fips=True)",
     "hooks": "Hooks(on_error=function)",
 }
+
+
+def check_seconds(name: str, seconds: object, *, hint: str) -> None:
+    """Refuse what is neither None nor a number of seconds. Raises InvalidRequestError."""
+    if seconds is None:
+        return
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or math.isnan(seconds):
+        shown = "nan" if isinstance(seconds, float) else f"a {type(seconds).__name__}"
+        raise InvalidRequestError(f"{name} is {shown}, no number of seconds.", path=name, hint=hint)

@@ -105,7 +105,7 @@ def cache_config(given: object) -> CacheConfig | None:
         raise InvalidRequestError(
             f"cache is {given!r}, no CacheConfig.", path="cache", hint='Pass CacheConfig(system=True), or "auto".'
         )
-    return of_fields(CacheConfig, cast("Mapping[Any, Any]", given), path="cache")
+    return of_fields(CacheConfig, cast("Mapping[str, Any]", given), path="cache")
 
 
 @dataclass(frozen=True, slots=True)

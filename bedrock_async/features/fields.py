@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from dataclasses import MISSING, fields
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import InvalidRequestError
 
@@ -15,18 +15,26 @@ if TYPE_CHECKING:
 D = TypeVar("D", bound="DataclassInstance")
 
 
-def of_fields(kind: type[D], given: Mapping[Any, Any], *, path: str) -> D:
+def of_fields(kind: type[D], given: Mapping[str, Any], *, path: str) -> D:
     """Return the object of ``kind``, a dataclass, that a mapping of its fields means.
 
-    Raises InvalidRequestError for a name that is no field, and what making the object raises.
+    Raises InvalidRequestError for a name that is no field and for a field that must be there, and what making the
+    object raises.
     """
-    members = dict(cast("Mapping[str, Any]", given))
+    members = dict(given)
     names = [each.name for each in fields(kind)]
-    if unknown := sorted(map(str, members.keys() - set(names))):
+    if unknown := sorted(members.keys() - set(names)):
         near = difflib.get_close_matches(unknown[0], names, n=1)
         raise InvalidRequestError(
             f"{path} has no {unknown[0]!r}.",
             path=f"{path}.{unknown[0]}",
             hint=f"Did you mean {near[0]!r}?" if near else f"It has: {', '.join(names)}.",
+        )
+    needed = [each.name for each in fields(kind) if each.default is MISSING and each.default_factory is MISSING]
+    if missing := [name for name in needed if name not in members]:
+        raise InvalidRequestError(
+            f"{path} has no {' and no '.join(missing)}.",
+            path=path,
+            hint=f"Pass {path}={{{', '.join(f'{name!r}: ...' for name in needed)}}}.",
         )
     return kind(**members)

@@ -86,8 +86,7 @@ class GuardrailSettings:
 
 
 _REDACTED: Final = frozenset[GuardrailAction]({"blocked", "unknown"})
-_NAMES: Final = tuple(each.name for each in fields(GuardrailSettings))
-_OURS: Final = frozenset(_NAMES) - {"trace", "stream_processing_mode"}
+_OURS: Final = frozenset(each.name for each in fields(GuardrailSettings)) - {"trace", "stream_processing_mode"}
 
 
 def _check(name: str, value: object, allowed: Sequence[str]) -> None:
@@ -109,7 +108,7 @@ def guardrail_settings(given: object) -> GuardrailSettings | None:
     if isinstance(given, Mapping):
         members = cast("Mapping[str, Any]", given)
         if not _OURS.isdisjoint(members):
-            return _of_mapping(members)
+            return of_fields(GuardrailSettings, members, path="guardrail")
         given = _config(members)
     if isinstance(given, GuardrailConfig):
         return GuardrailSettings(given.guardrail_identifier or "", given.guardrail_version or "", trace=None)
@@ -122,19 +121,10 @@ def guardrail_config(given: object) -> object:
         return given.to_config()
     if isinstance(given, Mapping):
         members = cast("Mapping[str, Any]", given)
-        return members if _OURS.isdisjoint(members) else _of_mapping(members).to_config()
+        if not _OURS.isdisjoint(members):
+            return of_fields(GuardrailSettings, members, path="guardrail").to_config()
+        return members
     return given
-
-
-def _of_mapping(members: Mapping[str, Any]) -> GuardrailSettings:
-    missing = [name for name in ("id", "version") if name not in members]
-    if missing:
-        raise InvalidRequestError(
-            f"guardrail has no {' and no '.join(missing)}.",
-            path="guardrail",
-            hint='Pass {"id": "gr-id", "version": "1"}, or GuardrailSettings("gr-id", "1").',
-        )
-    return of_fields(GuardrailSettings, members, path="guardrail")
 
 
 def _config(members: Mapping[str, Any]) -> GuardrailConfig:

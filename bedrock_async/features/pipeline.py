@@ -21,7 +21,7 @@ from .checks import check_given, check_request
 from .guardrails import guard_latest_turn, guardrail_settings
 from .normalize import is_plain, normalization, normalize, refused
 from .reasoning import reasoning_of, without_reasoning, write_reasoning
-from .tools import settle_tool_choice
+from .tools import resettle_tool_choice, settle_tool_choice
 
 _CACHE_POINTS: Final = "cache_points"
 _ASKED: Final = frozenset({"cache", "guardrail", "normalize", "reasoning"})
@@ -31,7 +31,7 @@ Settled: TypeAlias = tuple[ConverseRequest, tuple[Adjustment, ...], CachePlan | 
 """A request that can be sent, what was changed to make it so, and the plan of its cache points if one was made."""
 
 
-class Asked(msgspec.Struct, frozen=True):
+class Prepared(msgspec.Struct, frozen=True):
     """What the arguments of a call come to: the request that is sent, and what made it so.
 
     ``target`` is where it goes, ``base`` the model whose capabilities count, ``profile`` the facts about that.
@@ -100,7 +100,8 @@ def resettle(
     Reasoning is written anew, and left out for a model that cannot have it as it was asked for: an answer without is
     worth more there than none. Raises InvalidRequestError in strict mode.
     """
-    adjustments: list[Adjustment] = []
+    request, made = resettle_tool_choice(request, settings, was=was, profile=profile)
+    adjustments: list[Adjustment] = [*made]
     rules = normalization(settings.get("normalize"))
     if (reasoning := reasoning_of(settings.get("reasoning"))) is not None:
         request = without_reasoning(request, reasoning, was)
@@ -118,10 +119,12 @@ def resettle(
     return request, tuple(adjustments)
 
 
-def cache_plan_of(asked: Asked) -> CachePlan:
+def cache_plan_of(prepared: Prepared) -> CachePlan:
     """Return the plan of the cache points of a call, with a note on each that the caller had set and is not there."""
-    plan = asked.cache or plan_cache(asked.request, None, asked.profile)
-    changes = [str(each) for each in asked.adjustments if each.rule == _CACHE_POINTS and each not in plan.adjustments]
+    plan = prepared.cache or plan_cache(prepared.request, None, prepared.profile)
+    changes = [
+        str(each) for each in prepared.adjustments if each.rule == _CACHE_POINTS and each not in plan.adjustments
+    ]
     return replace(plan, notes=(*changes, *plan.notes))
 
 

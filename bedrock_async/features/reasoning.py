@@ -67,7 +67,7 @@ def reasoning_of(given: object) -> Reasoning | None:
         raise InvalidRequestError(
             f"reasoning is a {type(given).__name__}.", path="reasoning", hint='Pass Reasoning(effort="high").'
         )
-    return of_fields(Reasoning, cast("Mapping[Any, Any]", given), path="reasoning")
+    return of_fields(Reasoning, cast("Mapping[str, Any]", given), path="reasoning")
 
 
 def write_reasoning(

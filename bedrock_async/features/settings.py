@@ -23,6 +23,7 @@ from ..types._wire import is_member
 from .cache_plan import CacheConfig
 from .guardrails import GuardrailSettings, guardrail_config
 from .normalize import Normalization
+from .other_names import OTHER_NAMES
 from .reasoning import Reasoning
 from .structured import OutputMode
 from .tools import ToolChoiceLike, Tools, tool_config
@@ -102,19 +103,6 @@ _INFERENCE: Final = {
 }
 
 
-_BOTO3_NAMES: Final = {
-    "additionalModelRequestFields": "additional_request_fields={...}",
-    "additionalModelResponseFieldPaths": "additional_response_field_paths=[...]",
-    "guardrailConfig": "guardrail={...}",
-    "inferenceConfig": "max_tokens=, temperature=, top_p= and stop_sequences=",
-    "outputConfig": "output_type=, effort=, or extra_body={'outputConfig': {...}}",
-    "performanceConfig": "performance='optimized'",
-    "promptVariables": "prompt_variables={'name': 'text'}",
-    "serviceTier": "service_tier='flex'",
-    "toolConfig": "tools=[...] and tool_choice=",
-}
-"""What the members of boto3's Converse, which have other shapes or other names, are called here."""
-
 _NO_NAME_NEAR: Final = (
     "Pass members of the model's own through additional_request_fields, members of the request through extra_body."
 )
@@ -125,11 +113,10 @@ def check_names(settings: Mapping[str, object], *, verb: str, known: type = Call
     if unknown := settings.keys() - known.__annotations__.keys():
         name = min(unknown)
         names = known.__annotations__
-        if known is CallSettings and name in _BOTO3_NAMES:
+        if known is CallSettings and name in OTHER_NAMES:
+            whose, here = OTHER_NAMES[name]
             raise InvalidRequestError(
-                f"{verb}() has no keyword {name!r}, which is boto3's.",
-                path=name,
-                hint=f"Pass {_BOTO3_NAMES[name]}; or a whole request, ConverseRequest.from_dict(...).",
+                f"{verb}() has no keyword {name!r}, which is {whose}.", path=name, hint=f"Pass {here}."
             )
         near = [full for full in names if full.startswith(name)] or difflib.get_close_matches(name, names, n=1)
         raise InvalidRequestError(

@@ -19,7 +19,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial, update_wrapper
-from types import MethodType
 from typing import (
     Annotated,
     Any,
@@ -129,11 +128,12 @@ class Tool(Generic[P, R]):
     ) -> Tool[Q, R]: ...
 
     def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
-        """Return a tool of that object, when it is reached through one."""
-        if instance is None:
+        """Return a tool of that object, when it is a method that is reached through one."""
+        bind: Any = getattr(self.function, "__get__", None)
+        if instance is None or bind is None:
             return self
         return Tool(
-            MethodType(self.function, instance),
+            bind(instance, owner),
             name=self.name,
             description=self._given_description,
             strict=self.strict,

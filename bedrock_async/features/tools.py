@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, TypeAlias, cast
 from ..errors import InvalidRequestError
 from ..families.profiles import ModelProfile
 from ..types import ConverseRequest, ToolChoice, ToolConfig, ToolDefinition, ToolResultBlock, ToolSpec, ToolUseBlock
+from .adjustment import Adjustment
 from .tool_schema import Tool
 
 ToolLike: TypeAlias = Tool[..., Any] | Callable[..., Any] | Mapping[str, object] | ToolDefinition
@@ -148,6 +149,31 @@ def settle_tool_choice(request: ConverseRequest, settings: Mapping[str, Any], pr
     # A type beside toolConfig.toolChoice is refused; without one the native choice needs it.  [litellm 1.109.1]
     native: dict[str, object] = {"disable_parallel_tool_use": True}
     return _with_native_choice(request, native if config.tool_choice is not None else {"type": "auto", **native})
+
+
+def resettle_tool_choice(
+    request: ConverseRequest, settings: Mapping[str, Any], *, was: ModelProfile, profile: ModelProfile
+) -> tuple[ConverseRequest, tuple[Adjustment, ...]]:
+    """Return a request that `settle_tool_choice` made for one model (``was``) as another one takes it.
+
+    An answer with tools side by side is worth more there than none, so that ``parallel_tools=False`` is left out.
+    """
+    fields = request.additional_model_request_fields
+    if not was.native_tool_choice or profile.native_tool_choice or not isinstance(fields, dict):
+        return request, ()
+    changes: dict[str, object] = {}
+    if settings.get("tool_choice") == "none":
+        changes["tool_config"] = None
+        done = Adjustment("tool_choice", "toolConfig", "left out, because no tool shall be used")
+    elif settings.get("parallel_tools") is False:
+        done = Adjustment("parallel_tools", "additionalModelRequestFields.tool_choice", "left out")
+    else:
+        return request, ()
+    left = {name: value for name, value in fields.items() if name != "tool_choice"}
+    changes["additional_model_request_fields"] = left or None
+    made = request.model_copy(update=changes)
+    made.__pydantic_fields_set__.difference_update(name for name, value in changes.items() if value is None)
+    return made, (done,)
 
 
 def _with_native_choice(request: ConverseRequest, choice: Mapping[str, object]) -> ConverseRequest:

@@ -263,6 +263,9 @@ class BedrockEmulator:
         self._handlers.add(task)
         try:
             return await self._answer(http)
+        except ConnectionResetError:
+            # aiohttp would log it as a failure of ours. The connection is closed: nothing of this reaches anybody.
+            return web.Response(status=500)
         finally:
             self._handlers.discard(task)
 

@@ -105,7 +105,7 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "forced_tool",
-        "Thinking may not be enabled when the choice forces a tool.",
+        "Thinking may not be enabled when the choice forces a tool, nor in the rest of a turn that began without.",
         models.prefer_forced_tools_to_thinking,
         applies=lambda profile: not profile.forced_tool_with_reasoning,
     ),

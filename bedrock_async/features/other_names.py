@@ -1,0 +1,74 @@
+"""What the keywords of other libraries are called here: a name that is only near would lead astray."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+_BOTO3: Final = {
+    "additionalModelRequestFields": "additional_request_fields={...}",
+    "additionalModelResponseFieldPaths": "additional_response_field_paths=[...]",
+    "guardrailConfig": "guardrail={...}",
+    "inferenceConfig": "max_tokens=, temperature=, top_p= and stop_sequences=",
+    "outputConfig": "output_type=, effort=, or extra_body={'outputConfig': {...}}",
+    "performanceConfig": "performance='optimized'",
+    "promptVariables": "prompt_variables={'name': 'text'}",
+    "serviceTier": "service_tier='flex'",
+    "toolConfig": "tools=[...] and tool_choice=",
+}
+
+_STRANDS: Final = {
+    "additional_args": "extra_body={...}",
+    "boto_client_config": "it to BedrockClient.from_botocore_config(...)",
+    "boto_session": "BedrockClient(session=...)",
+    "cache_config": 'cache=CacheConfig(strategy="auto")',
+    "cache_prompt": "cache=CacheConfig(system=True)",
+    "cache_tools": "cache=CacheConfig(tools=True)",
+    "guardrail_id": 'guardrail=GuardrailSettings("gr-id", "1")',
+    "guardrail_redact_input": 'guardrail=GuardrailSettings("gr-id", "1", redact_input=...)',
+    "guardrail_redact_input_message": 'guardrail=GuardrailSettings("gr-id", "1", redact_input_message=...)',
+    "guardrail_redact_output": 'guardrail=GuardrailSettings("gr-id", "1", redact_output=...)',
+    "guardrail_redact_output_message": 'guardrail=GuardrailSettings("gr-id", "1", redact_output_message=...)',
+    "guardrail_stream_processing_mode": 'guardrail=GuardrailSettings("gr-id", "1", stream_processing_mode=...)',
+    "guardrail_trace": 'guardrail=GuardrailSettings("gr-id", "1", trace=...)',
+    "guardrail_version": 'guardrail=GuardrailSettings("gr-id", "1")',
+    "model_id": "model=...",
+    "region_name": "BedrockClient(region=...)",
+    "system_prompt": "system=...",
+}
+
+_PYDANTIC_AI: Final = {
+    "bedrock_additional_model_requests_fields": "additional_request_fields={...}",
+    "bedrock_additional_model_response_fields_paths": "additional_response_field_paths=[...]",
+    "bedrock_cache_instructions": "cache=CacheConfig(system=...)",
+    "bedrock_cache_messages": "cache=CacheConfig(messages=...)",
+    "bedrock_cache_tool_definitions": "cache=CacheConfig(tools=...)",
+    "bedrock_guardrail_config": "guardrail={...}",
+    "bedrock_inference_profile": "inference_profile=...",
+    "bedrock_performance_configuration": "performance='optimized'",
+    "bedrock_prompt_variables": "prompt_variables={'name': 'text'}",
+    "bedrock_request_metadata": "request_metadata={...}",
+    "bedrock_service_tier": "service_tier='flex'",
+    "instructions": "system=...",
+    "parallel_tool_calls": "parallel_tools=...",
+    "timeout": "timeouts=Timeouts(total_s=...)",
+}
+
+_MODELS: Final = {
+    name: f"additional_request_fields={{{name!r}: ...}}"
+    for name in ("frequency_penalty", "logit_bias", "presence_penalty", "seed", "top_k")
+}
+
+OTHER_NAMES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        **{
+            name: ("boto3's", f"{here}; or a whole request, ConverseRequest.from_dict(...)")
+            for name, here in _BOTO3.items()
+        },
+        **{name: ("of Strands", here) for name, here in _STRANDS.items()},
+        **{name: ("of Pydantic AI", here) for name, here in _PYDANTIC_AI.items()},
+        **{name: ("some models' own", here) for name, here in _MODELS.items()},
+    }
+)
+"""Whose a keyword is, and what to pass in its place."""
