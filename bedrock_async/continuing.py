@@ -145,8 +145,6 @@ class ContinuedStream:
             raise failure
         self._response, self._decoder = stream.response, stream.decoder
         self._splice.go_on(prefill=self._prefill)
-        if self._aborted:
-            self.abort()
         return self._splice.take(stream.first)
 
 

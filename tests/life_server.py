@@ -45,6 +45,11 @@ def whole(document: object, status: bytes = b"200 OK") -> bytes:
     return head % (status, len(body)) + body
 
 
+def in_two(response: bytes) -> tuple[bytes, bytes]:
+    """Return a response as one that takes its time: the last bytes of the body by themselves."""
+    return response[:-5], response[-5:]
+
+
 class Service:
     """Answers every request, as soon as ``gate`` is open; streams begin before and end behind it.
 
@@ -60,6 +65,12 @@ class Service:
         self._together = 0
         self._both = asyncio.Event()
         self.refused = False
+
+    async def asked_for(self, requests: int) -> None:
+        """Return when so many requests have come in all."""
+        while self.requests < requests:
+            self.asked.clear()
+            await self.asked.wait()
 
     async def __call__(self, peer: RawConnection) -> None:
         while True:
@@ -90,10 +101,10 @@ class Service:
                 await peer.send(LAST)
             case b"count-tokens":
                 await self.gate.wait()
-                await peer.send(whole({"inputTokens": 7}))
+                await peer.send(*in_two(whole({"inputTokens": 7})))
             case _:
                 await self.gate.wait()
-                await peer.send(whole(ANSWER))
+                await peer.send(*in_two(whole(ANSWER)))
 
     async def _wait_for_two(self) -> None:
         self._together += 1
@@ -106,18 +117,24 @@ class Service:
 
 @asynccontextmanager
 async def serving(
-    kind: str, *, tls: bool = False, max_connections: int | None = None, **keywords: Any
+    kind: str,
+    *,
+    tls: bool = False,
+    max_connections: int | None = None,
+    **keywords: Any,  # noqa: ANN401 - those of BedrockClient
 ) -> AsyncGenerator[tuple[Service, RawServer, BedrockClient]]:
     """Enter a service, and a client of it with a transport of this kind; the client is closed in the end."""
     service = Service()
-    async with RawServer(service, tls=server_tls() if tls else None) as server:
-        async with opened(kind, max_connections=max_connections, tls=client_tls() if tls else None) as transport:
-            client = client_of(server, transport=transport, **keywords)
-            async with client:
-                yield service, server, client
+    contexts = (server_tls(), client_tls()) if tls else (None, None)
+    async with (
+        RawServer(service, tls=contexts[0]) as server,
+        opened(kind, max_connections=max_connections, tls=contexts[1]) as transport,
+        client_of(server, transport=transport, **keywords) as client,
+    ):
+        yield service, server, client
 
 
-def client_of(server: RawServer, **keywords: Any) -> BedrockClient:
+def client_of(server: RawServer, **keywords: Any) -> BedrockClient:  # noqa: ANN401 - those of BedrockClient
     """Return a client of that server."""
     options: dict[str, Any] = {
         "region": "us-east-1",

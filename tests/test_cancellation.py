@@ -141,8 +141,7 @@ async def test_cancelled_while_waiting_for_a_connection(
             service.gate.clear()
             service.requests = 0
             holder = asyncio.ensure_future(client.converse(MODEL, "Hi."))
-            while not service.requests:
-                await asyncio.sleep(0)
+            await service.asked_for(1)
             waiter = asyncio.ensure_future(cancelled_at(number, lambda: call(client), when))
             behind = asyncio.ensure_future(client.converse(MODEL, "Hi."))
             await turns(10)

@@ -17,6 +17,7 @@ from bedrock_async import (
     BedrockError,
     ClientClosedError,
     ConnectionLostError,
+    Credentials,
     Hooks,
     InvalidRequestError,
     StandardRetry,
@@ -53,20 +54,13 @@ async def read(client: BedrockClient) -> str:
         return (await stream.get_final_response()).text
 
 
-async def asked(service: Service, requests: int) -> None:
-    """Return when the service has so many requests."""
-    while service.requests < requests:
-        service.asked.clear()
-        await service.asked.wait()
-
-
 async def test_draining_lets_calls_and_streams_end(gated: tuple[Service, RawServer, BedrockClient]) -> None:
     """What is in flight is answered; new calls are refused meanwhile; then everything is closed."""
     service, server, client = gated
     async with asyncio.TaskGroup() as group:
         call, stream = group.create_task(client.converse(MODEL, "Hi.")), group.create_task(read(client))
         count = group.create_task(client.count_tokens(MODEL, "Hi."))
-        await asked(service, 3)
+        await service.asked_for(3)
         closing = group.create_task(client.aclose(drain_s=LONG_S))
         await turns(3)
         with pytest.raises(ClientClosedError):
@@ -100,7 +94,7 @@ async def test_draining_ends_in_time(gated: tuple[Service, RawServer, BedrockCli
         asyncio.ensure_future(client.count_tokens(MODEL, "Hi.")),
         asyncio.ensure_future(read(client)),
     ]
-    await asked(service, 4)
+    await service.asked_for(4)
     await client.aclose(drain_s=0.05)
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [ClientClosedError, ClientClosedError, ConnectionLostError]
@@ -113,15 +107,19 @@ async def test_draining_ends_in_time(gated: tuple[Service, RawServer, BedrockCli
 
 async def test_closing_at_once_ends_calls_wherever_they_are(kind: str) -> None:
     """Without ``drain_s`` nothing is waited for: not the pause before another attempt, not credentials, not a hook."""
+    reached = asyncio.Event()
 
-    async def never() -> Any:
+    async def never() -> Credentials:
         reached.set()
         await asyncio.Event().wait()
+        raise AssertionError
 
     slow = StandardRetry(max_attempts=2, base_delay_s=LONG_S, max_delay_s=LONG_S)
-    for keywords in ({"retry": slow, "hooks": Hooks(on_retry=lambda *_: reached.set())}, {"credentials": never}):
+    retried = Hooks(on_retry=lambda *_: reached.set())
+    ways: list[dict[str, Any]] = [{"retry": slow, "hooks": retried}, {"credentials": never}]
+    for keywords in ways:
         for verb in ("converse", "stream"):
-            reached = asyncio.Event()
+            reached.clear()
             async with serving(kind, **keywords) as (_, server, client):
                 asking = client.converse(MODEL, "again") if verb == "converse" else anext(client.stream(MODEL, "again"))
                 call = asyncio.ensure_future(asking)
@@ -142,7 +140,7 @@ async def test_a_transport_that_was_passed_in_stays_open(kind: str) -> None:
         other = client_of(server, transport=client._transport)
         service.gate.clear()
         call, others = (asyncio.ensure_future(each.converse(MODEL, "Hi.")) for each in (client, other))
-        await asked(service, 2)
+        await service.asked_for(2)
         await client.aclose()
         with pytest.raises(ClientClosedError):
             await call
@@ -154,7 +152,7 @@ async def test_closing_again_is_allowed(gated: tuple[Service, RawServer, Bedrock
     """A second aclose without ``drain_s`` ends the waiting of the first; later ones do nothing."""
     service, _, client = gated
     call = asyncio.ensure_future(client.converse(MODEL, "Hi."))
-    await asked(service, 1)
+    await service.asked_for(1)
     first = asyncio.ensure_future(client.aclose(drain_s=LONG_S))
     second = asyncio.ensure_future(client.aclose(drain_s=LONG_S))
     await turns(3)
@@ -170,7 +168,7 @@ async def test_cancelling_the_closing_closes_all_the_same(gated: tuple[Service, 
     """Nothing is left open when whoever drains is cancelled."""
     service, server, client = gated
     call = asyncio.ensure_future(client.converse(MODEL, "Hi."))
-    await asked(service, 1)
+    await service.asked_for(1)
     closing = asyncio.ensure_future(client.aclose(drain_s=LONG_S))
     await turns(3)
     closing.cancel()
@@ -195,7 +193,7 @@ async def test_draining_an_idle_client_takes_no_time(gated: tuple[Service, RawSe
         await client.converse(MODEL, "again")
     service.gate.clear()
     call = asyncio.ensure_future(client.converse(MODEL, "Hi."))
-    await asked(service, 5)
+    await service.asked_for(5)
     call.cancel()
     await asyncio.wait([call])
     async with asyncio.timeout(5):

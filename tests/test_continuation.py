@@ -176,6 +176,14 @@ async def test_blanks_at_the_joint_are_there_once(beginning: str) -> None:
     assert asked(transport, 1)[-1] == {"role": "assistant", "content": [{"text": "One,"}]}
 
 
+async def test_only_the_first_blanks_of_a_part_are_dropped() -> None:
+    """Those of its later words are its own."""
+    second = answer([*started(*text(" two", " three", " ", "four")), *ended()])
+    client, _ = client_of([answer(started(*text("One, ")), BROKEN), second])
+    reply = await client.stream(PREFILLS, [QUESTION]).get_final_response()
+    assert reply.text == "One, two three four"
+
+
 async def test_an_answer_that_the_caller_had_begun_is_one_message() -> None:
     """Two messages of one role in a row would be refused."""
     begun = {"role": "assistant", "content": [{"text": "I count:"}]}

@@ -11,6 +11,7 @@ from pathlib import Path
 import anyio
 import pytest
 from bedrock_async_amazon import sonic_echo
+from claude_answers import claude_answers
 from s3_server import CREDENTIALS, S3Server, s3_server
 from tool_answers import tool_answers
 
@@ -32,6 +33,9 @@ EXAMPLES = [
     for page in PAGES
     for number, code in enumerate(BLOCK.findall(page.read_text("utf-8")), 1)
 ]
+CLAUDE = sorted(
+    {name for page in PAGES for name in re.findall(r"\banthropic\.claude[\w:.-]*\w", page.read_text("utf-8"))}
+)
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +54,7 @@ async def emulator(s3: S3Server) -> AsyncIterator[BedrockEmulator]:
         JobModel(JobScript.json({"data": []}, polls=1), model_ids=["twelvelabs.marengo-embed-2-7-v1:0"]),
         EmbeddingModel(),
         ScriptedModel.text(model_ids=["amazon.nova-2-sonic-v1:0"], bidirectional=sonic_echo),
+        ScriptedModel(tool_answers, native=claude_answers, model_ids=CLAUDE),
         ScriptedModel(tool_answers),
     ]
     async with (

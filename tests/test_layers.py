@@ -60,8 +60,9 @@ WITHIN_LAYER: Final = {
 IMPURE: Final = frozenset(
     {
         *("aiobotocore", "aiohttp", "anyio", "asyncio", "boto3", "botocore", "concurrent", "ftplib", "h11", "h2"),
-        *("http", "hpack", "hyperframe", "httpcore", "httpcore2", "httptools", "httpx", "httpx2", "importlib.metadata", "multiprocessing", "os"),
-        *("pathlib", "requests", "select", "selectors", "shutil", "signal", "socket", "socketserver", "ssl"),
+        *("hpack", "http", "httpcore", "httpcore2", "httptools", "httpx", "httpx2", "hyperframe", "importlib.metadata"),
+        *("multiprocessing", "os", "pathlib", "requests", "select", "selectors", "shutil", "signal", "socket"),
+        *("socketserver", "ssl"),
         *("subprocess", "tempfile", "threading", "time", "trio", "urllib.request", "urllib3", "uvloop"),
     }
 )

@@ -602,6 +602,17 @@ async def test_a_native_stream_is_settled_by_its_metrics() -> None:
     assert (window.in_flight, window.tokens) == (0, 7 + 15 + 11 + 10)
 
 
+async def test_a_native_stream_that_tells_nothing_frees_its_place_at_its_end() -> None:
+    """Its reservation stays: nobody knows what it has used."""
+    frame = event_frame("chunk", {"bytes": base64.b64encode(b"{}").decode()})
+    answer = CannedResponse([frame], headers=STREAM_TYPE)
+    client, _, limiter = client_of([answer], RateLimit(max_in_flight=1, tokens_per_minute=10_000))
+    stream = client.invoke_stream(MODEL, {"prompt": "Hi."})
+    assert [each async for each in stream]
+    window = window_of(limiter)
+    assert (window.in_flight, window.tokens > 0, answer.aborted) == (0, True, False)
+
+
 async def test_clients_share_what_they_are_given() -> None:
     """One limiter in two clients: the second waits for the first; models and regions are told apart."""
     limiter = RateLimiter(RateLimit(max_in_flight=1, max_queue=0))

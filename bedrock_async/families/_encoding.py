@@ -26,8 +26,16 @@ def encode_request(family: ModelFamily, request: ConverseRequest, ctx: FamilyCon
     if isinstance(supported, str) or not isinstance(supported, Collection):
         raise _wrong_type(family, "supports", supported, "a collection of names")
     check_supported(request, cast("Collection[str]", supported), family=family.name, model=ctx.base_model)
+    fields: object = request.additional_model_request_fields
+    if fields is not None and not isinstance(fields, Mapping):
+        raise InvalidRequestError(
+            f"additional_model_request_fields is a {type(fields).__name__}: only an object can be merged over the "
+            f"native body of {ctx.base_model or 'the model'}.",
+            path="additional_model_request_fields",
+            hint="Pass an object, or call it with provider='converse'.",
+        )
     native = checked_native(family, "encode", lambda: family.encode(request, ctx))
-    body = merged_body(native.body, request.additional_model_request_fields)
+    body = merged_body(native.body, fields)
     return NativeRequest(merged_body(body, request.model_extra), native.content_type, native.accept)
 
 

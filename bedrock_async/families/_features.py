@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 from ..errors import InvalidRequestError
 from ..types import (
@@ -49,17 +49,20 @@ FEATURES: Final[dict[str, str]] = {
     "strict_tools": "strict tools",
     "structured_output": "a schema for the answer",
     "system": "a system prompt",
-    "system_messages": "messages of the role system",
+    "system_messages": "messages of the role system, or of one that is not known here",
     "temperature": "temperature",
     "tool_choice": "a forced choice among the tools",
     "tool_changes": "tools added or removed on the way",
     "tools": "tools, tool uses and their results",
     "top_p": "top_p",
     "unknown_blocks": "blocks that this version does not know",
-    "unknown_members": "members that this version does not know",
+    "unknown_members": "members or values that this version does not know",
     "video": "videos",
 }
 """The features of a request beyond text, and what each is. `ModelFamily.supports` names those that it can express."""
+
+CARRIED: Final = ("guardrail_config", "performance_config", "service_tier")
+"""The members of a request that InvokeModel has headers for, so that a provider carries them and no family does."""
 
 _Use: TypeAlias = tuple[str, str]
 """A feature, and the path of where it is used."""
@@ -83,7 +86,10 @@ _BLOCKS: Final[dict[type[WireModel], str]] = {
     VideoBlock: "video",
 }
 
-_SERVER_TYPES: Final = frozenset({"server_tool_use", "server_tool_result"})
+# What Converse calls tools that the caller runs. Any other type is one of the service's own: "server_tool_use",
+# "nova_code_interpreter_result".  [corpus, 2026]
+_CALLERS_TYPES: Final = frozenset({None, "tool_use", "tool_result"})
+_STATUSES: Final = frozenset({None, "success", "error"})
 
 
 def features_used(request: ConverseRequest) -> dict[str, str]:
@@ -99,6 +105,18 @@ def check_supported(request: ConverseRequest, supported: Collection[str], *, fam
     for feature, path in _uses(request):
         if feature not in supported:
             raise unsupported(feature, family=family, model=model, path=path)
+
+
+def check_carried(request: ConverseRequest) -> None:
+    """Refuse what stands beside the native body and has no header. Raises InvalidRequestError."""
+    for name in CARRIED:
+        if isinstance(value := getattr(request, name), WireModel):
+            for _, path in _unknown(value, name):
+                raise InvalidRequestError(
+                    f"InvokeModel has no header for {path}.",
+                    path=path,
+                    hint="Call it with provider='converse', or leave that out.",
+                )
 
 
 def unsupported(feature: str, *, family: str, model: str, path: str | None = None) -> InvalidRequestError:
@@ -120,17 +138,21 @@ def _uses(request: ConverseRequest) -> Iterator[_Use]:
         path = f"system[{index}]"
         if index == 0:
             yield "system", path
+        yield from _unknown(block, path)
         yield from _block(block, path)
     if request.tool_config is not None:
         yield from _tools(request.tool_config)
     for index, message in enumerate(request.messages or ()):
         yield from _unknown(message, f"messages[{index}]")
-        if message.role == "system":
+        if message.role not in {"user", "assistant"}:
             yield "system_messages", f"messages[{index}]"
         yield from _content(message.content, f"messages[{index}].content")
 
 
 def _settings(request: ConverseRequest) -> Iterator[_Use]:
+    for name in CARRIED:
+        if isinstance(value := getattr(request, name), WireModel):
+            yield from _unknown(value, name)
     if (inference := request.inference_config) is not None:
         yield from _unknown(inference, "inference_config")
         for name in ("max_tokens", "temperature", "top_p"):
@@ -139,8 +161,11 @@ def _settings(request: ConverseRequest) -> Iterator[_Use]:
         if inference.stop_sequences:
             yield "stop_sequences", "inference_config.stop_sequences"
     if (output := request.output_config) is not None:
+        yield from _unknown(output, "output_config")
         if output.text_format is not None:
             yield "structured_output", "output_config.text_format"
+            if output.text_format.type != "json_schema":
+                yield "unknown_members", "output_config.text_format.type"
         if output.effort is not None:
             yield "effort", "output_config.effort"
     if request.prompt_variables:
@@ -167,22 +192,36 @@ def _content(content: Iterable[ContentBlock], where: str) -> Iterator[_Use]:
 
 
 def _unknown(holder: WireModel, path: str) -> Iterator[_Use]:
+    """Yield the unknown members of an object and of all that it holds."""
     if holder.model_extra:
         yield "unknown_members", f"{path}.{min(holder.model_extra)}"
+    if isinstance(holder, CitationsBlock):  # comes from an answer, with members of the family's own in its citations
+        return
+    for name in type(holder).model_fields:
+        value: object = getattr(holder, name)
+        if isinstance(value, WireModel):
+            yield from _unknown(value, f"{path}.{name}")
+        elif isinstance(value, list):
+            for index, each in enumerate(cast("list[object]", value)):
+                if isinstance(each, WireModel):
+                    yield from _unknown(each, f"{path}.{name}[{index}]")
 
 
 def _block(block: WireModel, path: str) -> Iterator[_Use]:
     if not isinstance(block, TextBlock) and (feature := _BLOCKS.get(type(block))) is not None:
         yield feature, path
-    yield from _unknown(block, path)
     match block:
         case ToolResultBlock():
-            if block.type in _SERVER_TYPES:
+            if block.type not in _CALLERS_TYPES:
                 yield "server_tools", f"{path}.type"
+            if block.status not in _STATUSES:
+                yield "unknown_members", f"{path}.status"
             for index, piece in enumerate(block.content):
                 yield from _block(piece, f"{path}.content[{index}]")
-        case ToolUseBlock() if block.type in _SERVER_TYPES:
+        case ToolUseBlock() if block.type not in _CALLERS_TYPES:
             yield "server_tools", f"{path}.type"
+        case CachePointBlock() if block.type != "default":
+            yield "unknown_members", f"{path}.type"
         case DocumentBlock() | ImageBlock() | VideoBlock() | AudioBlock():
             if block.source.s3_location is not None:
                 yield "s3_sources", f"{path}.source.s3_location"

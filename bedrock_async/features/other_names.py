@@ -33,9 +33,9 @@ _STRANDS: Final = {
     "guardrail_stream_processing_mode": 'guardrail=GuardrailSettings("gr-id", "1", stream_processing_mode=...)',
     "guardrail_trace": 'guardrail=GuardrailSettings("gr-id", "1", trace=...)',
     "guardrail_version": 'guardrail=GuardrailSettings("gr-id", "1")',
-    "model_id": "model=...",
+    "model_id": 'model="id"',
     "region_name": "BedrockClient(region=...)",
-    "system_prompt": "system=...",
+    "system_prompt": 'system="..."',
 }
 
 _PYDANTIC_AI: Final = {
@@ -45,14 +45,14 @@ _PYDANTIC_AI: Final = {
     "bedrock_cache_messages": "cache=CacheConfig(messages=...)",
     "bedrock_cache_tool_definitions": "cache=CacheConfig(tools=...)",
     "bedrock_guardrail_config": "guardrail={...}",
-    "bedrock_inference_profile": "inference_profile=...",
+    "bedrock_inference_profile": 'inference_profile="id or ARN"',
     "bedrock_performance_configuration": "performance='optimized'",
     "bedrock_prompt_variables": "prompt_variables={'name': 'text'}",
     "bedrock_request_metadata": "request_metadata={...}",
     "bedrock_service_tier": "service_tier='flex'",
-    "instructions": "system=...",
-    "parallel_tool_calls": "parallel_tools=...",
-    "timeout": "timeouts=Timeouts(total_s=...)",
+    "instructions": 'system="..."',
+    "parallel_tool_calls": "parallel_tools=False",
+    "timeout": "timeouts=Timeouts(total_s=60)",
 }
 
 _MODELS: Final = {
@@ -66,8 +66,8 @@ OTHER_NAMES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
             name: ("boto3's", f"{here}; or a whole request, ConverseRequest.from_dict(...)")
             for name, here in _BOTO3.items()
         },
-        **{name: ("of Strands", here) for name, here in _STRANDS.items()},
-        **{name: ("of Pydantic AI", here) for name, here in _PYDANTIC_AI.items()},
+        **{name: ("Strands'", here) for name, here in _STRANDS.items()},
+        **{name: ("Pydantic AI's", here) for name, here in _PYDANTIC_AI.items()},
         **{name: ("some models' own", here) for name, here in _MODELS.items()},
     }
 )

@@ -69,6 +69,7 @@ class AsyncInvokeProvider:
         AsyncInvokeFailedError when the job fails, ObjectNotFoundError when its output is not there.
         """
         job = _job(ctx)
+        _refuse_what_jobs_lack(request)
         model_input = job.model_input(request)
         job_request = _start_request(ctx, model_input, self._token)
         started = yield from start_async_invoke(job_request)
@@ -142,6 +143,26 @@ def _refuse_misspelt(options: Mapping[str, object]) -> None:
                 path=f"provider_options.{name}",
                 hint=f"Did you mean {near[0]!r}?",
             )
+
+
+def _refuse_what_jobs_lack(request: ConverseRequest) -> None:
+    """Refuse what other operations have headers or members for, and StartAsyncInvoke has not."""
+    performance, tier = request.performance_config, request.service_tier
+    wanted = {
+        "guardrail_config": request.guardrail_config is not None,
+        "performance_config": performance is not None and performance.latency not in {None, "standard"},
+        "request_metadata": bool(request.request_metadata),
+        "service_tier": tier is not None and tier.type != "default",
+    }
+    if lacking := next((name for name, given in wanted.items() if given), None):
+        hint = "Leave it out, or call the model with provider='converse' or 'invoke' where it can be called so."
+        if lacking == "request_metadata":
+            hint = 'Pass provider_options={"tags": {"name": "value"}} to find the job again.'
+        raise InvalidRequestError(
+            f"the provider 'async-invoke' cannot express {lacking}: StartAsyncInvoke has no place for it.",
+            path=lacking,
+            hint=hint,
+        )
 
 
 def _folder(summary: AsyncInvokeSummary, ctx: CallContext) -> S3Uri:

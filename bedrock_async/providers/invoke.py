@@ -34,6 +34,7 @@ from ..families import (
     native_body,
 )
 from ..families._encoding import decode_response, new_decoder, read_chunk
+from ..families._features import check_carried
 from ..folding import fold, unfold
 from ..model_id import ModelId
 from ..native import METRICS, InvokeChunk
@@ -117,6 +118,7 @@ def family_context(ctx: CallContext, *, streaming: bool = False) -> FamilyContex
 def _invoke_request(
     family: ModelFamily, request: ConverseRequest, ctx: FamilyContext, target: ModelId
 ) -> InvokeRequest:
+    check_carried(request)
     native = encode_request(family, request, ctx)
     guardrail = request.guardrail_config or GuardrailConfig()
     if (mode := guardrail.stream_processing_mode) is not None and ctx.streaming:

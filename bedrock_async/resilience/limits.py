@@ -16,7 +16,7 @@ class Timeouts:
     """How long to wait, in seconds; None is without limit.
 
     ``connect_s`` and ``first_event_s`` count for each attempt, ``idle_s`` between two pieces of an open stream (only
-    while the stream is being read), ``total_s`` over all attempts of a call that is no stream.
+    while the stream is being read), ``total_s`` over all attempts of a call, and of a stream until its first event.
     """
 
     connect_s: float = 10.0

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from bedrock_async import (
     BedrockClient,
     BedrockError,
+    BidirectionalStream,
     BoundModel,
     CacheConfig,
     CachePlan,
@@ -28,6 +29,7 @@ from bedrock_async import (
     GeneratedVideo,
     GuardrailDecision,
     GuardrailSettings,
+    InvokeChunk,
     InvokeStream,
     Message,
     Normalization,
@@ -278,3 +280,15 @@ async def mistakes(client: BedrockClient) -> None:
     await client.stream("model", "Hello")  # type: ignore[misc]
     client.region = "eu-west-1"  # type: ignore[misc]
     BedrockClient("us-east-1")  # type: ignore[call-arg]
+
+
+async def conversations_have_chunks(client: BedrockClient) -> None:
+    """What is sent is JSON in any form; what comes back are native chunks."""
+    async with client.invoke_bidirectional("m", inference_profile="p", timeouts=None) as duplex:
+        assert_type(duplex, BidirectionalStream)
+        await duplex.send({"event": {"sessionStart": {}}})
+        await duplex.send(b"{}")
+        async for chunk in duplex:
+            assert_type(chunk, InvokeChunk)
+        assert_type(duplex.meta, ResponseMeta)
+    await duplex.send(1)  # type: ignore[arg-type]

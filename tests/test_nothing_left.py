@@ -1,0 +1,170 @@
+"""After use nothing of a client is left: no task, no socket, no descriptor, no warning."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import sys
+import warnings
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from life_server import MODEL, TEXT, Service, client_of, ours
+from rawserver import RawServer
+from transports import turns
+
+from bedrock_async import BedrockClient, ClientClosedError, ConnectionLostError
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts descriptors in /proc")
+
+Use = Callable[[BedrockClient, Service], Awaitable[None]]
+
+
+@pytest.fixture(params=["native", "aiohttp", "httpx"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Every promise here holds for every transport."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def complaints(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
+    """Collect what the interpreter and asyncio have to say of things that were left."""
+    said: list[str] = []
+    before = sys.unraisablehook
+    sys.unraisablehook = lambda unraisable: said.append(repr(unraisable.exc_value))
+    caplog.set_level(logging.ERROR, "asyncio")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            yield said
+            gc.collect()
+    finally:
+        sys.unraisablehook = before
+    said += [record.getMessage() for record in caplog.records]
+    assert said == []
+
+
+async def use_normally(client: BedrockClient, _: Service) -> None:
+    """Make calls and read streams to their ends."""
+    assert (await client.converse(MODEL, "Hi.")).text == TEXT
+    async with client.stream(MODEL, "Hi.") as stream:
+        assert (await stream.get_final_response()).text == TEXT
+    async for chunk in client.invoke_stream(MODEL, {}):
+        assert chunk.bytes
+
+
+async def abandon_streams(client: BedrockClient, _: Service) -> None:
+    """Leave streams by ``break``, by forgetting them, and in a cycle that only the collector finds."""
+    async for _event in client.stream(MODEL, "Hi."):
+        break
+    forgotten = client.stream(MODEL, "Hi.")
+    await anext(forgotten)
+    del forgotten
+    cycle: list[Any] = [client.stream(MODEL, "Hi.")]
+    cycle.append(cycle)
+    await anext(cycle[0])
+    del cycle
+    gc.collect()
+
+
+async def cancel_calls(client: BedrockClient, service: Service) -> None:
+    """Cancel calls and streams that wait."""
+    service.gate.clear()
+    calls: list[asyncio.Task[Any]] = [
+        asyncio.ensure_future(client.converse(MODEL, "Hi.")),
+        asyncio.ensure_future(client.stream(MODEL, "Hi.").get_final_response()),
+        asyncio.ensure_future(client.count_tokens(MODEL, "Hi.")),
+    ]
+    await service.asked_for(3)
+    for call in calls:
+        call.cancel()
+    await asyncio.wait(calls)
+    assert all(call.cancelled() for call in calls)
+    service.gate.set()
+
+
+async def close_under_way(client: BedrockClient, service: Service) -> None:
+    """Close the client with calls and streams in flight."""
+    service.gate.clear()
+    calls: list[asyncio.Task[Any]] = [
+        asyncio.ensure_future(client.converse(MODEL, "Hi.")),
+        asyncio.ensure_future(client.stream(MODEL, "Hi.").get_final_response()),
+    ]
+    held = client.stream(MODEL, "Hi.")
+    await anext(held)
+    await service.asked_for(3)
+    await client.aclose()
+    for call in calls:
+        with pytest.raises((ClientClosedError, ConnectionLostError)):
+            await call
+    service.gate.set()
+
+
+USES: Final = [use_normally, abandon_streams, cancel_calls, close_under_way]
+
+
+@pytest.mark.parametrize("use", USES)
+async def test_nothing_is_left_after_closing(kind: str, use: Use, complaints: list[str]) -> None:
+    """No task of ours, no descriptor, no ResourceWarning, after whatever the client was used for."""
+    gc.collect()
+    descriptors = open_descriptors()
+    service = Service()
+    async with RawServer(service) as server:
+        client = client_of(server, transport=kind)
+        await use(client, service)
+        await client.aclose()
+        await turns(5)
+        assert not ours(server)
+        del client
+        gc.collect()
+    await turns(5)
+    assert open_descriptors() <= descriptors
+    assert complaints == []
+
+
+@pytest.mark.parametrize("use", USES)
+def test_nothing_is_left_when_the_loop_ends_without_closing(kind: str, use: Use, complaints: list[str]) -> None:
+    """`asyncio.run` that ends without ``aclose`` closes what is open, also streams that are still held."""
+    held: list[object] = []
+    gc.collect()
+    descriptors = open_descriptors()
+
+    async def main() -> None:
+        service = Service()
+        async with RawServer(service) as server:
+            client = client_of(server, transport=kind)
+            held.append(client)
+            await use(client, service)
+            if use is not close_under_way:
+                stream = client.stream(MODEL, "Hi.")
+                await anext(stream)
+                held.append(stream)
+
+    asyncio.run(main())
+    assert open_descriptors() <= descriptors
+    held.clear()
+    gc.collect()
+    assert complaints == []
+
+
+async def test_a_client_that_is_forgotten_closes_its_connections(kind: str, complaints: list[str]) -> None:
+    """Also while the loop goes on: nobody has to wait for the server to close them."""
+    async with RawServer(Service()) as server:
+        client = client_of(server, transport=kind)
+        await client.converse(MODEL, "Hi.")
+        del client
+        gc.collect()
+        async with asyncio.timeout(5):
+            await server.connections[0].closed.wait()
+        await turns(20)
+        assert not ours(server)
+    assert complaints == []
+
+
+def open_descriptors() -> int:
+    """Return how many descriptors this process has."""
+    return len(list(Path("/proc/self/fd").iterdir()))
