@@ -1,97 +1,44 @@
-"""BedrockClient: the verbs, and the only place that wires the layers together."""
+"""BedrockClient: the verbs."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import platform
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, Unpack, cast, overload
 from uuid import uuid4
 
-import msgspec
-
 from . import outputs, tasks, tool_loop
-from ._version import __version__
-from .auth import (
-    Authenticator,
-    BearerAuthenticator,
-    ProfileSettings,
-    authenticator_of_api_key,
-    authenticator_of_credentials,
-    resolve_authenticator,
-    resolve_region,
-    session_profile,
-    shared_credentials,
-)
+from .auth import BearerAuthenticator, authenticator_of_api_key, authenticator_of_credentials
 from .bidirectional import BidirectionalStream
 from .botocore_config import BotocoreConfig, ClientKeywords, client_keywords
 from .bound_model import BoundModel
-from .calls import (
-    Call,
-    Inference,
-    Line,
-    OpenDuplex,
-    OpenStream,
-    log_adjustments,
-    open_duplex,
-    open_events,
-    open_stream,
-    run,
-)
-from .control_plane import ControlPlane, ResolvedModel, resolve_control_endpoint
-from .counting import Estimate, ExpectedTokens, TokenCounter, estimated_cost, priced_settings
-from .errors import (
-    BedrockError,
-    ClientClosedError,
-    InvalidModelIdError,
-    InvalidRequestError,
-    ValidationError,
-    WrongEventLoopError,
-)
-from .events import Event, MetadataEvent
-from .families import Embeddings, EmbedRequest, ModelFamily
-from .families.profiles import ModelProfile, overridden
-from .families.registry import FamilyRegistry
-from .features.arguments import check_options, check_seconds, check_texts, checked_settings, of_kind
+from .calls import OpenDuplex, open_duplex
+from .control_plane import ResolvedModel
+from .counting import Estimate, ExpectedTokens, estimated_cost
+from .engine import Engine
+from .errors import InvalidRequestError, ValidationError
+from .families import Embeddings, EmbedRequest
+from .features.arguments import check_options, check_seconds
 from .features.cache_plan import CachePlan
-from .features.checks import ready_request
-from .features.hints import Adviser
 from .features.operations import (
     BidirectionalSettings,
     InvokeSettings,
     NativeBody,
     Tags,
     build_apply_guardrail,
-    build_count_tokens,
-    build_count_tokens_of_body,
     build_guardrail_checks,
     build_invoke,
     build_list_async_invokes,
     build_list_models,
     build_start_async_invoke,
     check_place,
-    invoke_tags,
 )
-from .features.pipeline import Prepared, cache_plan_of, resettle, settle
-from .features.settings import (
-    ASKING,
-    HOW_SENT,
-    CallSettings,
-    Messages,
-    UntypedSettings,
-    build_request,
-    changed_settings,
-    check_names,
-    check_ready,
-    copied,
-    merged_settings,
-)
+from .features.pipeline import cache_plan_of
+from .features.settings import CallSettings, Messages, UntypedSettings, changed_settings, check_names, copied
 from .features.structured import OutputMode, OutputType
 from .features.tasks import (
     EmbedInputs,
@@ -103,40 +50,21 @@ from .features.tasks import (
     build_video,
     media_bytes,
 )
-from .hooks import HookedCall, HookedRequest, Hooks, Watch
-from .in_flight import Rounds, await_at_end_of_loop
+from .in_flight import Rounds
 from .jobs import AsyncInvokeJob, AsyncInvokeListing
 from .known_models import KnownModelId
-from .limiting import RateLimiter
-from .model_id import ModelId, parse_model_id
-from .native import InvokeChunk, InvokeResponse
-from .outputs import Output, OutputStream, Question, Refusals
-from .plugins import allowed_plugins
-from .pricing import Bill, Cost, Prices, PriceTable, as_prices, bill_of, bill_of_stream, native_usage
-from .providers import CallContext, Flow, Provider, runtime
+from .native import InvokeResponse
+from .outputs import Output, OutputStream, Question
+from .pricing import Cost
+from .providers import runtime
 from .providers.invocations import parse_invocation_arn, parse_s3_uri
-from .providers.registry import ProviderRegistry
-from .resilience import Continuation, Failover, Limits, RateLimit, RetryPolicy, StandardRetry, Target, Timeouts
-from .resilience.failover import checked_targets
-from .routing import Routing
+from .resilience import RetryPolicy, Timeouts
 from .stream import InvokeStream, ResponseStream
-from .targets import Place, TargetLoop, place_of
-from .tasks import GeneratedImages, Ranking, Task, VideoJob
+from .tasks import GeneratedImages, Ranking, VideoJob
 from .tool_loop import LoopOptions, OnToolError, ToolLoop
-from .transport import (
-    ConnectionOptions,
-    DuplexTransport,
-    Endpoint,
-    Transport,
-    as_transport,
-    duplex_transport,
-    resolve_endpoint,
-)
-from .transport.objects import S3ObjectReader
-from .transport.s3 import S3Clients
+from .transport import Endpoint
 from .types import (
     AsyncInvokePage,
-    AsyncInvokeSummary,
     ConverseRequest,
     ConverseResponse,
     CountTokensRequest,
@@ -144,7 +72,6 @@ from .types import (
     GuardrailChecksReport,
     GuardrailContent,
     GuardrailVerdict,
-    InvokeRequest,
     JobStatus,
     Message,
     ResponseMeta,
@@ -160,27 +87,19 @@ from .types.control_plane import (
 )
 from .types.request import LARGE_BODY_BYTES
 from .types.response import ServiceResponse
-from .usage import UsageMeter, UsageReport
+from .usage import UsageReport
 
 if TYPE_CHECKING:
-    from .auth import ApiKey, ApiKeyProvider, AwsSession, Credentials, CredentialsProvider
+    from .auth import ApiKey, ApiKeyProvider, Credentials, CredentialsProvider
     from .conversation import Conversation
-    from .transport import HttpClient
 
 R = TypeVar("R", bound=ServiceResponse)
 T = TypeVar("T")
 
-_QUICK_S: Final = 60.0
-"""Calls that are no inference are answered within this, or something is wrong."""
-
-_USER_AGENT: Final = f"bedrock-async/{__version__} python/{platform.python_version()}"
-_ARN_REGION: Final = 3  # arn:partition:service:region:...
 _BAD_OUTPUT: Final = "Output Config"  # the service says "Invalid Output Config/Credentials"  [public threads]
-_NO_SETTINGS: Final[Mapping[str, Any]] = MappingProxyType({})
-_DEFAULT_PROVIDER: Final = "converse"
 
 
-class BedrockClient:
+class BedrockClient(Engine):
     """An asynchronous client of Amazon Bedrock inference.
 
     ::
@@ -215,117 +134,6 @@ class BedrockClient:
 
     docs/configuration.md lists what else is read, from the environment and the AWS configuration, and in which order.
     """
-
-    def __init__(
-        self,
-        *,
-        region: str | None = None,
-        profile: str | None = None,
-        credentials: Credentials | CredentialsProvider | None = None,
-        session: AwsSession | None = None,
-        api_key: str | ApiKey | ApiKeyProvider | None = None,
-        endpoint_url: str | None = None,
-        control_endpoint_url: str | None = None,
-        provider: str = _DEFAULT_PROVIDER,
-        settings: CallSettings | None = None,
-        providers: Mapping[str, Provider] | None = None,
-        families: Mapping[str, ModelFamily] | None = None,
-        transport: Transport | HttpClient | str | None = None,
-        connection: ConnectionOptions | None = None,
-        prices: Prices | PriceTable | None = None,
-        limits: Limits | None = None,
-        timeouts: Timeouts | None = None,
-        retry: RetryPolicy | None = None,
-        hooks: Hooks | None = None,
-        rate_limit: RateLimit | Mapping[str, RateLimit] | RateLimiter | None = None,
-        targets: Sequence[Target] | Failover | None = None,
-    ) -> None:
-        """Resolve region and endpoint. Raises InvalidRequestError, CredentialsError or PluginError."""
-        environ = os.environ
-        check_options(timeouts, retry)
-        check_texts(
-            region=region, profile=profile, endpoint_url=endpoint_url, control_endpoint_url=control_endpoint_url
-        )
-        limits = of_kind("limits", limits, Limits) or Limits()
-        connection = of_kind("connection", connection, ConnectionOptions) or ConnectionOptions()
-        self._hooks = of_kind("hooks", hooks, Hooks) or None
-        config = ProfileSettings(environ, profile=profile if session is None else session_profile(session))
-        choice = resolve_region(region, session=session, profile=profile, environ=environ, config=config)
-        self._region = choice.region
-        self._region_source = choice.source
-        resolve = partial(
-            resolve_endpoint,
-            environ=environ,
-            config=config,
-            use_fips=connection.use_fips,
-            use_dualstack=connection.use_dualstack,
-            ignore_configured_urls=connection.ignore_configured_endpoint_urls,
-            allow_http=connection.allow_http,
-        )
-        self._endpoint = resolve(choice.region, endpoint_url=endpoint_url)
-        authenticator = resolve_authenticator(
-            credentials=credentials,
-            api_key=api_key,
-            session=session,
-            profile=profile,
-            region=choice.region,
-            environ=environ,
-        )
-        self._defaults: Mapping[str, Any] = changed_settings({}, checked_settings(settings))
-        self._usage = UsageMeter()
-        self._timeouts = timeouts or Timeouts()
-        total_s = self._timeouts.total_s
-        self._quick = replace(self._timeouts, total_s=_QUICK_S if total_s is None else min(total_s, _QUICK_S))
-        self._retry = retry or StandardRetry()
-        self._provider = provider
-        allowed = allowed_plugins(environ)
-        self._registry = ProviderRegistry(providers, allowed)
-        self._families = FamilyRegistry(families, allowed)
-        self._registry.get(provider)
-        if self._endpoint.scheme == "https" and (transport is None or isinstance(transport, str)):
-            connection = connection.with_ca_bundle(environ, config)
-        self._transport, self._owns_transport = as_transport(
-            transport, max_connections=limits.max_connections, options=connection
-        )
-        clients = S3Clients(region=choice.region, session=session, profile=profile)
-        self._objects = S3ObjectReader(clients, self._s3_credentials)
-        self._line = Line(
-            transport=self._transport,
-            authenticator=authenticator,
-            endpoint=self._endpoint,
-            region=choice.region,
-            user_agent=connection.agent(_USER_AGENT),
-            max_response_bytes=limits.max_response_bytes,
-            objects=self._objects,
-            adviser=Adviser(choice.region, self._families.profile, self._listed_profiles),
-        )
-        self._routing = self._routing_of(rate_limit, targets, resolve)
-        self._duplex: DuplexTransport | None = None
-        # Asked for only when there is a conversation: the profile is a file to read.
-        self._duplex_options = partial(connection.with_ca_bundle, environ, config)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._farewell: AsyncGenerator[None] | None = None
-        self._closing = False
-        """Nothing new begins; what has begun goes on."""
-        self._closed = False
-        self._refusals = Refusals()
-        self._prices = as_prices(prices)
-        self._counter = TokenCounter(self._count)
-        self._control: ControlPlane | None = None
-        self._control_endpoint = partial(
-            resolve_control_endpoint,
-            choice.region,
-            control_endpoint_url=control_endpoint_url,
-            runtime=self._endpoint,
-            environ=environ,
-            config=config,
-            options=connection,
-        )
-        if control_endpoint_url is not None:
-            self._control_plane()  # a URL that cannot be one is refused here, not at the first use
-        # pydantic builds its validators now, not in the first call on the loop.
-        ConverseRequest.model_rebuild()
-        ConverseResponse.model_rebuild()
 
     @classmethod
     def from_botocore_config(cls, config: BotocoreConfig, **keywords: Unpack[ClientKeywords]) -> Self:
@@ -644,7 +452,7 @@ class BedrockClient:
     def plan_cache(self, model: KnownModelId | str, messages: Messages, **settings: Unpack[CallSettings]) -> CachePlan:
         """Return where the cache points of a call would stand, and why; nothing is sent.
 
-        Arguments are those of `converse`: ``cache`` says what is wanted. ``plan.explain()`` tells the plan in words, and
+        Arguments are those of `converse`: ``cache`` says what is wanted. ``plan.explain()`` tells the plan, and
         ``plan.request`` is what would be sent. Raises InvalidRequestError or InvalidModelIdError.
         """
         return cache_plan_of(self._request(model, messages, settings, verb="plan_cache"))
@@ -1152,16 +960,15 @@ class BedrockClient:
         await self.aclose()
 
     async def aclose(self, *, drain_s: float | None = None) -> None:
-        """Close all connections, at once or, with ``drain_s``, when what is in flight has ended, so many seconds later at
-        the latest.
+        """Close all connections: at once, or when what is in flight has ended, after ``drain_s`` seconds at the latest.
 
-        Meanwhile calls, streams and loops of tools that have begun go on, with all requests that they need, and new ones
-        are refused with ClientClosedError. What is left then is ended: calls raise ClientClosedError, streams that are
-        read on ConnectionLostError. Not waited for are bidirectional streams, which end when somebody ends them, objects
-        of S3, and jobs, which are the service's.
+        Meanwhile calls, streams and loops of tools that have begun go on, with all requests that they need, and new
+        ones are refused with ClientClosedError. What is left then is ended: calls raise ClientClosedError, streams that
+        are read on ConnectionLostError. Not waited for are bidirectional streams, which end when somebody ends them,
+        objects of S3, and jobs, which are the service's.
 
-        Idempotent; a second call without ``drain_s`` ends the waiting of the first. Cancelling ends the waiting, too, and
-        closes all the same. Raises InvalidRequestError for a ``drain_s`` that is no number of seconds.
+        Idempotent; a second call without ``drain_s`` ends the waiting of the first. Cancelling ends the waiting, too,
+        and closes all the same. Raises InvalidRequestError for a ``drain_s`` that is no number of seconds.
         """
         check_seconds("drain_s", drain_s, hint="Pass drain_s=30, or leave it out to close at once.")
         self._closing = True
@@ -1177,509 +984,3 @@ class BedrockClient:
             farewell, self._farewell = self._farewell, None
             if farewell is not None:
                 await farewell.aclose()
-
-    # -- inside
-
-    async def _disconnect(self) -> None:
-        async with AsyncExitStack() as stack:  # what is left is closed, too, when closing one fails
-            if self._owns_transport:
-                stack.push_async_callback(self._transport.aclose)
-            if self._duplex is not None:
-                stack.push_async_callback(self._duplex.aclose)
-            stack.push_async_callback(self._objects.aclose)
-
-    def _authorize_with(self, authenticator: Authenticator) -> None:
-        self._line = replace(self._line, authenticator=authenticator)
-        if self._control is not None:
-            self._control.forget()
-
-    def _request(
-        self,
-        model: str | ConverseRequest | None,
-        messages: Messages | ConverseRequest | None,
-        settings: Mapping[str, Any],
-        *,
-        verb: str,
-    ) -> Prepared:
-        """Return the request to send, the settings of the call over the client's defaults, and the model's facts."""
-        if settings:
-            check_names(settings, verb=verb)
-        if isinstance(model, ConverseRequest):
-            if messages is not None:
-                raise InvalidRequestError("a ready request is given with messages beside it.", path="messages")
-            check_ready(settings, verb=verb, allowed=ASKING)
-            return self._prepared(ready_request(model, None), settings)
-        if isinstance(messages, ConverseRequest):
-            check_ready(settings, verb=verb, allowed=ASKING)
-            return self._prepared(ready_request(messages, model), settings)
-        effective = merged_settings(self._defaults, settings)
-        if messages is None:
-            raise InvalidRequestError(
-                f"{verb}() has no messages.", path="messages", hint=f'Pass client.{verb}(model, "a question").'
-            )
-        return self._prepared(build_request(parse_model_id(model).raw, messages, effective), effective, messages)
-
-    def _prepared(
-        self, request: ConverseRequest, settings: Mapping[str, Any], messages: Messages | None = None
-    ) -> Prepared:
-        """Return a request with the facts about its model, settled where it was made of ``messages``."""
-        target, base = self._route(request.model_id, settings)
-        facts = self._facts_of(base, settings)
-        if messages is None:
-            return Prepared(request, settings, target, base, facts)
-        settled, adjustments, plan = settle(request, messages, settings, base_model=base.base_model, profile=facts)
-        return Prepared(settled, settings, target, base, facts, adjustments, plan)
-
-    def _costed(
-        self, model: str | ConverseRequest, messages: Messages | ConverseRequest | None, settings: Mapping[str, Any]
-    ) -> tuple[ModelId, ModelId, Mapping[str, Any]]:
-        """Return where a call would go, the model behind it, and the settings that its price depends on."""
-        if settings:
-            check_names(settings, verb="estimate_cost")
-        ready = model if isinstance(model, ConverseRequest) else messages
-        if isinstance(ready, ConverseRequest):
-            effective = {**settings, **priced_settings(ready)}
-            named = ready.model_id if isinstance(model, ConverseRequest) else model
-        else:
-            effective, named = merged_settings(self._defaults, settings), cast("str", model)
-        return (*self._route(named, effective), effective)
-
-    async def _count(self, request: CountTokensRequest, model: ModelId, settings: Mapping[str, Any]) -> TokenCount:
-        return await self._run(runtime.count_tokens(request, model), model, settings, "count_tokens")
-
-    def _settings_of(self, known: type, settings: Mapping[str, Any], *, verb: str) -> Mapping[str, Any]:
-        """Return the settings of a call that takes the keywords of ``known``, with the client's defaults below them."""
-        self._check_open()
-        if settings:
-            check_names(settings, verb=verb, known=known)
-        defaults = {name: value for name, value in self._defaults.items() if name in known.__annotations__}
-        return merged_settings(defaults, settings)
-
-    def _count_tokens_request(
-        self,
-        model: str | ConverseRequest | CountTokensRequest | None,
-        messages: Messages | ConverseRequest | None,
-        body: NativeBody | None,
-        settings: Mapping[str, Any],
-    ) -> tuple[CountTokensRequest, Mapping[str, Any]]:
-        if body is None and not isinstance(model, CountTokensRequest):
-            asked = self._request(model, messages, settings, verb="count_tokens")
-            return build_count_tokens(self._asking(asked)), asked.settings
-        check_names(settings, verb="count_tokens")
-        check_ready(settings, verb="count_tokens")
-        if messages is not None or (body is not None and isinstance(model, ConverseRequest | CountTokensRequest)):
-            raise InvalidRequestError(
-                "what is to be counted is given twice: as messages, as a native body or as a ready request.",
-                path="messages" if body is None else "body",
-                hint="Pass one of them.",
-            )
-        if isinstance(model, CountTokensRequest):
-            return model, settings
-        return build_count_tokens_of_body(parse_model_id(model).raw, body), settings
-
-    def _job(
-        self,
-        arn: str,
-        settings: Mapping[str, Any],
-        model: str | None = None,
-        output_s3_uri: str | None = None,
-        meta: ResponseMeta | None = None,
-    ) -> AsyncInvokeJob:
-        timeouts: Timeouts = settings.get("timeouts") or self._quick
-
-        async def poll(limit_s: float | None) -> AsyncInvokeSummary:
-            limits = [limit for limit in (timeouts.total_s, limit_s) if limit is not None]
-            limited = {**settings, "timeouts": replace(timeouts, total_s=min(limits, default=None))}
-            return await self._run(runtime.get_async_invoke(arn), None, limited, "async_invoke_job")
-
-        return AsyncInvokeJob(
-            arn,
-            poll=poll,
-            objects=self._objects,
-            max_bytes=self._line.max_response_bytes,
-            model=model,
-            output_s3_uri=output_s3_uri,
-            meta=meta,
-            random=self._line.random,
-        )
-
-    def _duplex_transport(self) -> DuplexTransport:
-        if isinstance(self._transport, DuplexTransport):
-            return self._transport
-        if self._duplex is None:
-            self._duplex = duplex_transport(self._duplex_options())
-        return self._duplex
-
-    async def _s3_credentials(self) -> Credentials:
-        self._check_usable()
-        return await shared_credentials(self._line.authenticator, self._line.now(), purpose="reading objects of S3")
-
-    async def _run(self, flow: Flow[R], model: ModelId | None, settings: Mapping[str, Any], verb: str) -> R:
-        """Run the flow of an operation that is no inference."""
-        if verb != "count_tokens":  # which may have asked before
-            self._check_open()
-        call = self._call({**settings, "timeouts": settings.get("timeouts") or self._quick})
-        call.model, call.watch = model, self._watch(verb, model, "runtime", settings)
-
-        async def send() -> R:
-            answer = await run(flow, call)
-            return answer.with_meta(self._meta(model, "runtime", call))
-
-        return await (send() if call.watch is None else call.watch.around(send))
-
-    def _inference(
-        self,
-        model: str | ConverseRequest | None,
-        messages: Messages | ConverseRequest | None,
-        settings: Mapping[str, Any],
-        *,
-        verb: str,
-    ) -> Inference:
-        """Return the call that these arguments mean, refused here and now when they are wrong."""
-        if verb != "run_tools":  # which may have asked before
-            self._check_open()
-        asked = self._request(model, messages, settings, verb=verb)
-        request, effective, base = asked.request, asked.settings, asked.base
-        if (continuation := effective.get("continuation")) is not None:
-            of_kind("continuation", continuation, Continuation)
-        self._check_guardrail_of(request)
-        provider = self._registry.get(effective.get("provider") or self._provider)
-        family = self._family(base, effective) if getattr(provider, "needs_family", False) else None
-        context = self._context_of(asked.target, base, effective, family, asked.profile)
-        if asked.adjustments:
-            log_adjustments(asked.target, asked.adjustments)
-        made = messages is not None and not isinstance(messages, ConverseRequest)
-        return Inference(request, effective, provider, context, adjustments=asked.adjustments, made=made)
-
-    async def _converse(self, inference: Inference) -> ConverseResponse:
-        if self._hooks is not None and inference.watch is None:
-            return await self._hooked("converse", inference, self._converse)
-        call = self._call(inference.settings, large=inference.large)
-        call.model, call.watch = inference.context.target, inference.watch
-        if not self._routing.plain:
-            response = await self._routing.converse(inference, call)
-        else:
-            response = await run(inference.provider.converse(inference.request, inference.context), call)
-            response = response.with_meta(self._meta_of(inference, call))
-        self._usage.add(response.meta.model, response.usage, response.meta.bill, inference.request.request_metadata)
-        return response
-
-    async def _hooked(self, verb: str, inference: Inference, send: Callable[[Inference], Awaitable[T]]) -> T:
-        """Send a call as the hooks want it, and let them see what comes of it."""
-        context = inference.context
-        watch = self._watch(verb, context.target, inference.provider.name, inference.settings, inference.request)
-        assert watch is not None, "asked for only where there are hooks"  # noqa: S101
-
-        async def asked() -> T:
-            changed = await watch.ask()
-            if changed is None:
-                return await send(replace(inference, watch=watch))
-            how = {name: value for name, value in inference.settings.items() if name in HOW_SENT}
-            other = self._inference(cast("ConverseRequest", changed), None, how, verb=verb)
-            return await send(replace(inference, request=other.request, context=other.context, watch=watch))
-
-        return await (watch.guarding(asked) if verb == "stream" else watch.around(asked))
-
-    async def _invoke(self, request: InvokeRequest, settings: Mapping[str, Any], watch: Watch | None) -> InvokeResponse:
-        if watch is not None:
-            request = cast("InvokeRequest", await watch.ask() or request)
-        target = self._model(request.model_id)
-        self._check_guardrail(request.guardrail_identifier, path="guardrail")
-        call = self._call(settings, large=len(request.body) >= LARGE_BODY_BYTES)
-        call.model, call.watch = target, watch
-        call.ticket = self._routing.ticket_of_body(call, request.body)
-        answer = await run(runtime.invoke(request, target), call)
-        bill = Bill(self._prices, target).of_native(answer.headers, answer.body)
-        self._add_native_usage(target, bill, answer.headers, answer.body, tags=invoke_tags(request))
-        return InvokeResponse(answer.body, answer.headers, self._meta(target, "invoke", call, bill))
-
-    async def _open_invoke(self, request: InvokeRequest, call: Call) -> tuple[OpenStream[InvokeChunk], ResponseMeta]:
-        self._check_usable()
-        if call.watch is not None:
-            request = cast("InvokeRequest", await call.watch.ask() or request)
-        call.model = target = self._model(request.model_id)
-        call.ticket = self._routing.ticket_of_body(call, request.body)
-        plan = partial(runtime.invoke_stream, request, target)
-        stream = await open_stream(plan(), plan, call)
-        bill, tags = Bill(self._prices, target), invoke_tags(request)
-
-        def count(_last: InvokeChunk, meta: ResponseMeta) -> None:
-            if meta.bill is not None and (usage := meta.bill.usage) is not None:
-                self._usage.add(target.raw, usage, meta.bill.without_answer(), tags)
-
-        return stream.counted(count), self._meta(target, "invoke", call, bill)
-
-    def _add_native_usage(
-        self, target: ModelId, bill: Bill, headers: Mapping[str, str], body: bytes, *, tags: Mapping[str, str] | None
-    ) -> None:
-        """Count a native answer, where the service says what it used."""
-        wrote = headers.get("x-amzn-bedrock-cache-write-input-token-count", "0") != "0"
-        told = "x-amzn-bedrock-input-token-count" in headers  # then the body, which may be large, need not be read
-        if (usage := native_usage(headers, *([] if told and not wrote else [body]))) is not None:
-            self._usage.add(target.raw, usage, bill.without_answer(), tags)
-
-    def _watch(
-        self,
-        verb: str,
-        model: ModelId | None,
-        provider: str,
-        settings: Mapping[str, Any],
-        request: HookedRequest | None = None,
-    ) -> Watch | None:
-        if self._hooks is None:
-            return None
-        told = HookedCall(
-            verb=verb,
-            model=model,
-            provider=provider,
-            region=self._region,
-            settings=MappingProxyType(settings),
-            request=request,
-        )
-        return Watch(self._hooks, told)
-
-    def _listed_profiles(self) -> Mapping[str, Sequence[str]]:
-        return {} if self._control is None else self._control.listed_profiles()
-
-    def _round(
-        self,
-        model: str | ConverseRequest | None,
-        messages: Messages | ConverseRequest | None,
-        settings: Mapping[str, Any],
-    ) -> ResponseStream:
-        return self._stream(self._inference(model, messages, settings, verb="run_tools"))
-
-    def _stream(self, inference: Inference) -> ResponseStream:
-        settings = inference.settings
-        call = self._call(settings, check_loop=False, large=inference.large)
-        opener = partial(self._open, inference, call)
-        return ResponseStream(
-            opener,
-            idle_s=call.timeouts.idle_s,
-            accumulate=settings.get("accumulate") is not False,
-            in_flight=self._line.in_flight,
-        )
-
-    async def _open(self, inference: Inference, call: Call) -> tuple[OpenStream[Event], ResponseMeta]:
-        self._check_usable()
-        if self._hooks is not None and inference.watch is None:
-            return await self._hooked("stream", inference, lambda asked: self._open(asked, call))
-        call.model, call.watch = inference.context.target, inference.watch
-        if not self._routing.plain or inference.settings.get("continuation") is not None:
-            stream, meta = await self._routing.open(inference, call)
-        else:
-            stream, meta = await open_events(inference, call), self._meta_of(inference, call)
-        return stream.counted(partial(self._add_usage, inference.request.request_metadata)), meta
-
-    def _add_usage(self, tags: Mapping[str, str] | None, metadata: Event, meta: ResponseMeta) -> None:
-        """Count a stream, whose last event has arrived; one that nobody can read is left to who asks for it."""
-        try:
-            if isinstance(metadata, MetadataEvent) and (usage := metadata.usage) is not None:
-                self._usage.add(meta.model, usage, bill_of_stream(meta.bill, metadata), tags)
-        except BedrockError:
-            return
-
-    def _routing_of(
-        self,
-        rate_limit: RateLimit | Mapping[str, RateLimit] | RateLimiter | None,
-        targets: Sequence[Target] | Failover | None,
-        resolve: Callable[..., Endpoint],
-    ) -> Routing:
-        if rate_limit is not None and not isinstance(rate_limit, RateLimiter):
-            rate_limit = RateLimiter(rate_limit)
-        failover = checked_targets(targets)
-        loop = None
-        if failover is not None:
-            places = [place_of(target, region=self._region, resolve=resolve) for target in failover.targets]
-            for place in places:
-                self._registry.get(place.target.provider or self._provider)
-                if place.target.model is not None:
-                    self._model(place.target.model, place)
-            loop = TargetLoop(failover, places, clock=self._line.clock)
-        profile = self._families.profile
-        return Routing(limiter=rate_limit, targets=loop, aim=self._aim, meta_of=self._meta_of, profile=profile)
-
-    def _aim(self, inference: Inference, place: Place) -> Inference:
-        """Return a question as it goes to a place. Raises as making it does."""
-        target, settings = place.target, inference.settings
-        if target.model is None and target.provider is None and place.region is None:
-            return inference
-        request, provider, context = inference.request, inference.provider, inference.context
-        adjustments = inference.adjustments
-        model = self._model(target.model or context.target.raw, place)
-        if target.provider is not None:
-            provider = self._registry.get(target.provider)
-        if target.model is not None:
-            request = request.model_copy(update={"model_id": model.raw})
-            context = self._context_of(model, model, settings, None)
-            if inference.made and model.base_model != inference.context.model.base_model:
-                was, facts = inference.context.profile, context.profile
-                request, more = resettle(request, settings, was=was, base_model=model.base_model, profile=facts)
-                adjustments += more
-        family = self._family(context.model, settings) if getattr(provider, "needs_family", False) else None
-        context = replace(context, region=place.region or self._region, family=family)
-        return replace(inference, request=request, provider=provider, context=context, adjustments=adjustments)
-
-    def _question(self, inference: Inference) -> Question[Any]:
-        settings = inference.settings
-        return Question(inference, settings.get("output_type"), settings.get("output_mode"), self._refusals)
-
-    def _outputs(self, inference: Inference) -> OutputStream[Any]:
-        settings = inference.settings
-        outputs.check_accumulates(settings)
-        idle_s = self._call(settings, check_loop=False).timeouts.idle_s
-
-        def send(asked: Inference) -> Awaitable[tuple[OpenStream[Event], ResponseMeta]]:
-            return self._open(asked, self._call(settings, check_loop=False, large=asked.large))
-
-        return OutputStream(self._question(inference), send, idle_s=idle_s, in_flight=self._line.in_flight)
-
-    def _asking(self, asked: Prepared) -> ConverseRequest:
-        """Return the request with what asks for the output of a call, for verbs that send none of it."""
-        if (output_type := asked.settings.get("output_type")) is None:
-            return asked.request
-        return outputs.first_asked(asked.request, asked.profile, output_type, asked.settings.get("output_mode"))
-
-    def _family(self, base: ModelId, settings: Mapping[str, Any]) -> ModelFamily:
-        return self._families.resolve(base, (settings.get("provider_options") or _NO_SETTINGS).get("family"))
-
-    def _context_of(
-        self,
-        target: ModelId,
-        base: ModelId,
-        settings: Mapping[str, Any],
-        family: ModelFamily | None,
-        facts: ModelProfile | None = None,
-    ) -> CallContext:
-        options = settings.get("provider_options") or _NO_SETTINGS
-        between = None if target is base else target
-        facts = facts or self._facts_of(base, settings)
-        return CallContext(base, self._region, options, inference_profile=between, family=family, profile=facts)
-
-    def _facts_of(self, base: ModelId, settings: Mapping[str, Any]) -> ModelProfile:
-        facts = self._families.profile(base.base_model)
-        options = settings.get("provider_options") or _NO_SETTINGS
-        if "profile" in options:
-            facts = overridden(facts, options["profile"])
-        better = settings.get("model_profile")
-        return facts if better is None else overridden(facts, better, path="model_profile")
-
-    def _task(self, model: str, settings: Mapping[str, Any], *, verb: str) -> Task:
-        """Return the model, its family and the settings of a verb that is not about a conversation."""
-        effective = self._settings_of(TaskSettings, settings, verb=verb)
-        target, base = self._route(model, effective)
-        check_options(effective.get("timeouts"), effective.get("retry"))
-        request = build_invoke(target.raw, b"", effective)
-        self._check_guardrail(request.guardrail_identifier, path="guardrail")
-        family = self._family(base, effective)
-        return Task(self._context_of(target, base, effective, family), family, request, effective)
-
-    async def _done(self, task: Task, flow: Flow[T], verb: str, *, media_bytes: int = 0) -> tuple[T, ResponseMeta]:
-        """Run a flow of a task; return its result, and what is known of the call."""
-        call = self._call(task.settings, large=media_bytes >= LARGE_BODY_BYTES)
-        call.model, call.watch = task.ctx.target, self._watch(verb, task.ctx.target, "invoke", task.settings)
-        call.ticket = self._routing.ticket_of_body(call, task.request.body)
-        send = partial(run, flow, call)
-        result = await (send() if call.watch is None else call.watch.around(send))
-        bill = Bill(self._prices, task.ctx.target, task.ctx.model).of_native(call.headers)
-        tags = task.settings.get("request_metadata")
-        self._add_native_usage(task.ctx.target, bill, call.headers, b"", tags=tags)
-        return result, self._meta(task.ctx.target, "invoke", call, bill)
-
-    def _route(self, model_id: str | None, settings: Mapping[str, Any]) -> tuple[ModelId, ModelId]:
-        """Return where a call goes, and the model whose capabilities count: the same unless a profile is between."""
-        profile: str | None = settings.get("inference_profile")
-        if profile is not None:
-            return self._model(profile), parse_model_id(model_id)
-        target = self._model(model_id)
-        resolved = self._control.known(target) if self._control is not None and target.base_model is None else None
-        return target, target if resolved is None else resolved.base_model
-
-    def _control_plane(self) -> ControlPlane:
-        if self._control is None:
-            self._control = ControlPlane(lambda: self._call({"timeouts": self._quick}), self._control_endpoint())
-        return self._control
-
-    def _model(self, model_id: str | None, place: Place | None = None) -> ModelId:
-        """Return the parsed id. Raises InvalidModelIdError, also for an ARN of another region."""
-        model = parse_model_id(model_id)
-        if place is not None and place.region is not None:
-            if model.region not in (None, place.region):
-                raise InvalidModelIdError(
-                    f"the ARN {model.raw!r} is of the region {model.region}; the target's is {place.region}.",
-                    hint="Give the target a model of its own: Target(region=..., model=...).",
-                )
-        elif model.region is not None and model.region != self._region:
-            raise InvalidModelIdError(
-                f"the ARN {model.raw!r} is of the region {model.region}; the client's is {self._region} "
-                f"({self._region_source}).",
-                hint=f"Use BedrockClient(region={model.region!r}), or an ARN of {self._region}.",
-            )
-        return model
-
-    def _check_guardrail_of(self, request: ConverseRequest) -> None:
-        if request.guardrail_config is not None:
-            self._check_guardrail(request.guardrail_config.guardrail_identifier, path="guardrail")
-
-    def _check_guardrail(self, guardrail_id: object, *, path: str) -> None:
-        """Refuse the ARN of a guardrail of another region."""
-        steps = guardrail_id.split(":") if isinstance(guardrail_id, str) else []
-        if steps[:1] == ["arn"] and len(steps) > _ARN_REGION and steps[_ARN_REGION] != self._region:
-            raise InvalidRequestError(
-                f"the guardrail {guardrail_id!r} is of the region {steps[_ARN_REGION]}; the client's is {self._region} "
-                f"({self._region_source}).",
-                path=path,
-                hint=f"Use BedrockClient(region={steps[_ARN_REGION]!r}), or a guardrail of {self._region}.",
-            )
-
-    def _call(self, settings: Mapping[str, Any], *, check_loop: bool = True, large: bool = False) -> Call:
-        if check_loop:
-            self._check_usable()
-        elif self._closed:
-            raise _closed()
-        timeouts, retry = settings.get("timeouts"), settings.get("retry")
-        if timeouts is not None or retry is not None:
-            check_options(timeouts, retry)
-        return Call(self._line, timeouts or self._timeouts, retry or self._retry, large)
-
-    def _check_open(self) -> None:
-        """Refuse what begins when the client is closed, or about to be."""
-        if self._closing:
-            raise _closed()
-
-    def _check_usable(self) -> None:
-        if self._closed:
-            raise _closed()
-        loop = asyncio.get_running_loop()
-        if self._loop is None:
-            self._loop = loop
-            self._farewell = await_at_end_of_loop(self._disconnect)
-        elif self._loop is not loop:
-            raise WrongEventLoopError(
-                "this client belongs to another event loop: its connections live there.",
-                hint="Make one client for each event loop (each asyncio.run, each thread).",
-            )
-
-    def _meta_of(self, inference: Inference, call: Call) -> ResponseMeta:
-        bill = bill_of(self._prices, inference.context.target, inference.context.model, inference.request)
-        meta = self._meta(inference.context.target, inference.provider.name, call, bill)
-        if not inference.adjustments:
-            return meta
-        return msgspec.structs.replace(meta, adjustments=tuple(map(str, inference.adjustments)))
-
-    def _meta(self, model: ModelId | None, provider: str, call: Call, bill: Bill | None = None) -> ResponseMeta:
-        return ResponseMeta(
-            request_id=call.request_id,
-            status=call.status,
-            headers=call.headers,
-            attempts=tuple(call.attempts),
-            model=model.raw if model is not None else "",
-            region=call.line.region,
-            provider=provider,
-            target=call.target,
-            bill=bill,
-        )
-
-
-def _closed() -> ClientClosedError:
-    return ClientClosedError("the client is closed.", hint="Make a new BedrockClient, or call aclose() later.")

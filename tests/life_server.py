@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from rawserver import RawConnection, RawRequest, RawServer
-from transports import client_tls, opened, server_tls
+from transports import client_tls, opened, server_tls, turns
 
 from bedrock_async import BedrockClient, Credentials, StandardRetry
 from bedrock_async.testing.frames import event_frame, stream_bytes
@@ -45,9 +45,13 @@ def whole(document: object, status: bytes = b"200 OK") -> bytes:
     return head % (status, len(body)) + body
 
 
-def in_two(response: bytes) -> tuple[bytes, bytes]:
-    """Return a response as one that takes its time: the last bytes of the body by themselves."""
-    return response[:-5], response[-5:]
+async def slowly(peer: RawConnection, *pieces: bytes) -> None:
+    """Send pieces so that the client waits for each; a whole response in three, the first ends in the head."""
+    if len(pieces) == 1:
+        pieces = (pieces[0][:20], pieces[0][20:-5], pieces[0][-5:])
+    for piece in pieces:
+        await peer.send(piece)
+        await turns(5)
 
 
 class Service:
@@ -89,22 +93,20 @@ class Service:
             return
         match operation:
             case b"converse-stream":
-                await peer.send(STREAM_HEAD)
-                for piece in (chunk(START), chunk(DELTA), chunk(STOP)):
-                    await peer.send(piece)
-                    await asyncio.sleep(0)
+                await slowly(peer, b"", STREAM_HEAD)
+                await slowly(peer, chunk(START), chunk(DELTA), chunk(STOP))
                 await self.gate.wait()
                 await peer.send(chunk(METADATA), LAST)
             case b"invoke-with-response-stream":
-                await peer.send(STREAM_HEAD, chunk(NATIVE), chunk(NATIVE))
+                await slowly(peer, STREAM_HEAD, chunk(NATIVE), chunk(NATIVE))
                 await self.gate.wait()
                 await peer.send(LAST)
             case b"count-tokens":
                 await self.gate.wait()
-                await peer.send(*in_two(whole({"inputTokens": 7})))
+                await slowly(peer, whole({"inputTokens": 7}))
             case _:
                 await self.gate.wait()
-                await peer.send(*in_two(whole(ANSWER)))
+                await slowly(peer, whole(ANSWER))
 
     async def _wait_for_two(self) -> None:
         self._together += 1

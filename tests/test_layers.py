@@ -31,6 +31,7 @@ LAYERS: Final[tuple[frozenset[str], ...]] = (
         {"bidirectional", "botocore_config", "control_plane", "conversation", "jobs", "media", "stream", "telemetry"}
     )
     | {"bound_model", "continuing", "counting", "outputs", "routing", "targets", "tasks", "tool_loop"},
+    frozenset({"engine"}),
     frozenset({"client"}),
     frozenset({PACKAGE}),
     frozenset({"testing", "cli"}),

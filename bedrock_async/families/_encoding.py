@@ -26,17 +26,41 @@ def encode_request(family: ModelFamily, request: ConverseRequest, ctx: FamilyCon
     if isinstance(supported, str) or not isinstance(supported, Collection):
         raise _wrong_type(family, "supports", supported, "a collection of names")
     check_supported(request, cast("Collection[str]", supported), family=family.name, model=ctx.base_model)
+    _check_schema(request)
+    native = checked_native(family, "encode", lambda: family.encode(request, ctx))
+    return NativeRequest(with_callers_members(native.body, request), native.content_type, native.accept)
+
+
+def _check_schema(request: ConverseRequest) -> None:
+    """Refuse a schema for the answer that is no JSON: families put it into the body as an object."""
+    text_format = request.output_config.text_format if request.output_config is not None else None
+    definition = text_format.structure.json_schema if text_format is not None else None
+    if definition is None:
+        return
+    try:
+        json.loads(definition.schema_)
+    except (ValueError, RecursionError) as exc:
+        raise InvalidRequestError(
+            f"the schema for the answer is no JSON: {exc}.",
+            path="output_config.text_format.structure.json_schema.schema",
+            hint="Pass a JSON Schema as text, or output_type=... with a type.",
+        ) from exc
+
+
+def with_callers_members(body: NativeObject, request: ConverseRequest) -> NativeObject:
+    """Return a native body with ``additional_request_fields`` and ``extra_body`` merged over it.
+
+    Raises InvalidRequestError for fields that are no object: Converse may know what they mean, a body has no place.
+    """
     fields: object = request.additional_model_request_fields
     if fields is not None and not isinstance(fields, Mapping):
         raise InvalidRequestError(
-            f"additional_model_request_fields is a {type(fields).__name__}: only an object can be merged over the "
-            f"native body of {ctx.base_model or 'the model'}.",
+            f"additional_model_request_fields is a {type(fields).__name__}, and no object to be merged over the native "
+            "body.",
             path="additional_model_request_fields",
             hint="Pass an object, or call it with provider='converse'.",
         )
-    native = checked_native(family, "encode", lambda: family.encode(request, ctx))
-    body = merged_body(native.body, fields)
-    return NativeRequest(merged_body(body, request.model_extra), native.content_type, native.accept)
+    return merged_body(merged_body(body, fields), request.model_extra)
 
 
 def checked_native(family: ModelFamily, method: str, call: Callable[[], object]) -> NativeRequest:

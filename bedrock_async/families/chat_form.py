@@ -253,7 +253,7 @@ def _tools(config: ToolConfig, form: ChatForm) -> dict[str, Any]:
             function: dict[str, Any] = {"name": tool.name, "parameters": tool.input_schema.json_}
             if tool.description is not None:
                 function["description"] = tool.description
-            if tool.strict is not None:
+            if tool.strict is not None and "strict_tools" in form.features:
                 function["strict"] = tool.strict
             tools.append({"type": "function", "function": function})
     members: dict[str, Any] = {"tools": tools}

@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Any, Final, cast
 from uuid import uuid4
@@ -21,8 +22,8 @@ from uuid import uuid4
 from pydantic import ValidationError
 
 from ..errors import BedrockError, InvalidRequestError, PluginError, ResponseDecodeError
-from ..families import FamilyContext, GeneratesVideo, ModelFamily, VideoRequest, encode_request, merged_body
-from ..families._encoding import decode_response
+from ..families import FamilyContext, GeneratedVideo, GeneratesVideo, ModelFamily, VideoRequest, encode_request
+from ..families._encoding import checked_input, checked_name, decode_response, result_of, with_callers_members
 from ..families._features import check_supported
 from ..types import (
     AsyncInvokeSummary,
@@ -205,12 +206,12 @@ class _NativeJob:
 class _VideoJob:
     """A job that makes a video."""
 
-    family: GeneratesVideo
-    name: str
+    family: ModelFamily
+    makes: GeneratesVideo
     ctx: FamilyContext
 
     def model_input(self, request: ConverseRequest) -> Mapping[str, Any]:
-        check_supported(request, {"images", "s3_sources"}, family=self.name, model=self.ctx.base_model)
+        check_supported(request, {"images", "s3_sources"}, family=self.family.name, model=self.ctx.base_model)
         messages = request.messages or ()
         if len(messages) != 1:
             raise InvalidRequestError(
@@ -223,14 +224,16 @@ class _VideoJob:
             prompt="".join(block.text for block in content if isinstance(block, TextBlock)) or None,
             images=[block for block in content if isinstance(block, ImageBlock)],
         )
-        body = merged_body(self.family.encode_video(wanted, self.ctx), request.additional_model_request_fields)
-        return merged_body(body, request.model_extra)
+        body = checked_input(self.family, "encode_video", lambda: self.makes.encode_video(wanted, self.ctx))
+        return with_callers_members(body, request)
 
     def output_name(self) -> str:
-        return self.family.video_object(self.ctx)
+        return checked_name(self.family, lambda: self.makes.video_object(self.ctx))
 
     def response(self, data: bytes) -> ConverseResponse:
-        video = self.family.decode_video(self.output_name(), data, self.ctx)
+        name = self.output_name()
+        read = partial(self.makes.decode_video, name, data, self.ctx)
+        video = result_of(self.family, "decode_video", read, data, GeneratedVideo)
         block = VideoBlock(format=video.format, source=MediaSource(bytes=video.data))
         message = Message(role="assistant", content=[block])
         return ConverseResponse(output=ConverseOutput(message=message), stop_reason="end_turn")
@@ -254,7 +257,7 @@ def _job(ctx: CallContext) -> _NativeJob | _VideoJob:
     family: object = ctx.family
     if "video" in ctx.profile.output_modalities:
         if isinstance(family, GeneratesVideo):
-            return _VideoJob(family, ctx.family.name, told)
+            return _VideoJob(ctx.family, family, told)
         raise PluginError(
             f"the family {ctx.family.name!r} does not make videos, as {told.base_model or ctx.model.raw} does.",
             hint="Use client.start_async_invoke() with the native input.",

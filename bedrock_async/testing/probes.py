@@ -90,6 +90,6 @@ PROBES: Final[Mapping[str, tuple[Mapping[str, Any], str | None]]] = {
     "tools": ({"messages": [_USER], "toolConfig": {"tools": [_TOOL]}}, "probe_member"),
     "top_p": ({"messages": [_USER], "inferenceConfig": {"topP": 0.375}}, "0.375"),
     "unknown_blocks": (_with({"blockOfTomorrow": {"member": "probe-unknown"}}), "probe-unknown"),
-    "unknown_members": (_with({"image": {"format": "png", "source": {"bytes": _IMAGE}, "probeMember": 1}}), None),
+    "unknown_members": ({"messages": [{**_USER, "probeMember": "probe-strange"}]}, "probe-strange"),
     "video": (_with({"video": {"format": "mp4", "source": {"bytes": b"probe"}}}), None),
 }

@@ -57,8 +57,12 @@ def write_nova(request: ConverseRequest, ctx: FamilyContext) -> dict[str, Any]:
         body["inferenceConfig"] = inference
     if request.tool_config is not None:
         body["toolConfig"] = _tools(request.tool_config, ctx)
-    if request.output_config is not None and (effort := request.output_config.effort) is not None:
-        body["reasoningConfig"] = {"type": "enabled", "maxReasoningEffort": effort}
+    if (output := request.output_config) is not None:
+        if output.model_extra:
+            path = f"output_config.{min(output.model_extra)}"
+            raise unsupported("unknown_members", family="amazon", model=ctx.base_model, path=path)
+        if output.effort is not None:
+            body["reasoningConfig"] = {"type": "enabled", "maxReasoningEffort": output.effort}
     return body
 
 

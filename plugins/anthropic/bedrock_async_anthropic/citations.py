@@ -45,6 +45,12 @@ def read_citation(native: Mapping[str, Any]) -> Citation:
     return Citation.from_wire(wire)
 
 
+def has_place(citation: Citation) -> bool:
+    """Tell whether a citation has a location that the Messages API knows: without one it is refused there."""
+    location = citation.to_wire().get("location")
+    return isinstance(location, dict) and not {*_LOCATIONS, "web"}.isdisjoint(location)
+
+
 def native_citation(citation: Citation) -> dict[str, Any]:
     """Return a citation as the Messages API has it, for an answer that is sent back in the history."""
     wire = citation.to_wire()

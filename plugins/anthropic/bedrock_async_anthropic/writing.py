@@ -17,6 +17,7 @@ from bedrock_async.types import (
     ImageBlock,
     InferenceConfig,
     JsonBlock,
+    JsonSchemaDefinition,
     OutputConfig,
     ReasoningBlock,
     SearchResultBlock,
@@ -29,7 +30,7 @@ from bedrock_async.types import (
     UnknownBlock,
 )
 
-from .citations import native_citation
+from .citations import has_place, native_citation
 
 Block: TypeAlias = dict[str, Any]
 """A native content block."""
@@ -94,8 +95,16 @@ def _output(config: OutputConfig) -> dict[str, Any]:
     if config.effort is not None:
         output["effort"] = config.effort
     if config.text_format is not None and (definition := config.text_format.structure.json_schema) is not None:
-        output["format"] = {"type": "json_schema", "schema": json.loads(definition.schema_)}
+        output["format"] = {"type": "json_schema", "schema": _schema(definition)}
     return output
+
+
+def _schema(definition: JsonSchemaDefinition) -> object:
+    """Return the schema, with its description in it: the body has no place for one, nor for a name."""
+    schema: object = json.loads(definition.schema_)
+    if definition.description is None or not isinstance(schema, dict):
+        return schema
+    return {"description": definition.description, **cast("dict[str, Any]", schema)}
 
 
 class _Writer:
@@ -138,8 +147,7 @@ class _Writer:
             case ReasoningBlock():
                 return _reasoning(block)
             case CitationsBlock():
-                citations = [native_citation(citation) for citation in block.citations or ()]
-                return {"type": "text", "text": block.text, "citations": citations}
+                return {"type": "text", "text": block.text, "citations": self._citations(block, path)}
             case SearchResultBlock():
                 return _search_result(block)
             case ToolSpec():
@@ -149,6 +157,14 @@ class _Writer:
                 return {"type": next(iter(raw)), **cast("Mapping[str, Any]", members)}
             case _:
                 raise unsupported(f"a {type(block).__name__} here", family="anthropic", model=self._model, path=path)
+
+    def _citations(self, block: CitationsBlock, path: str) -> list[Block]:
+        citations = list(block.citations or ())
+        for index, citation in enumerate(citations):
+            if not has_place(citation):
+                what, where = "a citation that does not tell a place in its source", f"{path}.citations[{index}]"
+                raise unsupported(what, family="anthropic", model=self._model, path=where)
+        return [native_citation(citation) for citation in citations]
 
     def _data(self, data: bytes | None, media_type: str, path: str) -> dict[str, str]:
         if data is None:

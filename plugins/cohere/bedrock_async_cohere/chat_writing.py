@@ -95,7 +95,10 @@ class _Writer:
                 case TextBlock() | CitationsBlock():
                     texts.append(block.text)
                 case DocumentBlock():
-                    self.documents.append({"title": block.name, "snippet": self._document(block, where)})
+                    # The members of a document are free: the model is shown all of them.
+                    context = {} if block.context is None else {"context": block.context}
+                    document = {"title": block.name, "snippet": self._document(block, where), **context}
+                    self.documents.append(document)
                 case SearchResultBlock():
                     snippet = "\n".join(part.text for part in block.content)
                     self.documents.append({"title": block.title, "snippet": snippet, "url": block.source})

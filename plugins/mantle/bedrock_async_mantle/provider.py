@@ -128,6 +128,10 @@ def _check(request: ConverseRequest, route: Route) -> None:
             _check_block(block, message.role, f"messages[{index}].content[{place}]", route)
     if (performance := request.performance_config) is not None and performance.latency not in {None, "standard"}:
         raise _refused(f"the latency {performance.latency!r}", "performance_config.latency", route)
+    fields: object = request.additional_model_request_fields
+    if fields is not None and not isinstance(fields, Mapping):
+        what = f"additional request fields of the type {type(fields).__name__}"
+        raise _refused(what, "additional_model_request_fields", route)
     if request.request_metadata:
         raise _refused("metadata of the request", "request_metadata", route)
     # bedrock-mantle, and the runtime's Responses API, take the guardrail's headers, even of one that does not exist,

@@ -104,7 +104,7 @@ class _Writer:
                     where = f"{path}[{index}]"
                     raise unsupported(what, family="meta", model=self._ctx.base_model, path=where)
         if calls:
-            return [(message.role, said + "; ".join(calls))]
+            return [*turns, (message.role, said + "; ".join(calls))]
         return [*turns, (message.role, said)] if said or not turns else turns
 
     def _result(self, block: ToolResultBlock, path: str) -> str:

@@ -19,7 +19,9 @@ MISTRAL_CHAT_FEATURES: Final = frozenset(
 OPEN_CHAT_FEATURES: Final = CHAT_FEATURES - {"effort", "reasoning"}
 """What the common form can express for these models; images beside it where the model sees."""
 
-_FORM: Final = ChatForm(name="mistral", models=("mistral.*",), any_tool="any", content_parts=False)
+_FORM: Final = ChatForm(
+    name="mistral", models=("mistral.*",), features=MISTRAL_CHAT_FEATURES, any_tool="any", content_parts=False
+)
 _OPEN_FORM: Final = ChatForm(name="mistral", models=("mistral.*",))
 
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from bedrock_async.families import EventBuilder, FamilyContext, NativeObject, decode_with, stop_reason, unsupported
 from bedrock_async.types import ConverseRequest, ConverseResponse, OutputConfig, TextBlock, VideoBlock
@@ -60,7 +60,10 @@ def _response_format(config: OutputConfig) -> dict[str, Any]:
     if definition is None:
         return {}
     # The schema itself, as every published client sends it; the user guide's example has a name around it.
-    return {"responseFormat": {"jsonSchema": json.loads(definition.schema_)}}
+    schema: object = json.loads(definition.schema_)
+    if definition.description is not None and isinstance(schema, dict):
+        schema = {"description": definition.description, **cast("dict[str, Any]", schema)}
+    return {"responseFormat": {"jsonSchema": schema}}
 
 
 def read_analysis(native: NativeObject, events: EventBuilder) -> None:
