@@ -116,7 +116,8 @@ class InFlight:
             self._timer.cancel()
         self._look_at = when
         # The timer may be hours ahead, and a client that is gone need not wait for it.
-        self._timer = asyncio.get_running_loop().call_at(when, _look, weakref.ref(self))
+        reference: weakref.ref[InFlight] = weakref.ref(self)
+        self._timer = asyncio.get_running_loop().call_at(when, _look, reference)
 
     def look(self) -> None:
         """End the calls whose limits have run out."""

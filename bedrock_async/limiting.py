@@ -69,15 +69,18 @@ class RateLimiter:
         """Return how many calls wait at the moment."""
         return sum(len(queue.waiters) for queue in list(self._queues.values()))
 
-    def ticket(self, model: ModelId, *, region: str, tokens: Callable[[RateLimit], Counted]) -> Ticket | None:
+    def ticket(
+        self, model: ModelId, *, region: str, tokens: Callable[[RateLimit], Counted], account: str = ""
+    ) -> Ticket | None:
         """Return the ticket of a call to ``model``, None where that is not limited.
 
-        ``tokens`` tells what the call is estimated at. The call enters with the ticket before each attempt.
+        ``tokens`` tells what the call is estimated at, ``account`` whose quota it is of, where it is not the client's.
+        The call enters with the ticket before each attempt.
         """
         limit = self.limit_for(model)
         if limit is None:
             return None
-        key = f"{model.account or ''}/{model.region or region}/{model.raw.rpartition('/')[2]}"
+        key = f"{model.account or account}/{model.region or region}/{model.raw.rpartition('/')[2]}"
         with self._lock:
             queue = self._queues.get(key)
             if queue is None:

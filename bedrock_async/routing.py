@@ -111,10 +111,11 @@ class Routing:
         aimed = self._aim(inference, place)
         its_own = call_of(call, place.line(call.line), place.target.label)
         its_own.model, its_own.watch = aimed.context.target, call.watch
-        its_own.ticket = self._ticket(aimed, its_own)
+        # Credentials of its own are those of another account, as far as anybody knows, which has quotas of its own.
+        its_own.ticket = self._ticket(aimed, its_own, account="" if place.authenticator is None else place.target.label)
         return Way(aimed, its_own)
 
-    def _ticket(self, inference: Inference, call: Call) -> Ticket | None:
+    def _ticket(self, inference: Inference, call: Call, account: str = "") -> Ticket | None:
         if self._limiter is None:
             return None
         request, profile = inference.request, inference.context.profile
@@ -126,7 +127,8 @@ class Routing:
                 output_tokens = profile.max_output_tokens or DEFAULT_OUTPUT_TOKENS
             return Counted(estimated_tokens(request), output_tokens, _burndown(limit, profile))
 
-        return self._limiter.ticket(inference.context.target, region=call.line.region, tokens=tokens)
+        target = inference.context.target
+        return self._limiter.ticket(target, region=call.line.region, tokens=tokens, account=account)
 
 
 async def _events(way: Way) -> OpenStream[Event]:

@@ -118,13 +118,13 @@ class TargetLoop:
         try:
             async with asyncio.timeout(total_s):
                 answer = await attempt.run()
-        except TimeoutError as exc:
-            if isinstance(exc, BedrockError) or total_s is None:
-                raise
-            raise too_late(total_s, attempt.attempts()) from exc
         except BedrockError as exc:
             exc.attempts = attempt.attempts()
             raise
+        except TimeoutError as exc:
+            if total_s is None:
+                raise
+            raise too_late(total_s, attempt.attempts()) from exc
         answer.way.call.attempts = list(attempt.attempts())
         return answer
 

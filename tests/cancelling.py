@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from functools import partial
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -34,8 +35,9 @@ class CancelledAt(Generic[T]):
             self.suspensions += 1
             if self.suspensions == self._number:
                 if self._when == "answered" and isinstance(waited_for, asyncio.Future):
+                    answer = cast("asyncio.Future[object]", waited_for)
                     # Called before the task's own callback, which makes it go on.
-                    waited_for.add_done_callback(lambda _: task.cancel())
+                    answer.add_done_callback(partial(_cancel, task))
                 else:
                     task.cancel()
             try:
@@ -44,6 +46,10 @@ class CancelledAt(Generic[T]):
                 step = lambda exc=exc: self._coroutine.throw(exc)  # type: ignore[misc]  # noqa: E731
             else:
                 step = lambda sent=sent: self._coroutine.send(sent)  # type: ignore[misc]  # noqa: E731
+
+
+def _cancel(task: asyncio.Task[Any], _answer: asyncio.Future[object]) -> None:
+    task.cancel()
 
 
 async def cancelled_at(number: int, call: Callable[[], Coroutine[Any, Any, object]], when: When) -> bool:

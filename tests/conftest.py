@@ -12,6 +12,7 @@ from typing import Final, cast
 
 import pytest
 from hypothesis import settings
+from loop_watch import LoopWatch
 
 # CI tries the same examples at every run, so that a failure is the change's; elsewhere each run tries new ones.
 # There is no deadline per example: the machines that run this are shared.
@@ -86,6 +87,10 @@ def _is_loopback(host: str) -> bool:
 _guard: Final = LoopbackOnly()
 sys.addaudithook(_guard)
 
+_watch: Final = LoopWatch()
+_watch.start()
+sys.addaudithook(_watch.audit)
+
 
 @pytest.fixture(autouse=True)
 def loopback_only() -> Iterator[LoopbackOnly]:
@@ -93,6 +98,15 @@ def loopback_only() -> Iterator[LoopbackOnly]:
     _guard.refused.clear()
     yield _guard
     assert not _guard.refused, f"tests use loopback only, but there was {'; '.join(_guard.refused)}"
+
+
+@pytest.fixture(autouse=True)
+def loops_go_on() -> Iterator[LoopWatch]:
+    """Fail a test in which code of the package held up an event loop, by computing or by a call that blocks."""
+    _watch.blocked.clear()
+    yield _watch
+    blocked = _watch.blocked[:]
+    assert not blocked, "\n".join(blocked)
 
 
 @pytest.fixture(autouse=True)

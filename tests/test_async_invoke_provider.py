@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Final
 
 import pytest
@@ -319,6 +319,68 @@ def test_what_a_video_cannot_be_made_of_is_refused(request_: dict[str, Any], sai
     """Nothing of a request is dropped in silence."""
     with pytest.raises(InvalidRequestError, match=said):
         run([], request_)
+
+
+@pytest.mark.parametrize(
+    ("member", "path"),
+    [
+        ({"guardrailConfig": {"guardrailIdentifier": "g", "guardrailVersion": "1"}}, "guardrail_config"),
+        ({"performanceConfig": {"latency": "optimized"}}, "performance_config"),
+        ({"requestMetadata": {"team": "a"}}, "request_metadata"),
+        ({"serviceTier": {"type": "flex"}}, "service_tier"),
+    ],
+)
+@pytest.mark.parametrize("ctx", [("acme.chat-1", Acme), (REEL, Reel)], ids=["native", "video"])
+def test_what_jobs_have_no_place_for_is_refused(member: dict[str, Any], path: str, ctx: tuple[str, Any]) -> None:
+    """A guardrail above all: nobody may believe that it looks at what a job makes."""
+    model, family = ctx
+    with pytest.raises(InvalidRequestError, match=f"cannot express {path}") as caught:
+        run([], {**PROMPT, **member}, context(family(), model))
+    assert caught.value.path == path
+
+
+def test_what_a_job_is_without_being_told_may_be_said() -> None:
+    """Defaults of a client need not be taken away for one call."""
+    ordinary = {"performanceConfig": {"latency": "standard"}, "serviceTier": {"type": "default"}}
+    response, _ = run([*DONE, b"the video"], {**PROMPT, **ordinary})
+    assert response.stop_reason == "end_turn"
+
+
+class Broken(Reel):
+    """A family that fails where a video is made."""
+
+    def __init__(self, method: str, value: object = None) -> None:
+        super().__init__()
+        self.method = method
+        self.value = value
+
+    def encode_video(self, request: VideoRequest, ctx: FamilyContext) -> Any:  # noqa: ANN401 - any fault
+        """Fail, or do as the others."""
+        return self._result("encode_video", lambda: Reel.encode_video(self, request, ctx))
+
+    def video_object(self, ctx: FamilyContext) -> Any:  # noqa: ANN401 - any fault
+        """Fail, or do as the others."""
+        return self._result("video_object", lambda: Reel.video_object(self, ctx))
+
+    def decode_video(self, name: str, data: bytes, ctx: FamilyContext) -> Any:  # noqa: ANN401 - any fault
+        """Fail, or do as the others."""
+        return self._result("decode_video", lambda: Reel.decode_video(self, name, data, ctx))
+
+    def _result(self, method: str, call: Callable[[], object]) -> object:
+        if method != self.method:
+            return call()
+        if self.value is None:
+            raise KeyError("missing")
+        return self.value
+
+
+@pytest.mark.parametrize("method", ["encode_video", "video_object", "decode_video"])
+@pytest.mark.parametrize("value", [None, 7])
+def test_a_family_that_fails_at_videos_is_named(method: str, value: object) -> None:
+    """With the family's own error as the cause, or the type that it gave."""
+    error = ResponseDecodeError if method == "decode_video" and value is None else PluginError
+    with pytest.raises(error, match=r"'acme' \(.*Broken\)"):
+        run([*DONE, b"the video"], ctx=context(Broken(method, value)))
 
 
 def test_models_that_neither_chat_nor_make_video_are_refused() -> None:

@@ -216,8 +216,8 @@ async def test_bad_arguments(
 ) -> None:
     """Wrong arguments are refused by every verb before anything is sent, with the way to mend them."""
     async with client_of("http://127.0.0.1:9", "aiohttp") as client:
-        for verb in (client.prepare, client.stream, client.converse):
+        verbs: list[Callable[..., Any]] = [client.prepare, client.stream, client.converse]
+        for verb in verbs:
             with pytest.raises(kind, match=says) as caught:
-                result: Any = verb(*arguments, **settings)
-                await result
+                await verb(*arguments, **settings)
             tells_the_next_step(caught.value)

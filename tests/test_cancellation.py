@@ -163,6 +163,7 @@ async def test_cancelled_while_waiting_for_credentials(
     kind: str, call: Callable[[BedrockClient], Coroutine[Any, Any, None]], when: When
 ) -> None:
     """Whoever waits beside the one that was cancelled gets them, and so does the next call."""
+    came_so_far = True
     for number in range(1, 100):
         loading, ready = asyncio.Event(), asyncio.Event()
 

@@ -104,6 +104,7 @@ def test_families_are_listed_with_their_models(folder: Path) -> None:
     install(folder, "acme-zebra", modules={"zebra": FAMILY}, entry_points={FAMILIES: ["zebra = zebra:Family"]})
     listed = run("plugins")
     assert rows(listed.stdout)["zebra"] == ["family", "acme-zebra", "1.2.3", "zebra.*", "installed"]
+    assert "--check tells whether it works, and whether a family is held to recorded traffic." in listed.stdout
     assert "zebra" not in sys.modules
     # Hides the real one, which would load an inference engine.
     install(folder, "bedrock-async-local")

@@ -115,7 +115,7 @@ async def test_closing_at_once_ends_calls_wherever_they_are(kind: str) -> None:
         raise AssertionError
 
     slow = StandardRetry(max_attempts=2, base_delay_s=LONG_S, max_delay_s=LONG_S)
-    retried = Hooks(on_retry=lambda *_: reached.set())
+    retried = Hooks(on_retry=lambda _retry, _call: reached.set())
     ways: list[dict[str, Any]] = [{"retry": slow, "hooks": retried}, {"credentials": never}]
     for keywords in ways:
         for verb in ("converse", "stream"):

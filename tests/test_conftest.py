@@ -72,7 +72,8 @@ def test_loopback_works(host: str) -> None:
 
 def test_a_swallowed_refusal_still_fails_the_test(tmp_path: Path) -> None:
     """A test whose code hides the refusal fails when it ends."""
-    (tmp_path / "conftest.py").write_text(Path(__file__).with_name("conftest.py").read_text())
+    for name in ("conftest.py", "loop_watch.py"):
+        (tmp_path / name).write_text(Path(__file__).with_name(name).read_text())
     (tmp_path / "test_hidden.py").write_text(
         "import contextlib, socket\n"
         "def test_hidden():\n"

@@ -424,6 +424,14 @@ class Plain(ConverseProvider):
         return StreamPlan(plan.request, self.decoder or plan.decoder)
 
 
+class Forgetful(ConverseProvider):
+    """A provider that sends no guardrail, and does not say so."""
+
+    def converse(self, request: ConverseRequest, ctx: CallContext) -> Flow[ConverseResponse]:
+        """Without the guardrail."""
+        return super().converse(request.model_copy(update={"guardrail_config": None}), ctx)
+
+
 def provider_contract(provider: Provider) -> ProviderContract:
     """The contract of a provider."""
 
@@ -456,6 +464,7 @@ PROVIDERS: Final[dict[str, tuple[Provider, set[str]]]] = {
         Plain(decoder=ConverseEventDecoder()),
         {"every_plan_has_a_decoder_of_its_own", "streams_do_not_mix"},
     ),
+    "drops a guardrail": (Forgetful(), {"what_stands_beside_the_conversation_is_sent_or_refused"}),
 }
 
 

@@ -12,6 +12,7 @@ import anyio
 import pytest
 from bedrock_async_amazon import sonic_echo
 from claude_answers import claude_answers
+from markdown_links import anchors_of, links_of
 from s3_server import CREDENTIALS, S3Server, s3_server
 from tool_answers import tool_answers
 
@@ -33,9 +34,8 @@ EXAMPLES = [
     for page in PAGES
     for number, code in enumerate(BLOCK.findall(page.read_text("utf-8")), 1)
 ]
-CLAUDE = sorted(
-    {name for page in PAGES for name in re.findall(r"\banthropic\.claude[\w:.-]*\w", page.read_text("utf-8"))}
-)
+CLAUDE_ID = re.compile(r"\banthropic\.claude[\w:.-]*\w(?=[^\w:.*-])")
+CLAUDE = sorted({name for page in PAGES for name in CLAUDE_ID.findall(page.read_text("utf-8"))})
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +90,18 @@ async def test_example(
 def test_there_are_examples() -> None:
     """The pattern finds the README's examples: an empty list would pass in silence."""
     assert len(EXAMPLES) >= 3
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Files that pages link to are there, and so are the places in them."""
+    for path, anchor in links_of(page.read_text("utf-8")):
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), path
+        assert not anchor or anchor in anchors_of(target.read_text("utf-8")), f"{path}#{anchor}"
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    """Each page has a row in the README's table: a page that nobody finds is not there."""
+    table = PAGES[0].read_text("utf-8").partition("## Where to go next")[2]
+    assert [page.name for page in PAGES[1:] if f"| [docs/{page.name}](docs/{page.name}) | " not in table] == []

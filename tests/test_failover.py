@@ -263,10 +263,10 @@ def test_a_first_event_that_does_not_come_is_not_asked_for_elsewhere_unless_want
     async def main() -> None:
         silent = [CannedResponse([asyncio.Event()], headers=STREAM_TYPE) for _ in range(2)]
         limits = Timeouts(first_event_s=5.0)
-        world = World({EAST: [silent[0]], WEST: [stream()]})
-        with pytest.raises(FirstEventTimeoutError):
+        world = World({EAST: [DOWN], WEST: [silent[0]], EU: [stream()]})
+        with pytest.raises(FirstEventTimeoutError) as caught:
             await anext(client_of(world, timeouts=limits).stream(MODEL, "Hi."))
-        assert world.asked == [EAST]
+        assert [each.target for each in caught.value.attempts] == world.asked == [EAST, WEST]
         world = World({EAST: [silent[1]], WEST: [stream("west")]})
         wanted = StandardRetry(max_attempts=1, retry_timeouts=True)
         reply_ = await client_of(world, timeouts=limits, retry=wanted).stream(MODEL, "Hi.").get_final_response()
@@ -285,6 +285,19 @@ async def test_targets_have_rate_limits_of_their_own() -> None:
     first = asyncio.ensure_future(client.converse(MODEL, "Hi."))
     await settled()
     assert (await client.converse(MODEL, "Hi.")).text == "west"
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+
+
+async def test_a_target_of_another_account_has_quotas_of_its_own() -> None:
+    """In the same region, for the same model."""
+    world = World({EAST: [asyncio.Event(), reply("other")]})
+    other = Target(credentials=Credentials("AKIDOTHER", "secret"), name="other")
+    client = client_of(world, [Target(), other], rate_limit=RateLimit(max_in_flight=1, max_queue=0))
+    first = asyncio.ensure_future(client.converse(MODEL, "Hi."))
+    await settled()
+    assert (await client.converse(MODEL, "Hi.")).meta.target == "other"
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first

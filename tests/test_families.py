@@ -127,6 +127,90 @@ def test_what_stands_in_a_tool_result_is_seen() -> None:
     assert used["s3_sources"] == "messages[0].content[0].content[0].source.s3_location"
 
 
+TOOL: Final[dict[str, Any]] = {"toolSpec": {"name": "t", "inputSchema": {"json": {}}}}
+USE: Final[dict[str, Any]] = {"toolUseId": "1", "name": "t", "input": {}}
+RESULT: Final[dict[str, Any]] = {"toolUseId": "1", "content": []}
+
+
+def turn(**block: Any) -> dict[str, Any]:  # noqa: ANN401 - any block
+    """The messages of a request with one block."""
+    return {"messages": [{"role": "user", "content": [block]}]}
+
+
+UNKNOWN: Final[list[tuple[dict[str, Any], str]]] = [
+    ({"guardrailConfig": {"guardrailIdentifier": "g", "new": 1}}, "guardrail_config.new"),
+    ({"performanceConfig": {"new": 1}}, "performance_config.new"),
+    ({"serviceTier": {"type": "flex", "new": 1}}, "service_tier.new"),
+    ({"inferenceConfig": {"topK": 5}}, "inference_config.topK"),
+    ({"outputConfig": {"verbosity": "low"}}, "output_config.verbosity"),
+    (
+        {"outputConfig": {"textFormat": {"type": "json_schema", "structure": {"grammar": {}}}}},
+        "output_config.text_format.structure.grammar",
+    ),
+    (
+        {"outputConfig": {"textFormat": {"type": "regex", "structure": {"jsonSchema": {"schema": "{}"}}}}},
+        "output_config.text_format.type",
+    ),
+    ({"system": [{"text": "s", "new": 1}]}, "system[0].new"),
+    ({"toolConfig": {"tools": [TOOL], "toolChoice": {"none": {}}}}, "tool_config.tool_choice.none"),
+    (
+        {"toolConfig": {"tools": [{"toolSpec": {"name": "t", "inputSchema": {"xml": ""}}}]}},
+        "tool_config.tools[0].input_schema.xml",
+    ),
+    ({"messages": [{"role": "user", "content": [], "new": 1}]}, "messages[0].new"),
+    (turn(document={"name": "d", "source": {"content": [{"html": "x"}]}}), "content[0].source.content[0].html"),
+    (
+        turn(document={"name": "d", "source": {"text": "x"}, "citations": {"enabled": False, "new": 1}}),
+        "content[0].citations.new",
+    ),
+    (
+        turn(searchResult={"source": "s", "title": "t", "content": [{"text": "x", "new": 1}]}),
+        "content[0].content[0].new",
+    ),
+    (turn(reasoningContent={"reasoningText": {"text": "r", "new": 1}}), "content[0].reasoning_text.new"),
+    (turn(toolResult={**RESULT, "content": [{"text": "x", "new": 1}]}), "content[0].content[0].new"),
+    (turn(toolResult={**RESULT, "status": "pending"}), "content[0].status"),
+    (turn(cachePoint={"type": "durable"}), "content[0].type"),
+]
+
+
+@pytest.mark.parametrize(("members", "path"), UNKNOWN)
+def test_what_nobody_knows_is_seen_however_deep(members: dict[str, Any], path: str) -> None:
+    """A family reads the members that it knows, and would leave out the others without a word."""
+    assert features_used(request(**members))["unknown_members"].endswith(path)
+
+
+def test_what_answers_bring_in_their_citations_is_no_feature() -> None:
+    """A cited answer goes back although a family keeps members of its own there."""
+    cited = {"citationsContent": {"content": [{"text": "x"}], "citations": [{"title": "t", "encryptedIndex": "abc"}]}}
+    assert set(features_used(request(**turn(**cited)))) == {"citations"}
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"toolUse": {**USE, "type": "server_tool_use"}},
+        {"toolUse": {**USE, "type": "code_use"}},
+        {"toolResult": {**RESULT, "type": "nova_code_interpreter_result"}},  # recorded
+    ],
+)
+def test_tools_that_the_service_ran_are_told_by_their_type(block: dict[str, Any]) -> None:
+    """Whatever the type is: the caller's own have none, or that of their block."""
+    assert "server_tools" in features_used(request(**turn(**block)))
+
+
+@pytest.mark.parametrize("block", [{"toolUse": {**USE, "type": "tool_use"}}, {"toolUse": USE}, {"toolResult": RESULT}])
+def test_tools_of_the_caller_are_tools_and_nothing_more(block: dict[str, Any]) -> None:
+    """Converse names the type of some of them."""
+    assert set(features_used(request(**turn(**block)))) == {"tools"}
+
+
+def test_a_role_that_nobody_knows_is_no_turn_of_the_user() -> None:
+    """It goes where messages of the role system go, and is refused by prompts that know two speakers."""
+    used = features_used(request(messages=[{"role": "critic", "content": [{"text": "Hm."}]}]))
+    assert used == {"system_messages": "messages[0]"}
+
+
 # -- what a family is held to
 
 
@@ -218,6 +302,22 @@ def test_members_of_the_caller_are_merged_over_the_body() -> None:
         "list": [1],
         "extra": {"a": 1},
     }
+
+
+def test_fields_of_the_caller_that_are_no_object_are_refused() -> None:
+    """Converse takes any JSON; there is no way to merge it over a body."""
+    with pytest.raises(InvalidRequestError, match="additional_model_request_fields is a list") as caught:
+        encode_request(Acme(), request(additionalModelRequestFields=[1]), CTX)
+    assert caught.value.path == "additional_model_request_fields"
+
+
+@pytest.mark.parametrize("schema", ["{", "[" * 100_000])
+def test_a_schema_that_is_no_json_is_the_callers_fault(schema: str) -> None:
+    """Not that of the family that reads it."""
+    text_format = {"type": "json_schema", "structure": {"jsonSchema": {"schema": schema}}}
+    family = Acme(supports=giving(["structured_output"]))
+    with pytest.raises(InvalidRequestError, match="schema for the answer is no JSON"):
+        encode_request(family, request(outputConfig={"textFormat": text_format}), CTX)
 
 
 def test_merging_leaves_both_sides_alone() -> None:

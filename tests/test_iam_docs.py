@@ -52,7 +52,9 @@ OPERATIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "list_inference_profiles": ("ListInferenceProfiles",),
     "resolve_model": ("GetInferenceProfile",),
 }
-SEND_NOTHING: Final = frozenset({"aclose", "conversation", "from_botocore_config", "model", "update_config", "plan_cache", "prepare"})
+SEND_NOTHING: Final = frozenset(
+    {"aclose", "conversation", "from_botocore_config", "model", "update_config", "plan_cache", "prepare"}
+)
 BESIDE: Final[Mapping[str, frozenset[str]]] = {
     "generate_video": frozenset({"s3:PutObject"}),
     "start_async_invoke": frozenset({"s3:PutObject"}),

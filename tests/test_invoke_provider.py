@@ -197,6 +197,21 @@ def test_what_the_family_cannot_express_is_refused_before_sending(members: dict[
                 InvokeProvider().stream(question(**members), context())
 
 
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"guardrailConfig": {"guardrailIdentifier": "g", "guardrailVersion": "1", "new": 1}},
+        {"performanceConfig": {"new": 1}},
+        {"serviceTier": {"type": "flex", "new": 1}},
+    ],
+)
+def test_what_has_no_header_is_refused_for_every_family(members: dict[str, Any]) -> None:
+    """Also for one that passes on what it does not know: these members never come to it."""
+    family = Acme(supports=giving(["unknown_members"]))
+    with pytest.raises(InvalidRequestError, match=r"InvokeModel has no header for \w+\.new"):
+        sent(question(**members), context(family))
+
+
 def test_a_call_without_a_family_is_refused() -> None:
     """Only where the provider is driven by hand: the client looks the family up."""
     bare = CallContext(parse_model_id(MODEL), "us-east-1")

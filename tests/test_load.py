@@ -23,9 +23,9 @@ STREAMS: Final = 2_000
 EVENTS: Final = 10
 """Sent to each stream in each round."""
 
-# Measured: 9 KiB for an open stream (connection, parser, decoder, task), nothing for an event that was read.
+# Measured: 8 KiB for an open stream (connection, parser, decoder, task), and 126 bytes for 40,000 events.
 BYTES_PER_STREAM: Final = 16_000
-BYTES_PER_ROUND: Final = STREAMS * 40
+GROWN_BYTES: Final = 100_000
 
 PIECE: Final = chunk(*[DELTA] * 500)
 MOST_SENT: Final = 64 * 2**20
@@ -73,6 +73,7 @@ async def many_streams() -> AsyncGenerator[tuple[asyncio.subprocess.Process, int
         await process.wait()
 
 
+@pytest.mark.timeout(180)  # some seconds on an idle machine
 @pytest.mark.skipif((soft_descriptor_limit() or STREAMS * 2) < STREAMS + 200, reason="needs 2,200 descriptors")
 async def test_two_thousand_streams_take_flat_memory() -> None:
     """On one client, at once: what they hold does not grow with the events that come."""
@@ -85,7 +86,7 @@ async def test_two_thousand_streams_take_flat_memory() -> None:
                 api_key="key",
                 limits=Limits(max_connections=STREAMS),
             )
-            async with client, asyncio.timeout(50):
+            async with client, asyncio.timeout(150):
                 reading = Reading()
                 before, _ = tracemalloc.get_traced_memory()
                 streams = [client.stream(MODEL, "Hi.", accumulate=False) for _ in range(STREAMS)]
@@ -102,9 +103,8 @@ async def test_two_thousand_streams_take_flat_memory() -> None:
                 await asyncio.wait(tasks)
     finally:
         tracemalloc.stop()
-    print(held)
     assert held[0] / STREAMS < BYTES_PER_STREAM
-    assert held[3] - held[1] < 2 * BYTES_PER_ROUND, held
+    assert held[3] - held[1] < GROWN_BYTES, held
 
 
 class Fast:

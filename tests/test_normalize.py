@@ -278,7 +278,7 @@ def test_thinking_does_not_begin_in_the_midst_of_a_turn_of_tools() -> None:
         "additionalModelRequestFields": {"thinking": {"type": "enabled", "budget_tokens": 1024}},
     }
     thought = {"reasoningContent": {"reasoningText": {"text": "Hm.", "signature": "s"}}}
-    use = {"toolUse": {"toolUseId": "u", "name": "t", "input": {}}}
+    use: dict[str, Any] = {"toolUse": {"toolUseId": "u", "name": "t", "input": {}}}
     result = {"toolResult": {"toolUseId": "u", "content": [{"text": "1"}]}}
     forced = [user(TEXT), assistant(use), user(result)]
     for turns in (forced, [*forced, assistant(thought, use), user(result)]):

@@ -405,3 +405,13 @@ def test_documents_and_guard_content_keep_their_nested_classes() -> None:
     guard = GuardContentBlock.from_dict({"guardContent": {"text": {"text": "x", "qualifiers": ["query"]}}})
     assert guard.text is not None
     assert guard.text.qualifiers == ["query"]
+
+
+def test_a_response_keeps_what_is_known_of_its_call() -> None:
+    """Copies, pickles and changed copies have the same ``meta``; what is equal is the body."""
+    bare = ConverseResponse.from_wire(b'{"stopReason":"end_turn"}')
+    known = bare.with_meta(ResponseMeta(request_id="r-1"))
+    twins = [copy.copy(known), copy.deepcopy(known), pickle.loads(pickle.dumps(known)), known.model_copy()]  # noqa: S301
+    assert [twin.meta for twin in twins] == [known.meta] * 4
+    assert twins == [bare] * 4
+    assert bare.meta == ResponseMeta()

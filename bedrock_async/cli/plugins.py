@@ -83,6 +83,7 @@ _OK: Final = "ok"
 _UNVERIFIED: Final = "ok, unverified"
 _NOT_ALLOWED: Final = "not allowed"
 _NOTES: Final = {
+    _INSTALLED: "installed: --check tells whether it works, and whether a family is held to recorded traffic.",
     _UNVERIFIED: "unverified: not held to recorded traffic of these models, for there was none.",
     _NOT_ALLOWED: f"not allowed: {VARIABLE} does not name the distribution.",
 }

@@ -1,10 +1,10 @@
 """Facts about models, as data: what a model takes, what it gives, and how its features are switched on.
 
-Facts decide how a request is written, never whether one is sent: the service knows better, and a table can be old. Only
-`MediaLimits` refuse one, for a request with megabytes too many costs its upload before the service refuses it. An
-unknown model of a known vendor has that vendor's defaults, any other one has `UNKNOWN`. Whoever knows better says so:
-for one call ``model_profile={"max_output_tokens": 8192}``, for all calls of a bound model or a client the same among its
-settings, for a family of one's own in its ``profiles``.
+Facts decide how a request is written, never whether one is sent: the service knows better, and a table can be old.
+Only `MediaLimits` refuse one, for a request with megabytes too many costs its upload before the service refuses it.
+An unknown model of a known vendor has that vendor's defaults, any other one has `UNKNOWN`. Whoever knows better says
+so: for one call ``model_profile={"max_output_tokens": 8192}``, for all calls of a bound model or a client the same
+among its settings, for a family of one's own in its ``profiles``.
 """
 
 from __future__ import annotations
@@ -112,8 +112,8 @@ class ModelProfile:
     - ``input_modalities``, ``output_modalities``: the kinds of content it takes and gives.
     - ``tools``, ``tool_choice``: takes tools, and these forms of the choice among them; ``native_tool_choice``: takes
       a ``tool_choice`` among the additional fields, which can say ``none`` and ``disable_parallel_tool_use``;
-      ``strict_tools``: holds itself to the schema of a strict tool; ``forced_tool_with_reasoning``: a tool may be forced
-      while it reasons.
+      ``strict_tools``: holds itself to the schema of a strict tool; ``forced_tool_with_reasoning``: a tool may be
+      forced while it reasons.
     - ``tool_result_media``: media that may stand in the result of a tool; ``beside_tool_results``: content that may
       share a message with one.
     - ``caching``, ``reasoning``, ``embedding``: see their classes; None where it has none. ``media``: `MediaLimits`.

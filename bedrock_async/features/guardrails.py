@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, Final, Literal, TypeVar, cast
@@ -56,19 +57,26 @@ class GuardrailSettings:
     redact_output_message: str = "[Assistant output redacted.]"
 
     def __post_init__(self) -> None:
-        for name in ("id", "version"):
+        for name, kind in _KINDS.items():
             given: object = getattr(self, name)
-            if not isinstance(given, str):
+            if not isinstance(given, kind):
                 raise InvalidRequestError(
-                    f"the guardrail's {name} is a {type(given).__name__}, not text.",
+                    f"the guardrail's {name} is a {type(given).__name__}, not {'text' if kind is str else 'a bool'}.",
                     path=f"guardrail.{name}",
-                    hint='Pass GuardrailSettings("gr-id", "1").',
+                    hint='Pass GuardrailSettings("gr-id", "1").' if name in {"id", "version"} else None,
                 )
         _check("trace", self.trace, ("enabled", "disabled", "enabled_full"))
         _check("stream_processing_mode", self.stream_processing_mode, ("sync", "async"))
 
     def to_config(self) -> GuardrailConfig:
-        """Return what of it goes to the service."""
+        """Return what of it goes to the service. Raises InvalidRequestError without an id or a version."""
+        for name in ("id", "version"):
+            if not getattr(self, name).strip():
+                raise InvalidRequestError(
+                    f"the guardrail's {name} is empty: nothing would be assessed.",
+                    path=f"guardrail.{name}",
+                    hint='Pass GuardrailSettings("gr-id", "1").',
+                )
         return GuardrailConfig(
             guardrail_identifier=self.id,
             guardrail_version=self.version,
@@ -85,6 +93,15 @@ class GuardrailSettings:
         return self.redact_output and decision is not None and bool({decision.input, decision.output} & _REDACTED)
 
 
+_KINDS: Final[Mapping[str, type]] = {
+    "id": str,
+    "version": str,
+    "latest_turn_only": bool,
+    "redact_input": bool,
+    "redact_input_message": str,
+    "redact_output": bool,
+    "redact_output_message": str,
+}
 _REDACTED: Final = frozenset[GuardrailAction]({"blocked", "unknown"})
 _OURS: Final = frozenset(each.name for each in fields(GuardrailSettings)) - {"trace", "stream_processing_mode"}
 
@@ -116,15 +133,50 @@ def guardrail_settings(given: object) -> GuardrailSettings | None:
 
 
 def guardrail_config(given: object) -> object:
-    """Return the member ``guardrailConfig`` that the keyword ``guardrail`` means: as it was given, where it is one."""
+    """Return the member ``guardrailConfig`` that the keyword ``guardrail`` means: as it was given, where it is one.
+
+    Raises InvalidRequestError for what is none, and for a name that is misspelt or missing: the service requires no
+    member, so that a request with a misspelt one would go out without a guardrail.
+    """
     if isinstance(given, GuardrailSettings):
         return given.to_config()
     if isinstance(given, Mapping):
         members = cast("Mapping[str, Any]", given)
         if not _OURS.isdisjoint(members):
             return of_fields(GuardrailSettings, members, path="guardrail").to_config()
-        return members
-    return given
+        _check_names(members)
+        given = _config(members)
+    if isinstance(given, GuardrailConfig):
+        _check_named(given)
+        return given
+    raise _no_guardrail(given)
+
+
+def _check_names(members: Mapping[str, Any]) -> None:
+    known = {name: field.alias or name for name, field in GuardrailConfig.model_fields.items()}
+    names = [*known.values(), *known]
+    if unknown := next((str(name) for name in members if name not in names), None):
+        near = [name for name in names if name.startswith(unknown)] or difflib.get_close_matches(unknown, names, n=1)
+        raise InvalidRequestError(
+            f"guardrail has no {unknown!r}.",
+            path=f"guardrail.{unknown}",
+            hint=f"Did you mean {near[0]!r}?" if near else f"It has: {', '.join(known.values())}; what is newer goes "
+            'through extra_body={"guardrailConfig": {...}}.',
+        )
+
+
+def _check_named(config: GuardrailConfig) -> None:
+    """Refuse half a name. A guardrail that the account enforces has none, and may have its trace asked for."""
+    _check_names(config.model_extra or {})
+    named = {"guardrailIdentifier": config.guardrail_identifier, "guardrailVersion": config.guardrail_version}
+    missing = [name for name, value in named.items() if not value]
+    asked = config.trace is not None or config.stream_processing_mode is not None
+    if missing and not (asked and len(missing) == len(named)):
+        raise InvalidRequestError(
+            f"guardrail has no {' and no '.join(missing)}: nothing would be assessed.",
+            path=f"guardrail.{missing[0]}",
+            hint=_EXAMPLE,
+        )
 
 
 def _config(members: Mapping[str, Any]) -> GuardrailConfig:
@@ -138,8 +190,13 @@ def _no_guardrail(given: object) -> InvalidRequestError:
     return InvalidRequestError(
         f"guardrail is a {type(given).__name__} that names no guardrail.",
         path="guardrail",
-        hint='Pass GuardrailSettings("gr-id", "1"), or boto3\'s {"guardrailIdentifier": ..., "guardrailVersion": ...}.',
+        hint=_EXAMPLE,
     )
+
+
+_EXAMPLE: Final = (
+    'Pass GuardrailSettings("gr-id", "1"), or boto3\'s {"guardrailIdentifier": ..., "guardrailVersion": ...}.'
+)
 
 
 # -- the latest turn
@@ -195,18 +252,21 @@ def _latest_turn(messages: Sequence[Message]) -> int | None:
 
 
 def redacted_messages(
-    messages: Sequence[M], reply: ConverseResponse | GuardrailDecision | None, guardrail: object
+    messages: str | Sequence[M], reply: ConverseResponse | GuardrailDecision | None, guardrail: object
 ) -> list[M | Message]:
     """Return the history that was sent, without what the guardrail blocked in it.
 
-    ``messages`` are those of the call, without the answer; ``reply`` is the answer, also of a stream, or what was
-    decided; ``guardrail`` is the keyword of the call. Where the input was blocked, or where the trace does not tell
-    which side was, the last message of the user is replaced, with ``latest_turn_only`` the one that was looked at.
+    ``messages`` are those of the call, or its question as text, without the answer; ``reply`` is the answer, also of a
+    stream, or what was decided; ``guardrail`` is the keyword of the call. Where the input was blocked, or where the
+    trace does not tell which side was, the last message of the user is replaced, with ``latest_turn_only`` the one that
+    was looked at.
     Results of tools keep their ids, so that the tool uses before them still have their answers. Everything else stays
     the same object.
     """
     settings, decision = _settings(guardrail), _decision(reply)
-    kept: list[M | Message] = list(messages)
+    kept: list[M | Message] = (
+        [Message(role="user", content=[TextBlock(text=messages)])] if isinstance(messages, str) else list(messages)
+    )
     if not settings.redacts_input(decision):
         return kept
     typed = [each if isinstance(each, Message) else Message.from_dict(each) for each in kept]

@@ -46,6 +46,13 @@ class Reasoning:
     effort: Literal["minimal", "low", "medium", "high", "xhigh", "max"] | None = None
 
     def __post_init__(self) -> None:
+        budget: object = self.budget_tokens
+        if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int)):
+            raise InvalidRequestError(
+                f"reasoning.budget_tokens is a {type(budget).__name__}, no number of tokens.",
+                path="reasoning.budget_tokens",
+                hint="Pass Reasoning(budget_tokens=4096).",
+            )
         if self.budget_tokens is not None and self.budget_tokens < MIN_BUDGET_TOKENS:
             raise InvalidRequestError(
                 f"reasoning.budget_tokens is {self.budget_tokens}; it must be {MIN_BUDGET_TOKENS:,} or more.",
@@ -185,6 +192,13 @@ class _Writer:
             raise self._nothing_said("budget_tokens=4096")
         tokens, limit = BUDGETS[effort], self._max_tokens()
         if limit is not None and tokens >= limit:
+            if limit <= MIN_BUDGET_TOKENS:
+                raise InvalidRequestError(
+                    f"max_tokens is {limit:,}, and the model thinks with {MIN_BUDGET_TOKENS:,} tokens or more, which "
+                    "count as output: nothing would be left to answer.",
+                    path="max_tokens",
+                    hint=f"Raise max_tokens above {MIN_BUDGET_TOKENS:,}, or leave reasoning out.",
+                )
             # Half of what there is, so that an answer follows the thoughts.
             tokens = max(MIN_BUDGET_TOKENS, limit // 2)
         self._adjust("effort", f"level {effort} written as {tokens:,} thinking tokens: the model takes a number")

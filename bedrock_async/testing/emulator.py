@@ -121,7 +121,8 @@ class BedrockEmulator:
     to memory, and last as long as the clock and their scripts say; see `JobScript`.
 
     ``padding_seed`` makes the padding of streams reproducible: every stream of an emulator is padded the same way;
-    None sends none, as for some models of the service. ``chaos`` makes requests fail. ``requests`` holds the last ``keep_requests`` requests.
+    None sends none, as for some models of the service. ``chaos`` makes requests fail. ``requests`` holds the last
+    ``keep_requests`` requests.
     """
 
     def __init__(

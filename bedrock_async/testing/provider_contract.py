@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from types import MappingProxyType
+from typing import Any, ClassVar, Final
 
 from ..errors import (
     BedrockError,
@@ -20,7 +21,7 @@ from ..folding import fold
 from ..model_id import parse_model_id
 from ..providers import CallContext, EffectResult, Flow, HttpRequest, HttpResponse, Provider, Send, StreamPlan
 from ..providers.registry import ProviderRegistry, check_provider
-from ..types import ConverseResponse
+from ..types import ConverseRequest, ConverseResponse
 from .expecting import (
     JSON_HEAD,
     REGION,
@@ -36,6 +37,23 @@ from .expecting import (
 from .frames import stream_bytes
 
 __all__ = ["ProviderContract", "ProviderSample"]
+
+# What a request holds beside the conversation, and what must be found of it in what is sent.
+_BESIDE: Final[Mapping[str, tuple[Mapping[str, Any], str]]] = MappingProxyType(
+    {
+        "a guardrail": (
+            {"guardrailConfig": {"guardrailIdentifier": "probeguardrail", "guardrailVersion": "1"}},
+            "probeguardrail",
+        ),
+        "a latency": ({"performanceConfig": {"latency": "optimized"}}, "optimized"),
+        "a service tier": ({"serviceTier": {"type": "flex"}}, "flex"),
+        "metadata": ({"requestMetadata": {"probe-name": "probe-value"}}, "probe-value"),
+        "stop sequences": ({"inferenceConfig": {"stopSequences": ["probe-stop"]}}, "probe-stop"),
+        "a system prompt": ({"system": [{"text": "probe-system"}]}, "probe-system"),
+        "additional fields": ({"additionalModelRequestFields": {"probe_field": "probe-field"}}, "probe-field"),
+        "members of the caller's own": ({"probeMember": "probe-member"}, "probe-member"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +166,19 @@ class ProviderContract:
             )
             flow = self.provider().converse(request, self._ctx(sample))
             raises(InvalidRequestError, "a request with an object() in it", next, flow)
+
+    def test_what_stands_beside_the_conversation_is_sent_or_refused(self) -> None:
+        """Guardrail, latency, tier, metadata, fields of the caller's own...: nothing is dropped in silence."""
+        for sample in self._given():
+            for what, (members, marker) in _BESIDE.items():
+                request = ConverseRequest.from_dict({**sample.converse_request().to_dict(), **members})
+                try:
+                    _, effects = driven(self.provider().converse(request, self._ctx(sample)), sample.answers)
+                except InvalidRequestError:
+                    continue
+                sent = [_told(effect.request) for effect in effects if isinstance(effect, Send)]
+                found = any(marker in told for told in sent)
+                expect(holds=found, otherwise=f"{what} ({marker!r}) is neither refused nor in {sent}")
 
     # -- answers
 
@@ -338,3 +369,8 @@ class ProviderContract:
 
     def _events(self, sample: ProviderSample) -> list[Event]:
         return decoded(self._plan(sample).decoder, sample.stream_body or b"", sample.stream_headers)
+
+
+def _told(request: HttpRequest) -> str:
+    """Return all that a request says, as text."""
+    return f"{request.path} {dict(request.query)} {dict(request.headers)} {request.body.decode(errors='replace')}"

@@ -123,18 +123,18 @@ async def _break_off(http: web.BaseRequest, control: Control) -> NoReturn:
     if control is Control.SILENCE:
         await anyio.sleep_forever()
     if (transport := http.transport) is not None:
-        if control is Control.RESET_IN_HEAD:
-            transport.write(b"HTTP/1.1 20")
-        if control is Control.ABORT:
-            connection: socket.socket = transport.get_extra_info("socket")
-            connection.shutdown(socket.SHUT_WR)
-            transport.abort()
-        elif control in {Control.RESET, Control.RESET_IN_HEAD}:
-            connection: socket.socket = transport.get_extra_info("socket")
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
-            transport.abort()
-        else:
-            transport.close()
+        connection: socket.socket = transport.get_extra_info("socket")
+        match control:
+            case Control.CLOSE:
+                transport.close()
+            case Control.ABORT:
+                connection.shutdown(socket.SHUT_WR)
+                transport.abort()
+            case _:
+                if control is Control.RESET_IN_HEAD:
+                    transport.write(b"HTTP/1.1 20")
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+                transport.abort()
     raise ConnectionResetError("the script closed the connection")  # which tells aiohttp to go no further
 
 

@@ -339,9 +339,10 @@ def _discriminator(by_tag: Mapping[str, type[Block]]) -> Callable[[object], str 
     steps_of_types: dict[type[object], str] = {block: steps[tag] for tag, block in by_tag.items()}
 
     def tag_of(value: object) -> str | None:
-        if type(value) is dict and len(cast("dict[str, object]", value)) == 1:  # as nearly all blocks are
+        kind: type[object] = type(value)
+        if kind is dict and len(cast("dict[str, object]", value)) == 1:  # as nearly all blocks are
             return steps.get(next(iter(cast("dict[str, object]", value))), _UNKNOWN)
-        if (step := steps_of_types.get(type(value))) is not None:
+        if (step := steps_of_types.get(kind)) is not None:
             return step
         if isinstance(value, Mapping):
             members = cast("Mapping[str, object]", value)

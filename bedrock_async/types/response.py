@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Final, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TypeAlias, TypeVar
 
 import msgspec
-from pydantic import PrivateAttr
 
 from ._wire import JSON, Enum, List, WireModel
 from .content import Citation, CitationsBlock, Message, ReasoningBlock, ToolResultBlock, ToolUseBlock
@@ -138,28 +137,60 @@ _NO_META: Final = ResponseMeta()
 _CUT_OFF: Final = frozenset({"max_tokens", "model_context_window_exceeded", "malformed_model_output"})
 
 
+R = TypeVar("R", bound="ServiceResponse")
+
+
+def _with_meta(response: R, meta: ResponseMeta) -> R:
+    object.__setattr__(response, "_meta", meta)
+    return response
+
+
 class ServiceResponse(WireModel):
     """The answer of an operation, with what is known of the call."""
 
-    _meta: ResponseMeta | None = PrivateAttr(default=None)
+    # A private attribute of pydantic's would be a twentieth of a call: each validation sets it up in Python.
+    __slots__ = ("_meta",)
+    if TYPE_CHECKING:
+        _meta: ResponseMeta
 
     @property
     def meta(self) -> ResponseMeta:
         """Request id, status, headers, attempts: all that is not in the body."""
-        return self._meta or _NO_META
+        try:
+            return self._meta
+        except AttributeError:
+            return _NO_META
 
     def with_meta(self, meta: ResponseMeta) -> Self:
         """Return this response with ``meta``; the body is shared, not copied."""
-        return self._changed(_meta=meta)
+        return self._changed(meta)
 
-    def _changed(self, **private: object) -> Self:
+    def __copy__(self) -> Self:
+        """Return a copy with the same `meta`."""
+        return _with_meta(super().__copy__(), self.meta)
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Return a deep copy with the same `meta`, which nobody can change."""
+        return _with_meta(super().__deepcopy__(memo), self.meta)
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Return what is pickled, `meta` included."""
+        return {**super().__getstate__(), "_meta": self.meta}
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        """Take what was pickled."""
+        super().__setstate__({name: value for name, value in state.items() if name != "_meta"})
+        _with_meta(self, state["_meta"])
+
+    def _changed(self, meta: ResponseMeta | None = None, **private: object) -> Self:
         # As pydantic's own copy does it, without copying the members: they are frozen.
         response = type(self).__new__(type(self))
         object.__setattr__(response, "__dict__", self.__dict__)
         object.__setattr__(response, "__pydantic_extra__", self.__pydantic_extra__)
         object.__setattr__(response, "__pydantic_fields_set__", self.__pydantic_fields_set__)
-        object.__setattr__(response, "__pydantic_private__", {**(self.__pydantic_private__ or {}), **private})
-        return response
+        own = self.__pydantic_private__
+        object.__setattr__(response, "__pydantic_private__", {**(own or {}), **private} if own or private else own)
+        return _with_meta(response, meta or self.meta)
 
 
 class ConverseResponse(ServiceResponse):
@@ -178,7 +209,7 @@ class ConverseResponse(ServiceResponse):
         """Return this response with ``meta``, whose bill becomes that of these tokens; the body is shared."""
         if meta.bill is not None and (bill := meta.bill.of(self)) is not meta.bill:
             meta = msgspec.structs.replace(meta, bill=bill)
-        return self._changed(_meta=meta)
+        return super().with_meta(meta)
 
     @property
     def message(self) -> Message:

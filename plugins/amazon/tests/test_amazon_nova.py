@@ -188,6 +188,14 @@ def test_effort_goes_to_models_that_reason() -> None:
         encoded(wire)
 
 
+@pytest.mark.parametrize("model", [NOVA, NOVA_2])
+def test_settings_of_the_output_that_nobody_knows_are_refused(model: str) -> None:
+    """The effort has another name here, and the members beside it may have one too."""
+    with pytest.raises(InvalidRequestError, match="members or values that this version does not know") as caught:
+        encoded({"messages": [], "outputConfig": {"verbosity": "low"}}, model)
+    assert caught.value.path == "output_config.verbosity"
+
+
 def test_tools_of_the_service_and_what_they_found_go_back() -> None:
     """As Converse was recorded to take them back, with their types."""
     (exchange,) = (

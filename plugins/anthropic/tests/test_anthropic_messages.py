@@ -225,6 +225,24 @@ def test_schema_and_effort_are_an_output_config() -> None:
     assert body["anthropic_beta"] == ["b"]
 
 
+def test_the_description_of_a_schema_stands_in_it() -> None:
+    """The body has no place beside it; what the schema says of itself comes first."""
+    for schema, described in (("{}", "Parks."), ('{"description": "Ponds."}', "Ponds.")):
+        structure = {"jsonSchema": {"schema": schema, "name": "parks", "description": "Parks."}}
+        wire: dict[str, Any] = {"messages": []}
+        wire["outputConfig"] = {"textFormat": {"type": "json_schema", "structure": structure}}
+        assert encoded(wire)["output_config"]["format"]["schema"] == {"description": described}
+
+
+@pytest.mark.parametrize("citation", [{"title": "t"}, {"title": "t", "location": {"newLocation": {}}}])
+def test_a_citation_without_a_place_is_refused(citation: dict[str, Any]) -> None:
+    """Another model's, or one of tomorrow: the Messages API names the place of every citation."""
+    cited = {"citationsContent": {"content": [{"text": "x"}], "citations": [citation]}}
+    with pytest.raises(InvalidRequestError, match="a citation that does not tell a place") as caught:
+        blocks(cited, role="assistant")
+    assert caught.value.path == "messages[0].content[0].citations[0]"
+
+
 def test_messages_of_the_role_system_go_to_models_that_heed_them() -> None:
     """To the others they are refused: some take them and then ignore them."""
     wire = {"messages": [{"role": "system", "content": [{"text": "Now in French."}]}]}

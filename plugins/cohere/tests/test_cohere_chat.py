@@ -73,7 +73,7 @@ def test_documents_stand_beside_the_messages() -> None:
     native = body(
         said(
             {"text": "Which?"},
-            {"document": {"name": "one", "source": {"text": "First."}}},
+            {"document": {"name": "one", "source": {"text": "First."}, "context": "Of the archive."}},
             {"document": {"name": "two", "format": "md", "source": {"bytes": "Zw\u00f6lf.".encode()}}},
             {"document": {"name": "three", "source": {"content": [{"text": "a"}, {"text": "b"}]}}},
             {"searchResult": {"source": "https://a.example", "title": "four", "content": [{"text": "Found."}]}},
@@ -82,7 +82,7 @@ def test_documents_stand_beside_the_messages() -> None:
     assert native == {
         "message": "Which?",
         "documents": [
-            {"title": "one", "snippet": "First."},
+            {"title": "one", "snippet": "First.", "context": "Of the archive."},
             {"title": "two", "snippet": "Zw\u00f6lf."},
             {"title": "three", "snippet": "a\nb"},
             {"title": "four", "snippet": "Found.", "url": "https://a.example"},

@@ -190,6 +190,8 @@ def test_the_guardrail_of_the_runtime_stands_in_headers(written: Written) -> Non
         ),
         ({"messages": [USER], "guardrailConfig": {"guardrailIdentifier": "g"}}, "a guardrail", "'endpoint': 'runtime'"),
         ({"messages": [USER], "requestMetadata": {"a": "b"}}, "metadata of the request", "converse"),
+        ({"messages": [USER], "additionalModelRequestFields": [1]}, "additional request fields of the type list", ""),
+        ({"messages": [USER], "serviceTier": {"type": "flex", "new": 1}}, r"members or values.*service_tier\.new", ""),
         ({"messages": [USER], "performanceConfig": {"latency": "optimized"}}, "the latency 'optimized'", "converse"),
         (
             {"messages": [USER], "additionalModelResponseFieldPaths": ["/a"]},

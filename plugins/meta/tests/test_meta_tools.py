@@ -169,6 +169,14 @@ def test_parallel_calls_and_text_of_a_turn_stay_together() -> None:
     assert text == f"<|begin_of_text|><|header_start|>assistant<|header_end|>\n\nTwice: {calls}"
 
 
+def test_results_before_calls_of_the_same_turn_are_not_lost() -> None:
+    """Whatever made such a turn: the template writes it piece by piece."""
+    use = {"toolUse": {"toolUseId": "2", "name": "add", "input": {"a": 2}}}
+    result = {"toolResult": {"toolUseId": "1", "content": [{"text": "found"}]}}
+    text = prompt({"messages": [{"role": "assistant", "content": [result, use]}]}, LLAMA_4)
+    assert text.index('"found"') < text.index('{"name": "add"')
+
+
 def test_tools_without_a_question_are_told_all_the_same() -> None:
     """They are a turn of their own then."""
     assert "Given the following functions" in prompt({"messages": [], "toolConfig": TOOLS}, LLAMA_4)

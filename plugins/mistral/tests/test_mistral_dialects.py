@@ -74,6 +74,13 @@ def test_the_choice_among_tools_is_a_word(choice: dict[str, Any], native: str) -
     assert body({"toolConfig": {"tools": [tool("one")], "toolChoice": choice}}, LARGE)["tool_choice"] == native
 
 
+def test_a_tool_that_is_not_strict_says_nothing_of_it() -> None:
+    """Mistral's own chat has no word for strict tools; False is what they are without one."""
+    loose = {"toolSpec": {**tool("one")["toolSpec"], "strict": False}}
+    (native,) = body({"toolConfig": {"tools": [loose]}}, LARGE)["tools"]
+    assert "strict" not in native["function"]
+
+
 def test_one_of_several_tools_cannot_be_forced() -> None:
     """Any of them could come: that is another question."""
     config = {"tools": [tool("one"), tool("two")], "toolChoice": {"tool": {"name": "one"}}}

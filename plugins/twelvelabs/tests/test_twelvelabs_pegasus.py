@@ -47,6 +47,14 @@ def test_turns_become_one_prompt() -> None:
     }
 
 
+def test_the_description_of_a_schema_stands_in_it() -> None:
+    """The body has no place beside it; what the schema says of itself comes first."""
+    for schema, described in (("{}", "Parks."), ('{"description": "Ponds."}', "Ponds.")):
+        structure = {"jsonSchema": {"schema": schema, "description": "Parks."}}
+        wire = {"outputConfig": {"textFormat": {"type": "json_schema", "structure": structure}}}
+        assert body([{"text": "?"}], **wire)["responseFormat"] == {"jsonSchema": {"description": described}}
+
+
 def test_a_second_video_is_refused() -> None:
     """With its place."""
     with pytest.raises(InvalidRequestError, match=r"'twelvelabs' cannot express more than one video") as caught:
