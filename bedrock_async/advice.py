@@ -520,6 +520,13 @@ RULES: Final[tuple[Rule, ...]] = (
         hint="Begin the history with a message of the user; a window that slides over it may have cut that off.",
         seen="langgenius/dify 12340; strands-agents/sdk-typescript 727",
     ),
+    Rule(
+        topic="alternating-roles",
+        errors=_VALIDATION,
+        texts=("must alternate between user and assistant",),
+        hint="Join messages of one role that follow each other: a message takes any number of blocks.",
+        seen="langchain-ai/langchain-aws 130; microsoft/semantic-kernel 10281",
+    ),
     # -- settings of the account and the request
     Rule(
         topic="guardrail",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from copy import copy
+from functools import partial
 from types import TracebackType
 from typing import Final, Self, TypeAlias, TypeVar
 
@@ -29,6 +30,8 @@ T = TypeVar("T")
 Opener: TypeAlias = Callable[[], Awaitable[OpenDuplex]]
 
 _OK: Final = range(200, 300)
+_PIECE_BYTES: Final = 2**14
+"""What the service must take within ``idle_s``; a long event may need longer as a whole."""
 
 
 class BidirectionalStream:
@@ -95,7 +98,7 @@ class BidirectionalStream:
         total_s = self._call.timeouts.total_s
         if total_s is not None:
             self._deadline = self._loop.time() + total_s
-        opened = await self._limited(self._opener(), None, self._model_is_silent)
+        opened = await self._limited(self._opener, None, self._model_is_silent)
         self._open = opened
         if self._closed:  # by another task, meanwhile
             opened.response.abort()
@@ -180,8 +183,12 @@ class BidirectionalStream:
         await self._check_head(response)
         if opened.signer is not None:
             frame = opened.signer.sign(frame, self._call.line.now())
+        sent = 0
         try:
-            await self._limited(response.send(frame), self._call.timeouts.idle_s, self._peer_is_deaf)
+            while sent < len(frame):
+                send = partial(response.send, frame[sent : sent + _PIECE_BYTES])
+                await self._limited(send, self._call.timeouts.idle_s, self._peer_is_deaf)
+                sent += _PIECE_BYTES
         except ConnectionLostError:
             # The service ended it. Why, is in the head, which may have come meanwhile, or in events yet to be read.
             await self._check_head(response)
@@ -190,8 +197,9 @@ class BidirectionalStream:
             self._fail(exc)
             raise
         except BaseException:
-            if not response.takes_input or opened.signer is not None:
-                self.abort()  # the signature after this one would rest on an event that was not sent
+            # Half an event cannot be taken back, and the signature after this one would rest on what was not sent.
+            if sent or not response.takes_input or opened.signer is not None:
+                self.abort()
             raise
 
     async def _fill(self) -> None:
@@ -208,7 +216,7 @@ class BidirectionalStream:
         self._reading = True
         limit_s = self._call.timeouts.idle_s if self._some_came else self._call.timeouts.first_event_s
         try:
-            self._ready = await self._limited(self._next_events(response), limit_s, self._model_is_silent)
+            self._ready = await self._limited(partial(self._next_events, response), limit_s, self._model_is_silent)
         except BedrockError as exc:
             self._fail(exc)
             raise
@@ -247,8 +255,11 @@ class BidirectionalStream:
             return
         async with self._judging:  # whoever sends and whoever iterates may both come here, and one can read it
             if self._failure is None:
-                reading = refusal(self._request, response, self._call)
-                failure = await self._limited(reading, self._call.timeouts.idle_s, self._model_is_silent)
+                reading = partial(refusal, self._request, response, self._call)
+                try:
+                    failure = await self._limited(reading, self._call.timeouts.idle_s, self._refusal_is_silent)
+                except BedrockError as exc:
+                    failure = exc
                 self._call.status, self._call.headers = response.status, response.headers
                 self._call.failed(self._open.started, failure)
                 self._fail(failure)
@@ -269,26 +280,31 @@ class BidirectionalStream:
         self.abort()
 
     async def _limited(
-        self, waiting: Awaitable[T], limit_s: float | None, expired: Callable[[float], BedrockError]
+        self, wait: Callable[[], Awaitable[T]], limit_s: float | None, expired: Callable[[float], BedrockError]
     ) -> T:
-        """Wait no longer than the limit, nor than the session may last."""
-        loop = asyncio.get_running_loop()
-        limit_at = None if limit_s is None else loop.time() + limit_s
+        """Wait no longer than the limit, nor than the session may last, and not at all when that is over."""
+        now = asyncio.get_running_loop().time()
+        if self._deadline is not None and now >= self._deadline:
+            raise self._session_is_over()
+        limit_at = None if limit_s is None else now + limit_s
         first = min((at for at in (limit_at, self._deadline) if at is not None), default=None)
         try:
             async with asyncio.timeout_at(first):
-                return await waiting
+                return await wait()
         except TimeoutError as exc:
             if isinstance(exc, BedrockError) or first is None:
                 raise
             if first == limit_at and limit_s is not None:
                 raise expired(limit_s) from exc
-            total_s = self._call.timeouts.total_s or 0.0
-            raise TotalTimeoutError(
-                f"the session lasted longer than {total_s:g} s.",
-                limit_s=total_s,
-                hint="Raise timeouts.total_s, or begin a new session before.",
-            ) from exc
+            raise self._session_is_over() from exc
+
+    def _session_is_over(self) -> BedrockError:
+        total_s = self._call.timeouts.total_s or 0.0
+        return TotalTimeoutError(
+            f"the session lasted longer than {total_s:g} s.",
+            limit_s=total_s,
+            hint="Raise timeouts.total_s, or begin a new session before.",
+        )
 
     def _model_is_silent(self, limit_s: float) -> BedrockError:
         if not self._some_came:
@@ -301,6 +317,14 @@ class BidirectionalStream:
             f"no event arrived for {limit_s:g} s.",
             limit_s=limit_s,
             hint="Send what the model waits for, or raise timeouts.idle_s.",
+        )
+
+    def _refusal_is_silent(self, limit_s: float) -> BedrockError:
+        status = self._open.response.status if self._open is not None else 0
+        return IdleTimeoutError(
+            f"the service answered HTTP {status} and did not finish saying why within {limit_s:g} s.",
+            limit_s=limit_s,
+            hint="Begin a new session; when it persists, look for a proxy or load balancer in between.",
         )
 
     def _peer_is_deaf(self, limit_s: float) -> BedrockError:

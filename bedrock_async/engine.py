@@ -37,10 +37,10 @@ from .families import ModelFamily
 from .families.profiles import ModelProfile, overridden
 from .families.registry import FamilyRegistry
 from .features.arguments import check_options, check_texts, checked_settings, of_kind
-from .features.checks import ready_request
 from .features.hints import Adviser
 from .features.operations import NativeBody, build_count_tokens, build_count_tokens_of_body, build_invoke, invoke_tags
 from .features.pipeline import Prepared, resettle, settle
+from .features.ready import ready_request
 from .features.settings import (
     ASKING,
     HOW_SENT,

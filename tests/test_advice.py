@@ -380,6 +380,13 @@ SAID: Final[list[tuple[str, str, str, str]]] = [
         "first-message",
         "message of the user",
     ),
+    (
+        "ValidationException",
+        "A conversation must alternate between user and assistant roles. Make sure the conversation alternates between "
+        "user and assistant roles and try again.",
+        "alternating-roles",
+        "Join messages of one role",
+    ),
     ("ValidationException", "The provided guardrail identifier is invalid.", "guardrail", "of this region"),
     (
         "ValidationException",

@@ -37,7 +37,7 @@ from bedrock_async import (
 )
 from bedrock_async.errors import service_error
 from bedrock_async.features.other_names import OTHER_NAMES
-from bedrock_async.features.settings import check_names
+from bedrock_async.features.settings import build_request, check_names
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
 PAGE: Final = (DOCS / "coming-from.md").read_text("utf-8")
@@ -330,3 +330,18 @@ def test_errors_of_the_table_are_errors() -> None:
     for row in rows:
         named = [getattr(bedrock_async, name, None) for name in re.findall(r"`(\w+Error)`", row.rpartition(" | ")[2])]
         assert all(isinstance(each, type) and issubclass(each, BedrockError) for each in named)
+
+
+@pytest.mark.parametrize(
+    ("settings", "hint"),
+    [
+        ({"service_tier": {"type": "flex"}}, 'service_tier="flex"'),
+        ({"performance": {"latency": "optimized"}}, 'performance="optimized"'),
+        ({"prompt_variables": {"name": {"text": "Ada"}}}, 'prompt_variables={"name": "text"}'),
+        ({"tools": {"tools": []}}, "tools=[...]"),
+    ],
+)
+def test_objects_of_one_member_are_explained(settings: dict[str, object], hint: str) -> None:
+    """What boto3 and Pydantic AI write as an object is a plain value here, and the error shows it."""
+    with pytest.raises(InvalidRequestError, match=f"Pass {re.escape(hint)}"):
+        build_request("us.amazon.nova-lite-v1:0", "Say hello.", settings)

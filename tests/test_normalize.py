@@ -108,7 +108,7 @@ CASES: Final[dict[str, tuple[str, tuple[Any, ...], tuple[Any, ...], str]]] = {
     "empty_message": (
         CLAUDE,
         (user(TEXT), assistant(POINT), user(TEXT)),
-        (user(TEXT), user(TEXT)),
+        (user(TEXT, TEXT),),
         "messages[1]: a message without content dropped (empty_message)",
     ),
     "tool_result_json": (
@@ -353,6 +353,28 @@ def test_reasoning_goes_back_to_who_can_read_it(model: str | None, block: dict[s
     found = normalized(user(TEXT), assistant(block, TEXT), user(TEXT), model=model)
     assert (block in turns(found)[1]["content"]) is kept
     assert bool(found.adjustments) is not kept
+
+
+def test_messages_around_a_dropped_one_are_joined() -> None:
+    """Roles alternate still; messages of one role that the caller put in a row stay as they were answered."""
+    more = {"text": "more"}
+    found = normalized(user(TEXT), assistant(POINT), user(more), assistant(TEXT), user(TEXT), user(TEXT))
+    assert turns(found) == [user(TEXT, more), assistant(TEXT), user(TEXT), user(TEXT)]
+    assert "messages[2]: joined with messages[0], which has the same role (empty_message)" in map(
+        str, found.adjustments
+    )
+
+
+def test_claude_gets_the_results_of_tools_first() -> None:
+    """Of a user's message results go before other content, each with its cache point; elsewhere they stay."""
+    other = {**RESULT, "toolResult": {**RESULT["toolResult"], "toolUseId": "v"}}
+    found = normalized(user(TEXT), assistant(USE), user(TEXT, RESULT, POINT, TEXT, other), toolConfig=TOOLS)
+    assert turns(found)[2] == user(RESULT, POINT, other, TEXT, TEXT)
+    assert [str(each) for each in found.adjustments] == [
+        "messages[2].content: tool results moved to the front (block_order)"
+    ]
+    elsewhere = normalized(user(TEXT), assistant(USE), user(TEXT, RESULT), model=NOVA, toolConfig=TOOLS)
+    assert turns(elsewhere)[2] == user(TEXT, RESULT)
 
 
 def test_thinking_between_blocks_is_left_where_the_service_put_it() -> None:

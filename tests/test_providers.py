@@ -182,7 +182,7 @@ def test_an_answer_with_nulls_and_broken_text_is_read() -> None:
     assert response.usage.total_tokens == 0
 
 
-@pytest.mark.parametrize("value", [object(), b"\xff", print])
+@pytest.mark.parametrize("value", [object(), b"\xff", print, float("nan"), float("inf"), -float("inf")])
 def test_what_json_cannot_hold_is_refused_before_anything_is_sent(value: Any) -> None:  # noqa: ANN401 - no JSON
     """In a document or in a block that no class knows."""
     for request in (
@@ -196,6 +196,14 @@ def test_what_json_cannot_hold_is_refused_before_anything_is_sent(value: Any) ->
         assert caught.value.hint
         with pytest.raises(InvalidRequestError):
             ConverseProvider().stream(request, context())
+
+
+def test_text_that_names_no_number_is_text() -> None:
+    """What JSON has no number for may be written about."""
+    request = ConverseRequest(additional_model_request_fields={"NaN": "Infinity and -Infinity", "float": "NaN"})
+    effect = next(ConverseProvider().converse(request, context()))
+    assert isinstance(effect, Send)
+    assert b'"NaN":"Infinity and -Infinity"' in effect.request.body
 
 
 # -- the protocol

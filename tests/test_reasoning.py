@@ -149,8 +149,8 @@ def test_a_number_made_of_a_level_leaves_tokens_to_answer() -> None:
             SONNET_4,
             Reasoning(effort="low"),
             {"inferenceConfig": {"maxTokens": 900}},
-            "reasoning.budget_tokens",
-            "is 1,024 and max_tokens 900",
+            "max_tokens",
+            "max_tokens is 900, and the model thinks with 1,024 tokens or more",
         ),
         (
             SONNET_4,
@@ -196,11 +196,14 @@ def test_fields_of_the_caller_stay() -> None:
     ("wrong", "path"),
     [
         ({"budget_tokens": MIN_BUDGET_TOKENS - 1}, "reasoning.budget_tokens"),
+        ({"budget_tokens": "4096"}, "reasoning.budget_tokens"),
+        ({"budget_tokens": 4096.5}, "reasoning.budget_tokens"),
+        ({"budget_tokens": True}, "reasoning.budget_tokens"),
         ({"effort": "much"}, "reasoning.effort"),
     ],
 )
 def test_what_no_model_takes_is_refused_at_once(wrong: dict[str, Any], path: str) -> None:
-    """Too few tokens, and levels that nobody has."""
+    """Too few tokens, what is no number of them, and levels that nobody has."""
     with pytest.raises(InvalidRequestError) as failure:
         Reasoning(**wrong)
     assert failure.value.path == path

@@ -22,6 +22,7 @@ from bedrock_async import (
     Credentials,
     GuardrailChecksReport,
     GuardrailConfig,
+    GuardrailDecision,
     GuardrailSettings,
     GuardrailVerdict,
     InvalidRequestError,
@@ -507,6 +508,45 @@ async def test_a_guardrail_is_sent_as_the_service_has_it(
     assert headers["x-amzn-bedrock-guardrailidentifier"] == "g"
 
 
+@pytest.mark.parametrize(
+    ("wrong", "path", "words"),
+    [
+        ({"guardrailIdentifer": "g", "guardrailVersion": "1"}, "guardrail.guardrailIdentifer", "'guardrailIdentifier'"),
+        ({"guardrail_id": "g", "guardrail_version": "1"}, "guardrail.guardrail_id", "'guardrail_identifier'"),
+        ({"guardrailIdentifier": "g", "guardrailVersion": "1", "new": 1}, "guardrail.new", "extra_body"),
+        ({"guardrailIdentifier": "g"}, "guardrail.guardrailVersion", "has no guardrailVersion"),
+        ({"guardrailVersion": "1"}, "guardrail.guardrailIdentifier", "has no guardrailIdentifier"),
+        ({}, "guardrail.guardrailIdentifier", "no guardrailVersion"),
+        (GuardrailConfig(guardrail_identifier="g"), "guardrail.guardrailVersion", "has no guardrailVersion"),
+        (GuardrailSettings("", "1"), "guardrail.id", "is empty"),
+        ("g", "guardrail", "is a str"),
+        (("g", "1"), "guardrail", "is a tuple"),
+        ({"id": "g", "version": "1", "latest_turn_only": "no"}, "guardrail.latest_turn_only", "not a bool"),
+        ({"id": "g", "version": "1", "redact_input_message": 1}, "guardrail.redact_input_message", "not text"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["converse", "invoke"])
+async def test_no_request_goes_out_without_the_guardrail_that_was_asked_for(
+    wrong: Any,  # noqa: ANN401 - what is wrong
+    path: str,
+    words: str,
+    verb: str,
+    wire: Wire,
+) -> None:
+    """The service requires no member of a guardrail, so that a misspelt or missing one has to be found here."""
+    with pytest.raises(InvalidRequestError) as failure:
+        await getattr(wire.client, verb)(CLAUDE, {} if verb == "invoke" else "a", guardrail=wrong)
+    assert failure.value.path == path
+    assert words in str(failure.value)
+    assert wire.transport.requests == []
+
+
+async def test_the_trace_of_a_guardrail_that_the_account_enforces_can_be_asked_for(wire: Wire) -> None:
+    """Such a guardrail is not named in the request."""
+    await wire.client.converse(CLAUDE, "a", guardrail={"trace": "enabled"})
+    assert wire.sent["guardrailConfig"] == {"trace": "enabled"}
+
+
 async def test_only_the_latest_turn_is_marked(wire: Wire) -> None:
     """The last message of the user with texts or images, though results of tools follow; blank texts are not."""
     png = {"image": {"format": "png", "source": {"bytes": b"\x89PNG\r\n\x1a\n" + b"0" * 9}}}
@@ -557,6 +597,13 @@ async def test_the_decision_is_part_of_the_reply() -> None:
     assert kept[2].text == "[User input redacted.]"
     assert redacted_answer(reply.message, reply, guardrail).text == "[Assistant output redacted.]"
     assert redacted_answer(reply.message, reply, GuardrailSettings("g", "1")) is reply.message
+
+
+def test_a_question_as_text_is_redacted_too() -> None:
+    """What `converse` takes as its messages can be redacted."""
+    decision = GuardrailDecision(intervened=True, input="blocked", output="none")
+    kept = redacted_messages("secret", decision, GuardrailSettings("g", "1"))
+    assert [message.text for message in kept if isinstance(message, Message)] == ["[User input redacted.]"]
 
 
 def test_the_turn_that_was_looked_at_is_redacted() -> None:

@@ -91,7 +91,7 @@ def checked_name(family: ModelFamily, call: Callable[[], object]) -> str:
 def native_body(family: ModelFamily, native: NativeRequest) -> bytes:
     """Return the bytes of a native body. Raises InvalidRequestError for what JSON cannot hold."""
     try:
-        text = json.dumps(native.body, ensure_ascii=False, separators=(",", ":"))
+        text = json.dumps(native.body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as exc:
         raise InvalidRequestError(
             f"the native body that the family {family.name!r} made holds what JSON cannot: {exc}.",

@@ -105,20 +105,6 @@ def check_cache_points(request: ConverseRequest) -> None:
         )
 
 
-def ready_request(request: ConverseRequest, model: str | None) -> ConverseRequest:
-    """Return a ready request under ``model``, when that is given. Raises InvalidRequestError for another model's."""
-    check_cache_points(request)
-    if model is None or model == request.model_id:
-        return request
-    if request.model_id is not None:
-        raise InvalidRequestError(
-            f"the request is for the model {request.model_id!r}, the call for {model!r}.",
-            path="model",
-            hint="Pass one of them, or request.model_copy(update={'model_id': ...}).",
-        )
-    return request.model_copy(update={"model_id": model})
-
-
 def check_image(image: ImageBlock | GuardImage, path: str) -> None:
     """Refuse bytes that are no image of the format that is named. Raises InvalidRequestError with the path."""
     data = image.source.bytes
@@ -160,7 +146,9 @@ def _require_messages(request: ConverseRequest) -> None:
     # A managed prompt brings messages of its own.  [API reference, Converse]
     if parse_model_id(request.model_id).kind != "prompt":
         raise InvalidRequestError(
-            "messages is empty.", path="messages", hint='Pass "a question", or at least one message with role user.'
+            "messages is empty, or holds nothing but blank text.",
+            path="messages",
+            hint='Pass "a question", or at least one message with role user.',
         )
 
 

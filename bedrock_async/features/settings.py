@@ -319,4 +319,13 @@ def invalid_request(fault: ValidationError) -> InvalidRequestError:
 def _hint(path: str, kind: str) -> str | None:
     if path.endswith(".content") and kind == "list_type":
         return 'Content is a list of blocks: [{"text": "..."}].'
+    if kind == "string_type":  # boto3's object in the place of its one member
+        return next((hint for member, hint in _MEMBERS.items() if path.startswith(member)), None)
     return None
+
+
+_MEMBERS: Final = {
+    "performanceConfig.": 'Pass performance="optimized".',
+    "promptVariables.": 'Pass prompt_variables={"name": "text"}.',
+    "serviceTier.": 'Pass service_tier="flex".',
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import MappingProxyType
 from typing import Final, TypeVar
 
@@ -39,12 +40,19 @@ def _request(request: ConverseRequest, ctx: CallContext, operation: str) -> Http
 def json_body(request: WireModel) -> bytes:
     """Return the JSON body of a request. Raises InvalidRequestError for what JSON cannot hold."""
     try:
-        return request.to_wire_bytes()
+        body = request.to_wire_bytes()
+        if b"NaN" in body or b"Infinity" in body:  # as a text, most likely
+            json.loads(body, parse_constant=_refuse)
     except (TypeError, ValueError, RecursionError) as exc:
         raise InvalidRequestError(
             f"the request holds what JSON cannot: {exc}.",
             hint="Tool input, schemas and additional_request_fields are made of dicts, lists, text and numbers.",
         ) from exc
+    return body
+
+
+def _refuse(constant: str) -> object:
+    raise ValueError(f"the number {constant}")
 
 
 def read_json(kind: type[M], response: HttpResponse) -> M:

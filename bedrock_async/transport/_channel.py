@@ -94,11 +94,12 @@ async def open_channel(
     proxy_context: ssl.SSLContext | None = None,
     resolver: Resolver,
     options: Sequence[tuple[int, int, int]],
-    max_connections: int,
+    max_connections: int | None,
 ) -> Channel:
     """Connect to an origin; ``context`` is needed where it, or its proxy, is secure.
 
-    ``proxy_context`` is for a secure proxy that has a context of its own.
+    ``proxy_context`` is for a secure proxy that has a context of its own. ``max_connections`` is the size of the pool
+    that errors name; None where there is none.
     Cancelling closes what was open. Raises ConnectError (NameResolutionError, TLSError) or TooManyOpenFilesError.
     """
     proxy = origin.proxy

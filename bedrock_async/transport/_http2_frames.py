@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 __all__ = ["FrameGate"]
@@ -31,12 +32,13 @@ class FrameGate:
         self.going_away = False
         """The server has said that it takes no more streams on this connection."""
 
-    def receive(self, data: bytes) -> bytes:
-        """Return the frames that are complete with ``data``. Raises ValueError for what no server of HTTP/2 says."""
-        if self._held:
-            data = self._held + data
-        kept: list[bytes] = []
-        start = at = 0
+    def receive(self, data: bytes) -> Iterator[bytes]:
+        """Yield each frame that is complete with ``data``, to be used up before there is more of it.
+
+        Raises ValueError, after the frames before it, for what no server of HTTP/2 says.
+        """
+        data = self._held + data
+        at = 0
         while len(data) - at >= _HEAD_BYTES:
             length, kind = int.from_bytes(data[at : at + 3]), data[at + 3]
             if not self._greeted and kind != _SETTINGS:
@@ -49,12 +51,10 @@ class FrameGate:
             self._greeted = True
             if kind == _GOAWAY and self._spares_us(data[at + _HEAD_BYTES : end]):
                 self.going_away = True
-                kept.append(data[start:at])
-                start = end
+            else:
+                yield data[at:end]
             at = end
         self._held = data[at:]
-        kept.append(data[start:at])
-        return b"".join(kept)
 
     def _spares_us(self, payload: bytes) -> bool:
         last_stream_id, code = int.from_bytes(payload[:4]) & 0x7FFF_FFFF, int.from_bytes(payload[4:_GOAWAY_BYTES])

@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from copy import copy
 from typing import Final, cast
+from weakref import WeakSet
 
-from ..errors import BedrockError, ConnectionLostError, MissingExtraError, ProtocolError
+from ..errors import BedrockError, ConnectionLostError, ConnectTimeoutError, MissingExtraError, ProtocolError
 from . import _failures
 from ._addresses import Resolver
 from ._channel import Channel, open_channel
@@ -22,7 +23,7 @@ from ._http2_frames import FrameGate
 from ._origin import Route, Router
 from ._protocol import WireRequest
 from ._proxies import EnvironmentProxies
-from ._sockets import keepalive_options, pool_size
+from ._sockets import keepalive_options
 from ._tls import ClientCert, shared_context
 from ._tls_layer import TlsLayer
 
@@ -51,6 +52,10 @@ __all__ = ["DuplexStream", "Http2Transport"]
 _WINDOW_BYTES: Final = 2**18
 """The most that is kept of what arrived and nobody has read yet. An event of audio has some 2 KiB."""
 _DEFAULT_WINDOW_BYTES: Final = 2**16 - 1  # RFC 9113, section 6.9.2
+_PIECE_BYTES: Final = 2**14
+"""The most that goes out in one frame, also where the peer would take more; a record of TLS has no more."""
+_MOST_UNSENT_BYTES: Final = 2**18
+"""The most that a peer may leave lying here. Senders stop at 64 KiB (asyncio); answers to its frames do not."""
 _STREAM_ID: Final = 1
 
 _OK: Final = range(200, 300)
@@ -78,8 +83,11 @@ class DuplexStream(asyncio.Protocol):
         settings = {SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW_BYTES, SettingCodes.ENABLE_PUSH: 0}
         self._h2.local_settings = Settings(client=True, initial_values=settings)
         self._gate = FrameGate(_STREAM_ID)
-        self._pieces: list[bytes] = []
+        self._unread = bytearray()
         self._unread_window = 0
+        """What `_unread` takes of the window; with the frames' padding it is longer."""
+        self._read_window = 0
+        """What the peer may be given back."""
         self._received_bytes = 0
         self._complete = False
         self._input_refused = False
@@ -101,7 +109,7 @@ class DuplexStream(asyncio.Protocol):
     # -- what a call does
 
     def start(self, request: WireRequest, route: Route) -> None:
-        """Send the head of the request. Nothing is awaited."""
+        """Send the head of the request. Nothing is awaited, and nothing raised: the next call tells what is wrong."""
         fields = [(name, value) for name, value in request.headers.items() if name not in _NO_HEADERS]
         head = [
             (":method", request.method),
@@ -109,7 +117,10 @@ class DuplexStream(asyncio.Protocol):
             (":authority", request.headers.get("host", route.host)),
             (":path", route.target),
         ]
-        self._h2.send_headers(_STREAM_ID, head + fields)
+        try:
+            self._h2.send_headers(_STREAM_ID, head + fields)
+        except H2Error as exc:  # a server that spoke first, and wants no request
+            self._fail(_not_http2(exc, peer=self._peer))
         self._flush()
 
     async def head(self) -> None:
@@ -134,7 +145,7 @@ class DuplexStream(asyncio.Protocol):
                 if size <= 0:
                     await self._writable()
                     continue
-                piece = view[: min(size, self._h2.max_outbound_frame_size)]
+                piece = view[: min(size, _PIECE_BYTES)]
                 self._h2.send_data(_STREAM_ID, bytes(piece))
                 self._flush()
                 view = view[len(piece) :]
@@ -161,16 +172,19 @@ class DuplexStream(asyncio.Protocol):
     async def receive(self) -> bytes:
         """Return all that has arrived, as soon as there is something; ``b""`` at the end of the response.
 
-        Cancelling loses nothing. Raises ConnectionLostError or ProtocolError.
+        The peer may send as much again when the next call shows that this has been dealt with. Cancelling loses
+        nothing. Raises ConnectionLostError or ProtocolError.
         """
-        while not self._pieces:
+        self._open_window()
+        while not self._unread:
             if self._complete:
                 return b""
             self._raise_failure()
             await self._readable()
-        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        self._pieces.clear()
-        self._open_window()
+            self._open_window()
+        data = bytes(self._unread)
+        self._unread.clear()
+        self._read_window, self._unread_window = self._unread_window, 0
         return data
 
     async def read(self, max_bytes: int) -> bytes:
@@ -244,22 +258,27 @@ class DuplexStream(asyncio.Protocol):
 
     def _feed(self, data: bytes) -> None:
         try:
-            for event in self._h2.receive_data(self._gate.receive(data)):
-                self._take(event)
+            for frame in self._gate.receive(data):  # one by one: what came before a fault is not lost
+                for event in self._h2.receive_data(frame):
+                    self._take(event)
         except (H2Error, ValueError) as exc:  # also of the gate, of a status that is no number, of text that is none
             self._flush()  # GOAWAY, with what is wrong
             self._fail(_not_http2(exc, peer=self._peer))
             return
         self._flush()
+        if self._transport is not None and self._transport.get_write_buffer_size() > _MOST_UNSENT_BYTES:
+            self._fail(self._broken("asked for answers (pings, settings) and took none of them"))
         self._wake()
 
     def _take(self, event: Event) -> None:
         match event:
             case DataReceived(data=data, flow_controlled_length=size):
                 self._received_bytes += len(data)
-                self._unread_window += size
+                self._unread += data
                 if data:
-                    self._pieces.append(data)
+                    self._unread_window += size
+                else:
+                    self._read_window += size
             case ResponseReceived(headers=fields):
                 self._begin(cast("list[tuple[str, str]]", fields))
             case StreamEnded():
@@ -289,8 +308,8 @@ class DuplexStream(asyncio.Protocol):
 
     def _open_window(self) -> None:
         """Let the peer send as much as has been read."""
-        size, self._unread_window = self._unread_window, 0
-        if self._transport is None or self._complete or self._failure is not None:
+        size, self._read_window = self._read_window, 0
+        if not size or self._transport is None or self._complete or self._failure is not None:
             return
         with suppress(H2Error):  # the stream has ended meanwhile
             self._h2.acknowledge_received_data(size, _STREAM_ID)
@@ -371,6 +390,7 @@ class Http2Transport:
 
     The keywords mean what they mean for `NativeTransport`; an ``ssl_context`` must offer ``h2`` (ALPN). Over http the
     peer must know that HTTP/2 is spoken, as the emulator does. A proxy is asked for a tunnel (CONNECT) in any case.
+    There is no pool: as many streams as are open, so many connections are.
     """
 
     name = "http2"
@@ -378,7 +398,6 @@ class Http2Transport:
     def __init__(
         self,
         *,
-        max_connections: int | None = None,
         ssl_context: ssl.SSLContext | None = None,
         ca_bundle: str | None = None,
         client_cert: ClientCert | None = None,
@@ -390,7 +409,6 @@ class Http2Transport:
         keepalive_idle_s: int = 60,
     ) -> None:
         environ = (os.environ if environ is None else environ) if trust_env else {}
-        self._max_connections = pool_size(max_connections)
         self._tls = ssl_context
         self._ca_bundle = ca_bundle or environ.get("AWS_CA_BUNDLE") or None
         self._client_cert = client_cert
@@ -399,7 +417,7 @@ class Http2Transport:
         self._router = Router(EnvironmentProxies(environ, proxies), tunnels=True)
         self._resolver = Resolver()
         self._keepalive = keepalive_options(keepalive_idle_s)
-        self._streams: set[DuplexStream] = set()
+        self._streams = WeakSet[DuplexStream]()
         self._closed = False
 
     async def open(self, request: WireRequest, *, connect_timeout_s: float) -> DuplexStream:
@@ -416,10 +434,14 @@ class Http2Transport:
             async with asyncio.timeout(connect_timeout_s):
                 stream = await self._connect(route)
         except TimeoutError as exc:
-            raise _failures.connect_timeout(
-                peer=route.peer, limit_s=connect_timeout_s, max_connections=self._max_connections
+            raise ConnectTimeoutError(
+                f"no connection to {route.peer} was made within {connect_timeout_s:g} s.",
+                limit_s=connect_timeout_s,
+                hint="Check that the endpoint, or the proxy before it, is reachable.",
             ) from exc
-        self._streams = {known for known in self._streams if not known.is_closed}
+        if self._closed:  # meanwhile
+            stream.abort()
+            raise _failures.transport_closed()
         self._streams.add(stream)
         stream.start(request, route)
         return stream
@@ -427,8 +449,8 @@ class Http2Transport:
     async def aclose(self) -> None:
         """Close all streams. Idempotent."""
         self._closed = True
-        while self._streams:
-            self._streams.pop().abort()
+        for stream in list(self._streams):
+            stream.abort()
         await asyncio.sleep(0)  # in which the loop closes the sockets
 
     async def _connect(self, route: Route) -> DuplexStream:
@@ -445,11 +467,9 @@ class Http2Transport:
             proxy_context=self._proxy_tls,
             resolver=self._resolver,
             options=self._keepalive,
-            max_connections=self._max_connections,
+            max_connections=None,
         )
         try:
-            if self._closed:
-                raise _failures.transport_closed()
             if origin.secure:
                 _require_http2(channel, peer=route.peer)
             stream = DuplexStream(peer=route.peer, layers=channel.layers)

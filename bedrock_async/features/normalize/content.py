@@ -129,15 +129,27 @@ def _holds_cache_point(before: Sequence[object], after: Sequence[object]) -> boo
 
 
 def drop_empty_messages(draft: Draft) -> None:
-    """Drop messages that have nothing left but cache points."""
+    """Drop messages that have nothing left but cache points, and join the two that stood around one.
+
+    Recorded answers to messages of one role in a row exist; so do public reports of "A conversation must alternate
+    between user and assistant roles".  [corpus, 2025-08; langchain-ai/langchain-aws 130]
+    """
     if all(turn.message.content and type(turn.message.content[0]) is not CachePointBlock for turn in draft.turns):
         return
     kept: list[Turn] = []
+    dropped = False
     for turn in draft.turns:
         if all(type(block) is CachePointBlock for block in turn.message.content):
             draft.report(turn.path, "a message without content dropped")
-        else:
-            kept.append(turn)
+            dropped = True
+            continue
+        if dropped and kept and kept[-1].message.role == turn.message.role:
+            draft.report(turn.path, f"joined with {kept[-1].path}, which has the same role")
+            before = kept.pop()
+            joined = changed(before.message, content=[*before.message.content, *turn.message.content])
+            turn = Turn(joined, before.path)  # noqa: PLW2901
+        dropped = False
+        kept.append(turn)
     draft.turns = kept
 
 
@@ -183,38 +195,45 @@ def put_text_beside_documents(draft: Draft) -> None:
             draft.report(f"{turn.path}.content", f"{DOCUMENT_TEXT!r} put beside a document without text")
 
 
-def order_assistant_blocks(draft: Draft) -> None:
-    """Put the reasoning of an assistant's message first, and its text before the tool uses."""
+def order_blocks(draft: Draft) -> None:
+    """Put the reasoning of an assistant's message first, and text before tool uses; of a user's the tool results."""
     for turn in draft.turns:
-        if turn.message.role != "assistant" or draft.blocks.isdisjoint(map(type, turn.message.content)):
+        if draft.blocks.isdisjoint(map(type, turn.message.content)):
             continue
-        ordered = _ordered(turn.message.content)
+        answer = turn.message.role == "assistant"
+        ordered = _ordered(turn.message.content, _ANSWER_RANKS if answer else _USER_RANKS)
         if not same(ordered, turn.message.content):
-            draft.report(f"{turn.path}.content", "reasoning moved to the front, text before the tool uses")
+            change = "reasoning moved to the front, text before the tool uses" if answer else _RESULTS_FIRST
+            draft.report(f"{turn.path}.content", change)
             turn.message = changed(turn.message, content=ordered)
 
 
-def _ordered(content: Sequence[object]) -> Sequence[object]:
-    ranks = [_RANKS.get(type(block), 1) for block in content if type(block) is not CachePointBlock]
+_ANSWER_RANKS: Final[Mapping[type[Any], int]] = {ReasoningBlock: 0, ToolUseBlock: 2}
+# "The tool_result blocks must come first in the content array."  [Claude's documentation, "Handle tool calls"]
+_USER_RANKS: Final[Mapping[type[Any], int]] = {ToolResultBlock: 0}
+_RESULTS_FIRST: Final = "tool results moved to the front"
+
+
+def _ordered(content: Sequence[object], order: Mapping[type[Any], int]) -> Sequence[object]:
+    ranks = [order.get(type(block), 1) for block in content if type(block) is not CachePointBlock]
     if all(rank <= following for rank, following in pairwise(ranks)):
         return content
     # What the service ran itself stands where it was run, and its results behind it.
-    if any(getattr(block, "type", None) == "server_tool_use" or type(block) is ToolResultBlock for block in content):
+    if order is _ANSWER_RANKS and any(
+        getattr(block, "type", None) == "server_tool_use" or type(block) is ToolResultBlock for block in content
+    ):
         return content
     groups: list[tuple[int, list[Any]]] = []
     for block in content:
         if type(block) is CachePointBlock and groups:
             groups[-1][1].append(block)
         else:
-            groups.append((_RANKS.get(kind_of(block), 1), [block]))
+            groups.append((order.get(kind_of(block), 1), [block]))
     # Thinking between the blocks of one answer is as the service sent it, and is signed; only an answer that does not
     # begin with its thinking was put together by hand.
-    if groups and groups[0][0] == 0:
+    if order is _ANSWER_RANKS and groups and groups[0][0] == 0:
         groups = [(1 if rank == 0 and index else rank, blocks) for index, (rank, blocks) in enumerate(groups)]
     return [block for _, blocks in sorted(groups, key=lambda group: group[0]) for block in blocks]
-
-
-_RANKS: Final[Mapping[type[Any], int]] = {ReasoningBlock: 0, ToolUseBlock: 2}
 
 
 def trim_last_assistant_text(draft: Draft) -> None:

@@ -85,10 +85,10 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "block_order",
-        "Claude wants its thinking first, and its text before the tool uses.",
-        content.order_assistant_blocks,
+        "Claude wants its thinking first, its text before the tool uses, and tool results before other content.",
+        content.order_blocks,
         models=_CLAUDE,
-        blocks=frozenset({ReasoningBlock, ToolUseBlock}),
+        blocks=frozenset({ReasoningBlock, ToolUseBlock, ToolResultBlock}),
     ),
     Rule(
         "trailing_space",

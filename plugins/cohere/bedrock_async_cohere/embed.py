@@ -11,6 +11,7 @@ from bedrock_async.families import Embeddings, EmbedRequest, FamilyContext, Nati
 from bedrock_async.types import ImageBlock
 
 _PURPOSES: Final = {"document": "search_document", "query": "search_query"}
+_ORDINARY: Final = frozenset({*_PURPOSES, *_PURPOSES.values(), "classification", "clustering", "image"})
 _TOKENS: Final = "x-amzn-bedrock-input-token-count"
 
 
@@ -51,6 +52,10 @@ def _inputs(request: EmbedRequest, ctx: FamilyContext) -> dict[str, Any]:
             path="inputs",
             hint="Embed images one by one, or with cohere.embed-v4.",
         )
+    # Its images have one type of input, and vectors that fit those of documents and queries alike.
+    if request.purpose is not None and request.purpose not in _ORDINARY:
+        what = f"the purpose {request.purpose!r} of an image"
+        raise unsupported(what, family="cohere", model=ctx.base_model, path="purpose")
     return {"images": images, "input_type": "image"}
 
 

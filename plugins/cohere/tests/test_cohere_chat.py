@@ -335,6 +335,7 @@ def test_stop_reasons_are_converses(native: str, converse: str) -> None:
         ("cohere.embed-english-v3", EmbedRequest(inputs=["a"], dimensions=256), "a choice of dimensions"),
         ("cohere.embed-english-v3", EmbedRequest(inputs=[PNG, PNG]), "one image in a request"),
         ("cohere.embed-english-v3", EmbedRequest(inputs=["a", PNG]), "one image in a request"),
+        ("cohere.embed-english-v3", EmbedRequest(inputs=[PNG], purpose="style"), "the purpose 'style' of an image"),
         (
             "cohere.embed-v4:0",
             EmbedRequest(inputs=[VideoBlock(format="mp4", source=MediaSource(bytes=b"v"))]),
