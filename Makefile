@@ -73,7 +73,7 @@ soak: $(STAMP) ## Ten minutes of calls and streams through faults, with memory a
 
 .PHONY: audit
 audit: $(STAMP) ## Look up the pinned dependencies among the known vulnerabilities (needs a network)
-	@$(BIN)/uv tool run pip-audit --requirement constraints.txt --no-deps --disable-pip
+	@$(BIN)/uv tool run pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
 
 .PHONY: build
 build: $(STAMP) ## Build the wheels into dist/

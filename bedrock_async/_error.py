@@ -21,6 +21,9 @@ class BedrockError(Exception):
     retryable: bool = False
     attempts: tuple[Attempt, ...] = ()
     """Every attempt of the call that failed, the last one included; empty where nothing was sent."""
+    rounds: tuple[ConverseResponse, ...] = ()
+    """The answers of the model that came before, and were billed: of `parse` and `run_tools`, which ask more than
+    once."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)

@@ -588,7 +588,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         topic="interrupted-stream",
         errors=("ModelStreamError",),
-        hint="Try again; the text so far is in partial_response.",
+        hint="Try again; the text so far is in partial_response, of a native stream in the chunks that came.",
     ),
     Rule(
         topic="model-error",

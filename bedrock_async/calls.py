@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -23,6 +24,7 @@ from .errors import (
     AuthenticationError,
     BedrockError,
     CallTimeoutError,
+    ClientClosedError,
     FirstEventTimeoutError,
     InvalidRequestError,
     PluginError,
@@ -73,6 +75,8 @@ _MAX_ERROR_BYTES: Final = 1024 * 1024  # an error answer is never larger
 
 CANCELLED: Final = "Cancelled"
 """The code of an attempt that was given up, because another one was faster."""
+TIMED_OUT: Final = TotalTimeoutError.__name__
+"""The code of an attempt that was under way when the time of the whole call was over."""
 
 
 def _now() -> datetime:
@@ -173,14 +177,14 @@ class Call:
         if (pace := getattr(self.retry, "pace", None)) is not None:
             pace.answered(self.line.clock(), throttled=isinstance(failure, ThrottlingError))
 
-    def cancelled(self) -> None:
-        """Note an attempt that was given up because another one was faster."""
+    def cut(self, code: str) -> None:
+        """Note the attempt under way, where there is one: it has no outcome, and ``code`` says what ended it."""
         began = self.started_at
         if began is None or (self.attempts and self.attempts[-1].started_at is began):
             return  # it was waiting for the next attempt, or for its turn
         duration_s = (self.line.now() - began).total_seconds()
         number = len(self.attempts) + 1
-        self.attempts.append(Attempt(number, duration_s, None, CANCELLED, None, began, self.target))
+        self.attempts.append(Attempt(number, duration_s, None, code, None, began, self.target))
 
     def explain(self, error: BedrockError) -> None:
         """Put on an error that ends the call what is known of it: its attempts, and the next step."""
@@ -246,16 +250,20 @@ async def run(flow: Flow[T], call: Call) -> T:
         raise
     except TimeoutError as exc:
         if in_flight.closed:
+            call.cut(ClientClosedError.__name__)
             raise cut_short(call.attempts) from exc
         if limit_s is None:
             raise
+        call.cut(TIMED_OUT)
         raise too_late(limit_s, call.attempts) from exc
     else:
         if call.ticket is not None:
             call.ticket.settle(getattr(value, "usage", None), call.headers)
         return value
     finally:
-        flow.close()
+        # Cut short while a worker thread makes a large body, the flow cannot be closed: it ends with that thread.
+        with suppress(ValueError) if call.large else nullcontext():
+            flow.close()
         if call.ticket is not None:
             call.ticket.close()
 
@@ -271,10 +279,11 @@ def broken(attempts: Sequence[Attempt], failure: BedrockError) -> tuple[Attempt,
     return (*before, msgspec.structs.replace(last, code=code_of(failure)))
 
 
-def too_late(limit_s: float, attempts: Sequence[Attempt]) -> TotalTimeoutError:
-    """Return the error of a call whose attempts together took too long."""
+def too_late(limit_s: float, attempts: Sequence[Attempt], *, under_way: int = 0) -> TotalTimeoutError:
+    """Return the error of a call whose attempts together, and those not noted yet, took too long."""
+    made = len(attempts) + under_way
     timeout = TotalTimeoutError(
-        f"the call took longer than {limit_s:g} s ({len(attempts) + 1} attempts).",
+        f"the call took longer than {limit_s:g} s ({made} attempt{'s' if made != 1 else ''}).",
         limit_s=limit_s,
         hint="Raise timeouts.total_s, or stream the answer.",
     )
@@ -408,7 +417,7 @@ def _no_event(call: Call, *, at_deadline: bool) -> BedrockError:
     if call.line.in_flight.closed:
         return cut_short(call.attempts)
     if limit_s is None or (total_s is not None and at_deadline and (total_s < limit_s or call.attempts)):
-        return too_late(total_s or 0.0, call.attempts)
+        return too_late(total_s or 0.0, call.attempts, under_way=1)
     return FirstEventTimeoutError(
         f"no event arrived within {limit_s:g} s.",
         limit_s=limit_s,

@@ -37,6 +37,7 @@ from .features.operations import (
     build_start_async_invoke,
     check_place,
 )
+from .features.other_names import OTHER_CLIENT_NAMES
 from .features.pipeline import cache_plan_of
 from .features.settings import CallSettings, Messages, UntypedSettings, changed_settings, check_names, copied
 from .features.structured import OutputMode, OutputType
@@ -134,6 +135,11 @@ class BedrockClient(Engine):
 
     docs/configuration.md lists what else is read, from the environment and the AWS configuration, and in which order.
     """
+
+    def __init__(self, **keywords: Unpack[ClientKeywords]) -> None:
+        """Resolve region and endpoint. Raises InvalidRequestError, CredentialsError or PluginError."""
+        check_names(keywords, verb="BedrockClient", known=ClientKeywords, others=OTHER_CLIENT_NAMES)
+        super().__init__(**keywords)
 
     @classmethod
     def from_botocore_config(cls, config: BotocoreConfig, **keywords: Unpack[ClientKeywords]) -> Self:
@@ -725,7 +731,7 @@ class BedrockClient(Engine):
         Raises InvalidRequestError, MissingExtraError without genai-prices where no price of the client's fits, and as
         `count_tokens` where tokens are counted.
         """
-        target, base, effective = self._costed(model, messages, settings)
+        target, base, effective = self._costed(model, messages, settings, counted=input_tokens is None)
         tokens = ExpectedTokens(
             input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cache_write_1h_tokens
         )

@@ -141,7 +141,9 @@ class ContinuedStream:
             raise failure from exc
         finally:
             self._waiting = None
-        if stream is None:
+        if stream is None or self._aborted:  # aborted, maybe, just as it had opened
+            if stream is not None and stream.response is not None:
+                stream.response.abort()
             raise failure
         self._response, self._decoder = stream.response, stream.decoder
         self._splice.go_on(prefill=self._prefill)

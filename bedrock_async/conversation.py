@@ -59,6 +59,12 @@ class Conversation:
 
     def __init__(self, model: BoundModel, messages: Messages = ()) -> None:
         """Begin with these messages. Raises InvalidRequestError, also for tool uses without results."""
+        if not hasattr(model, "client"):
+            raise InvalidRequestError(
+                f"model is a {type(model).__name__}, no model of a client.",
+                path="model",
+                hint="Pass client.model(...).",
+            )
         self._model = model
         self._messages = messages_of(given_turn(messages)) if messages else ()
         check_tool_pairs(self._messages)
@@ -167,7 +173,7 @@ class Conversation:
             if stream.read_to_end:
                 reply = stream.response_so_far.with_meta(stream.meta)
                 tool = stream.tool if isinstance(stream, OutputStream) else None
-                answer = reply.message if tool is None else without_output_tool(reply.message, tool)
+                answer = without_output_tool(reply.message, tool)
                 self._add(said, [answer], [reply], settings)
 
         stream.add_done_callback(done)
@@ -218,8 +224,7 @@ class Conversation:
                 max_repairs=max_repairs,
                 **settings,
             )
-            message = output.response.message
-            answer = without_output_tool(message) if output.mode == "tool" else message
+            answer = without_output_tool(output.response.message, output.tool)
             self._add(said, [answer], output.rounds, settings)
         return output
 

@@ -11,7 +11,7 @@ from anyio import to_thread
 
 from .errors import InvalidRequestError, ModelIdRejectedError, OnDemandNotSupportedError, ValidationError
 from .model_id import ModelId, parse_model_id
-from .pricing import Cost, Prices
+from .pricing import OPTIMIZED, Cost, Prices
 from .resilience.token_estimate import estimated_tokens, estimated_tokens_of_body
 from .types import (
     CacheDetail,
@@ -167,6 +167,8 @@ async def estimated_cost(
             hint="Pass output_tokens=, or max_tokens= for the most that it can cost.",
         )
     usage = _usage(replace(tokens, input=tokens.input or 0, output=output))
+    if settings.get("performance") == OPTIMIZED and not batch:
+        return None
     estimated = False
     if tokens.input is None:
         counted = await count()
@@ -181,9 +183,10 @@ async def estimated_cost(
 
 def priced_settings(request: ConverseRequest) -> dict[str, Any]:
     """Return the settings of a ready request that its price depends on."""
-    inference, tier = request.inference_config, request.service_tier
+    inference, performance, tier = request.inference_config, request.performance_config, request.service_tier
     return {
         "max_tokens": None if inference is None else inference.max_tokens,
+        "performance": None if performance is None else performance.latency,
         "service_tier": None if tier is None else tier.type,
     }
 

@@ -275,12 +275,26 @@ class Engine:
         return Prepared(settled, settings, target, base, facts, adjustments, plan)
 
     def _costed(
-        self, model: str | ConverseRequest, messages: Messages | ConverseRequest | None, settings: Mapping[str, Any]
+        self,
+        model: str | ConverseRequest,
+        messages: Messages | ConverseRequest | None,
+        settings: Mapping[str, Any],
+        *,
+        counted: bool,
     ) -> tuple[ModelId, ModelId, Mapping[str, Any]]:
-        """Return where a call would go, the model behind it, and the settings that its price depends on."""
+        """Return where a call would go, the model behind it, and the settings that its price depends on.
+
+        ``counted`` says that the tokens are not given, so that there must be something to count.
+        """
         if settings:
             check_names(settings, verb="estimate_cost")
         ready = model if isinstance(model, ConverseRequest) else messages
+        if ready is None and counted:
+            raise InvalidRequestError(
+                "estimate_cost() has neither messages nor a number of tokens.",
+                path="input_tokens",
+                hint="Pass input_tokens=, or messages, which are counted.",
+            )
         if isinstance(ready, ConverseRequest):
             effective = {**settings, **priced_settings(ready)}
             named = ready.model_id if isinstance(model, ConverseRequest) else model

@@ -59,7 +59,8 @@ class Limit:
         in_flight = self._in_flight
         in_flight.limits.add(self)
         if in_flight.closed:
-            self.expire()
+            # Not now: a task that cancels itself, and leaves without having waited, is cancelled somewhere later.
+            asyncio.get_running_loop().call_soon(self.expire)
         elif self.when is not None:
             in_flight.look_at(self.when)
 

@@ -10,12 +10,14 @@ import base64
 import binascii
 import os
 import re
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, Generic, TypeAlias, TypeVar, cast
 
 from anyio import to_thread
 
 from .errors import InvalidRequestError
+from .features.arguments import check_seconds
 from .features.checks import document_name
 from .features.media_checks import megabytes
 from .features.media_formats import ENDINGS, MediaKind, detect, format_of_name, is_text, what_it_is
@@ -47,7 +49,7 @@ _MAX_FILE_BYTES: Final = 100 * 1024 * 1024
 _FETCH_BYTES: Final = 25 * 1024 * 1024
 _FETCH_S: Final = 30.0
 _ACCOUNT: Final = re.compile(r"[0-9]{12}")
-_DATA_URL: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+)?((?:;[\w.+-]+=[^;,]*)*);base64,(.*)", re.DOTALL)
+_DATA_URL: Final = re.compile(r"(?i)data:([\w.+-]+/[\w.+-]+)?((?:;[\w.+-]+=[^;,]*)*);base64,(.*)", re.DOTALL)
 _TEXT_TYPES: Final = {"text/html": "html", "text/csv": "csv", "text/markdown": "md", "text/plain": "txt"}
 _TEXTS: Final = frozenset({"csv", "html", "md", "txt"})
 
@@ -120,6 +122,7 @@ class _Medium(Generic[B]):
         Raises InvalidRequestError for a URL that may not or cannot be fetched and as `from_bytes`, TransportError for
         what the network or the server does, TotalTimeoutError.
         """
+        _declared(cls._kind, format)
         fetched = await _fetched(url, max_bytes=max_bytes, timeout_s=timeout_s, allow_private=allow_private)
         try:
             found = _checked(cls._kind, fetched.data, format, None)
@@ -278,6 +281,7 @@ class Document:
 
         Text is of the type that the server names.
         """
+        _declared("document", format)
         fetched = await _fetched(url, max_bytes=max_bytes, timeout_s=timeout_s, allow_private=allow_private)
         told = format or (None if detect("document", fetched.data) else _TEXT_TYPES.get(fetched.content_type))
         try:
@@ -317,7 +321,7 @@ def _checked(kind: MediaKind, data: object, declared: str | None, name: str | No
     if wanted is None and name is not None:
         wanted = format_of_name(kind, name)
     if not found:
-        return _told(kind, content, wanted, declared=declared is not None)
+        return _told(kind, content, wanted, name, declared=declared is not None)
     if wanted is None or wanted in found:
         return wanted or found[0]
     said = f"format is {declared!r}" if declared is not None else f"the name {Path(name or '').name!r} says {wanted}"
@@ -328,16 +332,19 @@ def _checked(kind: MediaKind, data: object, declared: str | None, name: str | No
     )
 
 
-def _told(kind: MediaKind, content: bytes, wanted: str | None, *, declared: bool) -> str:
+def _told(kind: MediaKind, content: bytes, wanted: str | None, name: str | None, *, declared: bool) -> str:
     """Return the format of bytes that have no mark of their own, as far as that can be."""
     if kind == "document" and is_text(content) and content:
         if wanted is None or wanted in _TEXTS:
             return wanted or "txt"
     elif kind == "audio" and wanted == "pcm" and declared and content:
         return wanted
+    shown = repr(Path(name).name) if name else ""
     said = f"not those of a {wanted} file" if wanted is not None else f"those of no {kind} that the service takes"
     raise InvalidRequestError(
-        f"the {len(content)} bytes are {said}; they look like {what_it_is(content)}.",
+        f"the {len(content)} bytes{shown and f' of {shown}'} are {said}; they are {what_it_is(content)}."
+        if content
+        else f"{shown or 'data'} is empty.",
         path="data",
         hint=f"The service takes {', '.join(dict.fromkeys(ENDINGS[kind].values()))}.",
     )
@@ -347,7 +354,7 @@ def _declared(kind: MediaKind, declared: object) -> str | None:
     if declared is None:
         return None
     known = {*ENDINGS[kind].values(), *(("x-aac",) if kind == "audio" else ())}
-    if declared not in known:
+    if not isinstance(declared, str) or declared not in known:
         name = str(declared).lower().removeprefix(".")
         meant = ENDINGS[kind].get(name)
         raise InvalidRequestError(
@@ -355,7 +362,7 @@ def _declared(kind: MediaKind, declared: object) -> str | None:
             path="format",
             hint=f"Pass format={meant!r}." if meant else f"It is one of {', '.join(sorted(known))}.",
         )
-    return str(declared)
+    return declared
 
 
 def _named(kind: MediaKind, uri: str, declared: str | None) -> str:
@@ -377,15 +384,26 @@ def _location(uri: str, owner: object) -> S3Location:
     return S3Location(uri=uri, bucket_owner=owner)
 
 
-def _file(path: StrPath) -> bytes:
-    size = Path(path).stat().st_size
+def _file(path: object) -> bytes:
+    text = os.fspath(cast("StrPath", path)) if isinstance(path, str | os.PathLike) else path
+    if not isinstance(text, str) or "\0" in text:
+        said = "holds a NUL" if isinstance(text, str) else f"is a {type(path).__name__}, no name of a file"
+        raise InvalidRequestError(f"path {said}.", path="path", hint='Pass from_path("cat.png"), or from_bytes(data).')
+    found = Path(text).stat()
+    size = found.st_size
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+        raise InvalidRequestError(
+            f"{text} is no file but a pipe, a socket or a device, which may never end.",
+            path="path",
+            hint="Read it yourself, and pass from_bytes(data).",
+        )
     if size > _MAX_FILE_BYTES:
         raise InvalidRequestError(
-            f"{os.fspath(path)} has {size} bytes ({megabytes(size)}); up to {megabytes(_MAX_FILE_BYTES)} are read.",
+            f"{text} has {size} bytes ({megabytes(size)}); up to {megabytes(_MAX_FILE_BYTES)} are read.",
             path="path",
             hint="Put it into S3 and pass it with from_s3.",
         )
-    return Path(path).read_bytes()
+    return Path(text).read_bytes()
 
 
 def _data_of(url: object) -> tuple[bytes, str]:
@@ -401,6 +419,14 @@ def _data_of(url: object) -> tuple[bytes, str]:
 
 
 async def _fetched(url: str, *, max_bytes: int, timeout_s: float, allow_private: bool) -> Download:
+    check_seconds("timeout_s", timeout_s, hint="Pass timeout_s=30.")
+    limit: object = max_bytes
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise InvalidRequestError(
+            f"max_bytes is {limit!r}; a number of bytes, 1 or more, is needed.",
+            path="max_bytes",
+            hint="Pass max_bytes=25 * 1024 * 1024.",
+        )
     # aiohttp takes a tenth of a second to import, and a client with another transport has not.
     download = await to_thread.run_sync(_downloader)
     return await download(url, max_bytes=max_bytes, timeout_s=timeout_s, allow_private=allow_private)

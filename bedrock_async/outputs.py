@@ -13,6 +13,7 @@ import anyio
 
 from .calls import Inference, OpenStream
 from .errors import (
+    BedrockError,
     InvalidRequestError,
     OutputError,
     OutputInvalidError,
@@ -51,14 +52,16 @@ _MOST_REFUSALS: Final = 1_024
 class Output(Generic[T]):
     """A value that a model made, and the answer that it was read from.
 
-    ``mode`` is how the model was asked. ``rounds`` are all answers of the call, ``response`` being the last one: there
-    are several where the model was shown what was wrong with the one before.
+    ``mode`` is how the model was asked, ``tool`` the name of the tool that it was given for that. ``rounds`` are all
+    answers of the call, ``response`` being the last one: there are several where the model was shown what was wrong
+    with the one before.
     """
 
     value: T
     response: ConverseResponse
     mode: OutputMode
     rounds: tuple[ConverseResponse, ...]
+    tool: str | None = None
 
     @property
     def usage(self) -> UsageTotals:
@@ -159,11 +162,15 @@ async def parse(
 ) -> Output[T]:
     """Return the output, after at most so many rounds that show the model what was wrong with its answer.
 
-    All of it takes at most ``total_s`` seconds. Raises OutputError, with all rounds, TotalTimeoutError, and as `send`.
+    All of it takes at most ``total_s`` seconds. Raises OutputError, TotalTimeoutError, and as `send`, with all rounds.
     """
     rounds: list[ConverseResponse] = []
-    with anyio.move_on_after(total_s):
-        return await _answered(question, send, max_repairs, rounds)
+    try:
+        with anyio.move_on_after(total_s):
+            return await _answered(question, send, max_repairs, rounds)
+    except BedrockError as exc:
+        exc.rounds = tuple(rounds)
+        raise
     limit_s = total_s or 0.0  # without a limit nothing is cut off
     timeout = TotalTimeoutError(
         f"the output took longer than {limit_s:g} s ({len(rounds)} answers were not of its type).",
@@ -171,6 +178,7 @@ async def parse(
         hint="Raise timeouts.total_s, or allow fewer repair rounds.",
     )
     timeout.attempts = tuple(attempt for each in rounds for attempt in each.meta.attempts)
+    timeout.rounds = tuple(rounds)
     raise timeout
 
 
@@ -181,9 +189,8 @@ async def _answered(
     while True:
         rounds.append(response)
         try:
-            return Output(current.read(response), response, current.mode, tuple(rounds))
+            return Output(current.read(response), response, current.mode, tuple(rounds), current.tool)
         except OutputError as exc:
-            exc.rounds = tuple(rounds)
             if len(rounds) > max_repairs or not isinstance(exc, OutputInvalidError):
                 raise
             current = current.repaired(exc, question.inference.context.profile)

@@ -188,7 +188,7 @@ def load_entry_point(point: EntryPoint, **options: object) -> object:
     """Import an entry point's object and call it, with options. Raises PluginError, with the failure as its cause."""
     try:
         made: object = point.load()(**options)
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:  # a script that exits where it is imported would end the whole program
         check = f"Check its options ({', '.join(sorted(options))}). " if options else ""
         raise PluginError(
             f"{point.name!r} of {origin(point)} ({point.value}) failed to load: {type(exc).__name__}: {exc}.",

@@ -33,6 +33,9 @@ PriceTable: TypeAlias = "Mapping[str, ModelPrices | Mapping[str, object]]"
 
 TokenKind: TypeAlias = Literal["input", "cache_read", "cache_write_5m", "cache_write_1h", "output"]
 
+OPTIMIZED: Final = "optimized"
+"""The latency class that has prices of its own, which no list here has."""
+
 _MILLION: Final = Decimal(1_000_000)
 _ONE: Final = Decimal(1)
 _STANDARD: Final = frozenset({None, "default", "standard"})
@@ -356,9 +359,8 @@ class Bill:
         return self._cost
 
     def _calculated(self) -> Cost | None:
-        # Latency-optimised inference has prices of its own, which no list here has.
         usage = self.usage
-        if usage is None or self._latency == "optimized":
+        if usage is None or self._latency == OPTIMIZED:
             return None
         try:
             return self._prices.cost(self._target, usage, service_tier=self._tier, base=self._base)

@@ -12,7 +12,7 @@ import anyio
 import msgspec
 
 from .auth import Authenticator, authenticator_of_api_key, authenticator_of_credentials
-from .calls import Call, Inference, Line, OpenStream, too_late
+from .calls import CANCELLED, TIMED_OUT, Call, Inference, Line, OpenStream, too_late
 from .errors import BedrockError
 from .events import Event
 from .resilience import Breaker, Failover, Target, Timeouts
@@ -116,7 +116,7 @@ class TargetLoop:
         attempt = _Asking(self, call, aim, ask, discard)
         total_s = call.timeouts.total_s
         try:
-            async with asyncio.timeout(total_s):
+            async with asyncio.timeout(total_s) as attempt.limit:
                 answer = await attempt.run()
         except BedrockError as exc:
             exc.attempts = attempt.attempts()
@@ -130,15 +130,13 @@ class TargetLoop:
 
     # -- for _Asking
 
-    def admitted(self) -> Iterator[tuple[_State, int | None]]:
-        """Yield the targets that are worth asking, in order; the first one when none is."""
-        none = True
+    def admitted(self, asked: Callable[[], object]) -> Iterator[tuple[_State, int | None]]:
+        """Yield the targets that are worth asking, in order; the first one when in the end nobody was ``asked``."""
         for state in self._states:
             admitted = state.admit(self.clock())
             if admitted is not None:
-                none = False
                 yield state, admitted
-        if none:
+        if not asked():
             yield self._states[0], None
 
 
@@ -159,6 +157,10 @@ class _Asking(Generic[T]):
         self._ask = ask
         self._discard = discard
         self._ways: list[Way] = []
+        self._wrong: dict[str, BedrockError] = {}
+        """The targets that this call cannot be sent to, and why."""
+        self.limit: asyncio.Timeout | None = None
+        """The time of the whole call."""
 
     def attempts(self) -> tuple[Attempt, ...]:
         """Return the attempts at all targets in the order in which they began."""
@@ -168,7 +170,7 @@ class _Asking(Generic[T]):
 
     async def run(self) -> Answer[T]:
         """Ask one target after the other."""
-        targets = self._loop.admitted()
+        targets = self._loop.admitted(lambda: self._ways)
         hedge = self._loop.hedge
         if hedge is not None:
             hedge.called()
@@ -181,20 +183,29 @@ class _Asking(Generic[T]):
                 outcome = await self._race(state, admitted, targets, delay_s)
             if outcome.value is not None and outcome.way is not None:
                 return Answer(outcome.value[0], outcome.way)
-            failure = outcome.failure
+            # What is wrong with a target is no reason to hide what happened at another.
+            if failure is None or outcome.way is not None:
+                failure = outcome.failure
             if not outcome.escalates:
                 break
         assert failure is not None, "there is always a target"  # noqa: S101
+        for target, fault in self._wrong.items():
+            if fault is not failure:
+                failure.add_note(f"The target {target!r} was not asked: {fault}")
         raise failure
 
     async def _outcome(self, state: _State, admitted: int | None) -> _Outcome[T]:
-        """Ask one target; whatever comes of it, its breaker is told."""
+        """Ask one target; whatever comes of it, its breaker is told. One that is wrong for the call is not asked."""
         clock, breaker = self._loop.clock, state.breaker
         failed: bool | None = None
         way: Way | None = None
         started = clock()
         try:
-            way = self._aim(state.place)
+            try:
+                way = self._aim(state.place)
+            except BedrockError as exc:
+                self._wrong.setdefault(state.place.target.label, exc)
+                return _Outcome(failure=exc, escalates=True)
             self._ways.append(way)
             value = await self._ask(way)
         except BedrockError as exc:
@@ -205,7 +216,7 @@ class _Asking(Generic[T]):
             return _Outcome(way, failure=exc)
         except asyncio.CancelledError:
             if way is not None:
-                way.call.cancelled()
+                way.call.cut(TIMED_OUT if self.limit is not None and self.limit.expired() else CANCELLED)
             raise
         else:
             failed = False
@@ -223,7 +234,8 @@ class _Asking(Generic[T]):
     ) -> _Outcome[T]:
         """Ask one target, and the next one beside it when the first takes longer than ``delay_s``.
 
-        The first answer ends the other one at once. A failure that no other target can mend does, too.
+        The first answer ends the other one at once. So does a failure of the first target that no other can mend; the
+        second was asked for company, and its failure ends nothing.
         """
         outcomes: list[_Outcome[T]] = []
         running = 1
@@ -231,7 +243,8 @@ class _Asking(Generic[T]):
             async with anyio.create_task_group() as group:
 
                 async def first() -> None:
-                    await ended(await self._outcome(state, admitted))
+                    outcome = await self._outcome(state, admitted)
+                    ended(outcome, decides=not outcome.escalates)
 
                 async def second() -> None:
                     nonlocal running
@@ -243,13 +256,13 @@ class _Asking(Generic[T]):
                     if found is None:
                         return
                     running += 1
-                    await ended(await self._outcome(*found))
+                    ended(await self._outcome(*found), decides=False)
 
-                async def ended(outcome: _Outcome[T]) -> None:
+                def ended(outcome: _Outcome[T], *, decides: bool) -> None:
                     nonlocal running
                     running -= 1
                     outcomes.append(outcome)
-                    if outcome.value is not None or not outcome.escalates or running == 0:
+                    if outcome.value is not None or decides or running == 0:
                         group.cancel_scope.cancel()
 
                 group.start_soon(first)
@@ -258,7 +271,8 @@ class _Asking(Generic[T]):
             self._let_go(outcomes, None)
             raise
         best = next((outcome for outcome in outcomes if outcome.value is not None), None)
-        best = best or next((outcome for outcome in outcomes if not outcome.escalates), outcomes[-1])
+        best = best or next((outcome for outcome in outcomes if not outcome.escalates), None)
+        best = best or next((outcome for outcome in reversed(outcomes) if outcome.way is not None), outcomes[-1])
         self._let_go(outcomes, best)
         return best
 

@@ -19,6 +19,7 @@ from anyio import to_thread
 from anyio.abc import TaskGroup
 
 from .errors import (
+    BedrockError,
     InvalidRequestError,
     StreamError,
     ToolError,
@@ -32,7 +33,7 @@ from .features.normalize import INVALID_JSON
 from .features.settings import Messages
 from .features.tasks import check_positive
 from .features.tool_results import error_block, result_block
-from .features.tool_schema import Tool, ToolContext
+from .features.tool_schema import Tool, ToolContext, check_limit_s
 from .features.tools import ToolSet, forces_a_tool, tool_names
 from .stream import ResponseStream, TextStream
 from .types import (
@@ -67,8 +68,8 @@ OnToolError: TypeAlias = Literal["return", "raise"] | Callable[[ToolError], obje
 """What becomes of a tool that failed.
 
 ``"return"`` tells the model: the class and text of the exception, never a traceback. ``"raise"`` ends the loop with the
-`ToolError`. A function gets that error, with the exception as its ``__cause__``, and returns what the model is told: a
-value that a tool may return; what it raises ends the loop.
+`ToolError`. A function, async or not, gets that error, with the exception as its ``__cause__``, and returns what the
+model is told: a value that a tool may return; what it raises ends the loop.
 """
 
 _MAX_TOLD: Final = 2_000
@@ -163,11 +164,7 @@ class LoopOptions:
 
     def __post_init__(self) -> None:
         check_positive(max_rounds=self.max_rounds, max_concurrency=self.max_concurrency)
-        limit_s = self.tool_timeout_s
-        if limit_s is not None and not limit_s > 0:
-            raise InvalidRequestError(
-                f"tool_timeout_s is {limit_s!r}.", path="tool_timeout_s", hint="Pass seconds, or leave it out."
-            )
+        check_limit_s("tool_timeout_s", self.tool_timeout_s)
         if self.on_tool_error not in ("return", "raise") and not callable(self.on_tool_error):
             raise InvalidRequestError(
                 f"on_tool_error is {self.on_tool_error!r}.",
@@ -191,6 +188,13 @@ class _Rounds:
         """Read the tools. Raises InvalidRequestError when there are none."""
         ready = next((each for each in (model, messages) if isinstance(each, ConverseRequest)), None)
         tools = settings.get("tools")
+        if settings.get("output_type") is not None:
+            raise InvalidRequestError(
+                "run_tools() reads no output.",
+                path="output_type",
+                hint="Run the tools, then client.parse(model, [*messages, *result.messages, question], "
+                "output_type=...); or parse(..., tools=[...]), which raises OutputToolUseError for tools to be run.",
+            )
         self._ask = ask
         self._model = model
         self._messages = messages
@@ -450,7 +454,9 @@ class ToolLoop:
                 raise StopAsyncIteration
         except StopAsyncIteration:
             raise
-        except BaseException:
+        except BaseException as exc:
+            if isinstance(exc, BedrockError):
+                exc.rounds = self.rounds
             self.abort()
             raise
         finally:
@@ -461,9 +467,9 @@ class ToolLoop:
             self._ready.extend(await stream.next_batch())
         except StopAsyncIteration:
             if self._stream is stream:  # else it was closed meanwhile
-                self._take_answer(await stream.get_final_response())
+                await self._take_answer(await stream.get_final_response())
 
-    def _take_answer(self, response: ConverseResponse) -> None:
+    async def _take_answer(self, response: ConverseResponse) -> None:
         """Begin a turn of tools, or end the loop."""
         self._stream = None
         self._rounds.append(response)
@@ -483,9 +489,9 @@ class ToolLoop:
                     hint="Raise max_rounds, or go on from here with error.messages.",
                 )
             )
-        self._begin(_Turn(response, len(self._rounds)), uses)
+        await self._begin(_Turn(response, len(self._rounds)), uses)
 
-    def _begin(self, turn: _Turn, uses: Sequence[ToolUseBlock]) -> None:
+    async def _begin(self, turn: _Turn, uses: Sequence[ToolUseBlock]) -> None:
         broken = {id(use) for use in turn.response.broken_tool_uses}
         for use in uses:
             call = _Call(use)
@@ -493,7 +499,7 @@ class ToolLoop:
             try:
                 call.tool, call.arguments = self._read(use, turn.response, cut_off=id(use) in broken)
             except ToolError as exc:
-                turn.finish(call, self._told(use, exc), exc, 0.0)
+                turn.finish(call, await self._told(use, exc), exc, 0.0)
         self._turn = turn
         self._ready.extend(
             ToolStarted(tool_use=call.use, round=turn.number) for call in turn.calls if call.tool is not None
@@ -534,12 +540,14 @@ class ToolLoop:
             )
         return tool, arguments
 
-    def _told(self, use: ToolUseBlock, error: ToolError) -> ToolResultBlock:
+    async def _told(self, use: ToolUseBlock, error: ToolError) -> ToolResultBlock:
         """Return what the model is told of a failure. Raises the error, where that is wanted."""
         handler = self._options.on_tool_error
         if handler == "raise":
             raise self._explained(error)
         told = error.message[:_MAX_TOLD] if isinstance(handler, str) else handler(error)
+        if inspect.isawaitable(told):
+            told = await told
         try:
             return error_block(use, told)
         except (TypeError, ValueError) as exc:
@@ -596,7 +604,7 @@ class ToolLoop:
                     result = await self._result_of(call, tool)
                 except ToolError as exc:
                     error = exc
-                    result = self._told(call.use, exc)
+                    result = await self._told(call.use, exc)
             except Exception as exc:  # noqa: BLE001 - raised where the steps are read, outside the task group
                 turn.fail(exc)
             else:

@@ -16,8 +16,11 @@ When: TypeAlias = Literal["waiting", "answered"]
 class CancelledAt(Generic[T]):
     """Awaits a coroutine, and cancels the task around it at the coroutine's n-th suspension."""
 
-    def __init__(self, coroutine: Coroutine[Any, Any, T], number: int, when: When) -> None:
+    def __init__(
+        self, coroutine: Coroutine[Any, Any, T], number: int, when: When, on_cancel: Callable[[], object]
+    ) -> None:
         self._coroutine = coroutine
+        self._on_cancel = on_cancel
         self._number = number
         self._when = when
         self.suspensions = 0
@@ -37,9 +40,9 @@ class CancelledAt(Generic[T]):
                 if self._when == "answered" and isinstance(waited_for, asyncio.Future):
                     answer = cast("asyncio.Future[object]", waited_for)
                     # Called before the task's own callback, which makes it go on.
-                    answer.add_done_callback(partial(_cancel, task))
+                    answer.add_done_callback(partial(self._cancel, task))
                 else:
-                    task.cancel()
+                    self._cancel(task)
             try:
                 sent = yield waited_for
             except BaseException as exc:  # noqa: BLE001 - passed on
@@ -47,17 +50,22 @@ class CancelledAt(Generic[T]):
             else:
                 step = lambda sent=sent: self._coroutine.send(sent)  # type: ignore[misc]  # noqa: E731
 
+    def _cancel(self, task: asyncio.Task[Any], _answer: asyncio.Future[object] | None = None) -> None:
+        self._on_cancel()
+        task.cancel()
 
-def _cancel(task: asyncio.Task[Any], _answer: asyncio.Future[object]) -> None:
-    task.cancel()
 
-
-async def cancelled_at(number: int, call: Callable[[], Coroutine[Any, Any, object]], when: When) -> bool:
+async def cancelled_at(
+    number: int,
+    call: Callable[[], Coroutine[Any, Any, object]],
+    when: When,
+    on_cancel: Callable[[], object] = lambda: None,
+) -> bool:
     """Run ``call``, cancelled at that suspension; return whether it came so far.
 
-    One that was cancelled must end with CancelledError, and soon.
+    ``on_cancel`` is called in that moment. A call that was cancelled must end with CancelledError, and soon.
     """
-    driven = CancelledAt(call(), number, when)
+    driven = CancelledAt(call(), number, when, on_cancel)
     task = asyncio.ensure_future(_awaited(driven))
     done, _ = await asyncio.wait([task], timeout=20)
     assert done, f"cancelled at suspension {number}, it went on"
@@ -74,6 +82,7 @@ async def cancel_everywhere(
     when: When,
     check: Callable[[], Awaitable[object]],
     prepare: Callable[[], object] = lambda: None,
+    on_cancel: Callable[[], object] = lambda: None,
 ) -> int:
     """Run ``call`` again and again, cancelled at each suspension in turn; return how many there were.
 
@@ -81,7 +90,7 @@ async def cancel_everywhere(
     """
     for number in range(1, 200):
         prepare()
-        if not await cancelled_at(number, call, when):
+        if not await cancelled_at(number, call, when, on_cancel):
             return number - 1
         await check()
     raise AssertionError("200 suspensions, and no end")

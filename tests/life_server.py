@@ -45,13 +45,9 @@ def whole(document: object, status: bytes = b"200 OK") -> bytes:
     return head % (status, len(body)) + body
 
 
-async def slowly(peer: RawConnection, *pieces: bytes) -> None:
-    """Send pieces so that the client waits for each; a whole response in three, the first ends in the head."""
-    if len(pieces) == 1:
-        pieces = (pieces[0][:20], pieces[0][20:-5], pieces[0][-5:])
-    for piece in pieces:
-        await peer.send(piece)
-        await turns(5)
+def in_pieces(response: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return a response in three pieces, of which the first ends in the head."""
+    return response[:20], response[20:-5], response[-5:]
 
 
 class Service:
@@ -66,6 +62,8 @@ class Service:
         self.gate.set()
         self.asked = asyncio.Event()
         self.requests = 0
+        self._answering: set[RawConnection] = set()
+        self._stalled: set[RawConnection] = set()
         self._together = 0
         self._both = asyncio.Event()
         self.refused = False
@@ -83,6 +81,24 @@ class Service:
             self.asked.set()
             await self._answer(request, peer)
 
+    def stall(self) -> None:
+        """Send nothing more of the answers that are being sent: only by closing them can a client get rid of these."""
+        self._stalled |= self._answering
+
+    async def _slowly(self, peer: RawConnection, *pieces: bytes) -> None:
+        """Send pieces so that the client waits for each; the last one ends the answer."""
+        self._answering.add(peer)
+        for number, piece in enumerate(pieces, 1):
+            if peer in self._stalled:
+                await peer.closed.wait()
+                raise EOFError
+            if number == len(pieces):
+                self._answering.discard(peer)
+                await peer.send(piece)
+            else:
+                await peer.send(piece)
+                await turns(5)
+
     async def _answer(self, request: RawRequest, peer: RawConnection) -> None:
         operation = request.line.split()[1].rpartition(b"/")[2]
         if b'"together"' in request.body:
@@ -93,20 +109,19 @@ class Service:
             return
         match operation:
             case b"converse-stream":
-                await slowly(peer, b"", STREAM_HEAD)
-                await slowly(peer, chunk(START), chunk(DELTA), chunk(STOP))
+                await peer.send(STREAM_HEAD, chunk(START))
                 await self.gate.wait()
-                await peer.send(chunk(METADATA), LAST)
+                await self._slowly(peer, chunk(DELTA), chunk(STOP), chunk(METADATA), LAST)
             case b"invoke-with-response-stream":
-                await slowly(peer, STREAM_HEAD, chunk(NATIVE), chunk(NATIVE))
+                await peer.send(STREAM_HEAD, chunk(NATIVE))
                 await self.gate.wait()
-                await peer.send(LAST)
+                await self._slowly(peer, chunk(NATIVE), LAST)
             case b"count-tokens":
                 await self.gate.wait()
-                await slowly(peer, whole({"inputTokens": 7}))
+                await self._slowly(peer, *in_pieces(whole({"inputTokens": 7})))
             case _:
                 await self.gate.wait()
-                await slowly(peer, whole(ANSWER))
+                await self._slowly(peer, *in_pieces(whole(ANSWER)))
 
     async def _wait_for_two(self) -> None:
         self._together += 1

@@ -382,8 +382,10 @@ SAID: Final[list[tuple[str, str, str, str]]] = [
     ),
     (
         "ValidationException",
-        "A conversation must alternate between user and assistant roles. Make sure the conversation alternates between "
-        "user and assistant roles and try again.",
+        (
+            "A conversation must alternate between user and assistant roles. Make sure the conversation alternates "
+            "between user and assistant roles and try again."
+        ),
         "alternating-roles",
         "Join messages of one role",
     ),

@@ -149,6 +149,13 @@ async def test_a_mistake_is_told_before_anything_is_sent(case: str) -> None:
         ({"control_endpoint_url": b"x"}, r"control_endpoint_url is a bytes, not text\. Pass"),
         ({"settings": 5}, r"settings is a int, not a mapping\. Pass the keywords"),
         ({"settings": []}, r"settings is a list, not a mapping\. Pass the keywords"),
+        (
+            {"region_name": "us-east-1"},
+            r"BedrockClient\(\) has no keyword 'region_name', which is boto3's\. Pass region=",
+        ),
+        ({"aws_access_key_id": "AKID"}, r"which is boto3's\. Pass credentials=Credentials\("),
+        ({"boto_client_config": 1}, r"which is Strands'\. Pass it to BedrockClient\.from_botocore_config"),
+        ({"transports": "native"}, r"BedrockClient\(\) has no keyword 'transports'\. Did you mean 'transport'\?"),
     ],
 )
 def test_options_of_another_type_are_told_when_the_client_is_made(options: dict[str, Any], says: str) -> None:

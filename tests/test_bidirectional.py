@@ -11,9 +11,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from bidirectional_wire import Keeper, KeptStream
 from h2.errors import ErrorCodes
 from h2.events import DataReceived, RequestReceived, StreamEnded
 from rawhttp2 import RawHttp2, RawHttp2Server
+from virtual_time import run_virtually
 
 from bedrock_async import BedrockClient, Credentials, StandardRetry, Timeouts
 from bedrock_async.auth import EventSigner
@@ -319,6 +321,91 @@ async def test_a_peer_that_takes_nothing() -> None:
             await duplex.send(bytes(300_000))
         with pytest.raises(InvalidRequestError, match="closed"):
             await duplex.send(b"{}")
+
+
+class SlowStream(KeptStream):
+    """A stream that takes each piece after a while."""
+
+    def __init__(self, piece_s: float) -> None:
+        super().__init__()
+        self._piece_s = piece_s
+
+    async def send(self, data: bytes) -> None:
+        for at in range(0, len(data), 16_384):
+            await asyncio.sleep(self._piece_s)
+            self.body += data[at : at + 16_384]
+
+
+def keeping_client(stream: KeptStream, **limits: float) -> BedrockClient:
+    """Return a client whose conversations go into a stream."""
+    return BedrockClient(region="us-east-1", credentials=KEYS, transport=Keeper(stream), timeouts=Timeouts(**limits))
+
+
+def test_a_long_event_to_a_slow_peer() -> None:
+    """idle_s is for a peer that takes nothing: one that takes a little at a time is waited for."""
+    stream = SlowStream(20.0)
+
+    async def talk() -> None:
+        async with keeping_client(stream, idle_s=30) as client, client.invoke_bidirectional(MODEL) as duplex:
+            await duplex.send(bytes(100_000))
+
+    run_virtually(talk())
+    assert len(stream.body) > 100_000
+
+
+def test_a_long_event_that_is_cancelled() -> None:
+    """Half an event cannot be taken back, signed or not: the stream is closed."""
+    stream = SlowStream(20.0)
+
+    async def talk() -> None:
+        client = BedrockClient(region="us-east-1", api_key="ABSKexample", transport=Keeper(stream))
+        async with client, client.invoke_bidirectional(MODEL) as duplex:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(duplex.send(bytes(100_000)), 30)
+            assert not stream.takes_input
+            with pytest.raises(InvalidRequestError, match="closed"):
+                await duplex.send(b"{}")
+
+    run_virtually(talk())
+    assert len(stream.body) == 16_384
+
+
+def test_the_session_ends_for_who_only_sends() -> None:
+    """total_s bounds the session also where nothing is ever waited for."""
+    stream = KeptStream()
+
+    async def talk() -> None:
+        async with keeping_client(stream, total_s=100) as client, client.invoke_bidirectional(MODEL) as duplex:
+            await duplex.send(b"{}")
+            await asyncio.sleep(99)
+            await duplex.send(b"{}")
+            await asyncio.sleep(1)
+            with pytest.raises(TotalTimeoutError, match="longer than 100 s"):
+                await duplex.send(b"{}")
+            with pytest.raises(TotalTimeoutError, match="longer than 100 s"):
+                await anext(duplex)
+
+    run_virtually(talk())
+    assert not stream.takes_input
+
+
+async def test_a_refusal_that_does_not_end() -> None:
+    """Who sends and who reads are told that it was refused, though why never came."""
+
+    async def script(peer: RawHttp2) -> None:
+        await peer.next(RequestReceived)
+        peer.respond(("content-type", "application/json"), status=503)
+        peer.say(b'{"message":')
+        await peer.closed.wait()
+
+    async with (
+        RawHttp2Server(script) as server,
+        client_of(server, idle_s=0.05) as client,
+        client.invoke_bidirectional(MODEL) as duplex,
+    ):
+        for _ in range(2):
+            with pytest.raises(IdleTimeoutError, match=r"answered HTTP 503 .* within 0\.05 s"):
+                await anext(duplex)
 
 
 async def test_cancelling_closes_at_once() -> None:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from bidirectional_wire import body_frames, checked_frames, head_of
+from bidirectional_wire import Keeper, body_frames, checked_frames, head_of
 from smithy_conversation import EVENTS, RECORDED, Sent
 
 from bedrock_async import BedrockClient, Credentials
-from bedrock_async.errors import ConnectionLostError
 from bedrock_async.native import encode_input
-from bedrock_async.transport import DuplexResponse, WireRequest, WireResponse
 
 RECORDING: dict[str, Any] = json.loads(RECORDED.read_text())
 SENT: Sent = RECORDING["sent"]
@@ -23,54 +20,6 @@ KEYS = Credentials(*RECORDING["credentials"])
 REGION: str = RECORDING["region"]
 HOST = HEAD[":authority"]
 SIGNED_AT = datetime.strptime(HEAD["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-
-
-class KeptStream:
-    """A stream that keeps what is sent, and never answers."""
-
-    def __init__(self) -> None:
-        self.body = b""
-        self.status = 0
-        self.headers: Mapping[str, str] = {}
-        self.takes_input = True
-
-    async def send(self, data: bytes) -> None:
-        self.body += data
-
-    async def head(self) -> None:
-        raise ConnectionLostError("this stream never answers.", sent=True)
-
-    async def receive(self) -> bytes:
-        return b""
-
-    async def read(self, max_bytes: int) -> bytes:
-        return b""
-
-    def end(self) -> None:
-        self.takes_input = False
-
-    def abort(self) -> None:
-        self.takes_input = False
-
-
-class Keeper:
-    """A transport for conversations alone."""
-
-    name = "keeper"
-
-    def __init__(self) -> None:
-        self.requests: list[WireRequest] = []
-        self.stream = KeptStream()
-
-    async def open(self, request: WireRequest, *, connect_timeout_s: float) -> DuplexResponse:
-        self.requests.append(request)
-        return self.stream
-
-    async def send(self, request: WireRequest, *, connect_timeout_s: float) -> WireResponse:
-        raise AssertionError("nothing but a conversation is sent here")
-
-    async def aclose(self) -> None:
-        self.stream.abort()
 
 
 def test_the_recording_holds_these_events() -> None:

@@ -27,6 +27,7 @@ from bedrock_async import (
     Timeouts,
 )
 from bedrock_async.botocore_config import _OPTIONS, _WITHOUT_EFFECT, ClientKeywords, client_keywords
+from bedrock_async.engine import Engine
 from bedrock_async.testing import BedrockEmulator, ScriptedModel
 from bedrock_async.testing.canned import CannedTransport
 
@@ -405,7 +406,7 @@ def test_what_is_no_config_is_refused(wrong: Any) -> None:  # noqa: ANN401
 
 def test_the_keywords_are_those_of_the_client() -> None:
     """`ClientKeywords` names every keyword of `BedrockClient`, with its type, and no other."""
-    parameters = dict(inspect.signature(BedrockClient.__init__).parameters)
+    parameters = dict(inspect.signature(Engine.__init__).parameters)
     del parameters["self"]
     assert ClientKeywords.__annotations__.keys() == parameters.keys()
     written = {name: getattr(hint, "__forward_arg__", hint) for name, hint in ClientKeywords.__annotations__.items()}

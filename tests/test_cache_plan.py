@@ -251,6 +251,14 @@ def test_the_plan_explains_itself() -> None:
     ]
 
 
+def test_a_wish_for_what_is_not_there_is_explained() -> None:
+    """Whoever asks for a point behind the tools, and passes none, is told so."""
+    plan = planned(user(LONG), config=CacheConfig(system=True, tools=True, messages=True))
+    assert places(plan) == {"messages[0].content[1]": None}
+    assert "* no point in tools: the request has none" in plan.explain()
+    assert "* no point in system: the request has none" in plan.explain()
+
+
 def test_without_points_and_wishes_the_request_is_the_same_object() -> None:
     """What needs no plan costs none."""
     request = ConverseRequest.from_dict({"messages": [user(LONG)], "system": [LONG]})
@@ -259,7 +267,15 @@ def test_without_points_and_wishes_the_request_is_the_same_object() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"system": "2h"}, {"ttl": "never"}, {"ttl": True}, {"strategy": "automatic"}, {"min_tokens": -1}]
+    "wrong",
+    [
+        {"system": "2h"},
+        {"ttl": "never"},
+        {"ttl": True},
+        {"strategy": "automatic"},
+        {"min_tokens": -1},
+        {"min_tokens": "1"},
+    ],
 )
 def test_wishes_that_mean_nothing_are_refused(wrong: dict[str, Any]) -> None:
     """A misspelt time or strategy is an error that names the member, not a point that is missing."""

@@ -242,6 +242,56 @@ async def test_total_s_bounds_all_attempts() -> None:
     assert caught.value.limit_s == 0.01
 
 
+@pytest.mark.parametrize("verb", ["converse", "stream"])
+def test_the_attempt_that_the_limit_cut_short_is_known(verb: str) -> None:
+    """It stands behind those that failed, with the time it began; one that was still waited for does not."""
+
+    async def main() -> None:
+        limits = Timeouts(total_s=10.0)
+        client, _ = client_of([refused(*THROTTLED), asyncio.Event(), CannedResponse([REPLY])], timeouts=limits)
+        with pytest.raises(TotalTimeoutError, match=r"10 s \(2 attempts\)") as caught:
+            await (client.converse(MODEL, "Hi.") if verb == "converse" else anext(client.stream(MODEL, "Hi.")))
+        first, second = caught.value.attempts
+        assert (first.code, second.code) == ("ThrottlingException", "TotalTimeoutError")
+        assert (second.number, second.status, second.request_id) == (2, None, None)
+        assert first.started_at is not None
+        assert second.started_at is not None
+        assert first.started_at <= second.started_at
+        client, _ = client_of([refused(*THROTTLED)], timeouts=limits, retry=Slowly())
+        with pytest.raises(TotalTimeoutError, match=r"\(1 attempt\)") as caught:
+            await (client.converse(MODEL, "Hi.") if verb == "converse" else anext(client.stream(MODEL, "Hi.")))
+        assert [attempt.code for attempt in caught.value.attempts] == ["ThrottlingException"]
+
+    run_virtually(main())
+
+
+class Slowly:
+    """A policy that waits an hour."""
+
+    def delay_s(self, failure: BedrockError, attempt: int, *, random: Random) -> float | None:
+        """Return it."""
+        return 3600.0
+
+
+@pytest.mark.parametrize("verb", ["converse", "stream"])
+async def test_the_attempt_that_closing_cut_short_is_known(verb: str) -> None:
+    """And nothing in the task that made the call is cancelled for it later."""
+    client, transport = client_of([asyncio.Event(), CannedResponse([REPLY])])
+
+    async def call() -> ClientClosedError:
+        with pytest.raises(ClientClosedError) as caught:
+            await (client.converse(MODEL, "Hi.") if verb == "converse" else anext(client.stream(MODEL, "Hi.")))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return caught.value
+
+    task = asyncio.ensure_future(call())
+    while not transport.requests:  # noqa: ASYNC110 - turns of the loop, not time
+        await asyncio.sleep(0)
+    await client.aclose()
+    assert [attempt.code for attempt in (await task).attempts] == ["ClientClosedError"]
+
+
 async def test_cancelling_is_not_turned_into_an_error_of_ours() -> None:
     """A cancelled call raises CancelledError, and aborts the response that it was reading."""
     gate = asyncio.Event()

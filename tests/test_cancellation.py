@@ -29,7 +29,7 @@ async def converse(client: BedrockClient) -> None:
 async def stream(client: BedrockClient) -> None:
     """Open a stream, read it event by event, leave it before its end."""
     async with client.stream(MODEL, "Hi.") as events:
-        for _ in range(4):
+        for _ in range(3):
             await anext(events)
 
 
@@ -94,7 +94,11 @@ async def test_cancelled_at_any_await(
     """Connecting, sending, waiting for the head, for the body, for events, between attempts: at each suspension."""
     async with serving(kind, tls=tls, max_connections=POOL, retry=RETRY) as (service, server, client):
         suspensions = await cancel_everywhere(
-            lambda: call(client), when=when, check=lambda: whole(client), prepare=once_more(service)
+            lambda: call(client),
+            when=when,
+            check=lambda: whole(client),
+            prepare=once_more(service),
+            on_cancel=service.stall,
         )
         assert suspensions >= 1
         await whole(client)
@@ -116,8 +120,8 @@ async def test_cancelled_on_a_new_connection(
     number, came_so_far = 0, True
     while came_so_far:
         number += 1
-        async with serving(kind, tls=tls, max_connections=POOL) as (_, server, client):
-            came_so_far = await cancelled_at(number, lambda: call(client), when)
+        async with serving(kind, tls=tls, max_connections=POOL) as (service, server, client):
+            came_so_far = await cancelled_at(number, lambda: call(client), when, service.stall)
             await whole(client)
             await client.aclose()
             await client._transport.aclose()

@@ -112,8 +112,8 @@ async def test_a_call_ends_in_its_answer_or_a_typed_error(fault: Fault, transpor
             with pytest.raises(TYPED) as caught:
                 await client.converse(MODEL, "3")
             assert caught.value.hint
-            # An attempt that the limit of the whole call cut short has no outcome of its own.
-            assert len(caught.value.attempts) == ("silence" not in fault)
+            (attempt,) = caught.value.attempts
+            assert ("silence" in fault) == (attempt.code == "TotalTimeoutError")
         assert [each.fault for each in emulator.requests] == [fault.value]
 
 
@@ -139,6 +139,25 @@ async def test_a_stream_ends_in_its_answer_or_a_typed_error(fault: Fault, transp
         if pieces and isinstance(failure, ServiceError | StreamError | TransportError | CallTimeoutError):
             assert failure.partial_response is not None
             assert failure.partial_response.text == text
+
+
+@pytest.mark.parametrize("fault", [fault for fault in Fault if fault not in AS_SENT])
+async def test_a_native_stream_ends_whole_or_in_a_typed_error(fault: Fault, transport: Transport) -> None:
+    """The same holds for a model's native events; that some are missing, only who knows the model can tell."""
+    model = ScriptedModel([], native=[{"number": number} for number in range(5)])
+    async with BedrockEmulator([model], chaos=Chaos(seed=1, choose=lambda _: fault)) as emulator:
+        client = client_of(emulator.url, transport, timeouts=limits(fault))
+        numbers: list[int] = []
+        failure: BedrockError | None = None
+        try:
+            async for piece in client.invoke_stream(MODEL, {}):
+                numbers.append(cast("Mapping[str, int]", piece.json())["number"])  # noqa: PERF401 - see above
+        except TYPED as exc:
+            failure = exc
+    assert numbers == list(range(len(numbers)))
+    assert (failure is None) == (fault in UNHARMED or fault is Fault.EARLY_END)
+    if fault in UNHARMED:
+        assert len(numbers) == 5
 
 
 @pytest.mark.parametrize("fault", [Fault.RESET_INSIDE, Fault.ABORT_INSIDE, Fault.EARLY_END, Fault.RESET_IN_FRAME])

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from commandline import CREDENTIALS, MODEL, install, run, spawn
 
-from bedrock_async import BedrockClient, Credentials
+from bedrock_async import BedrockClient, Credentials, StandardRetry, ThrottlingError
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for a single process")
 
@@ -105,6 +105,16 @@ async def test_recordings_are_replayed_and_sigterm_stops_it(tmp_path: Path) -> N
         process.send_signal(signal.SIGTERM)
         await asyncio.to_thread(process.communicate)
     assert process.returncode == 143
+
+
+async def test_faults_are_served() -> None:
+    """`--chaos` lets a share of the requests meet a fault, of the kinds that `--fault` names."""
+    with server("--chaos", "1", "--fault", "throttled") as (url, _):
+        credentials = Credentials("AKIDEXAMPLE", "secret")
+        once = StandardRetry(max_attempts=1)
+        async with BedrockClient(endpoint_url=url, region="us-east-1", credentials=credentials, retry=once) as client:
+            with pytest.raises(ThrottlingError):
+                await client.converse(MODEL, "Hi")
 
 
 def test_a_plugins_model_is_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,8 @@ from typing import Final
 import botocore
 import pytest
 
-from bedrock_async import BedrockClient, ConnectionOptions
+from bedrock_async import ConnectionOptions
+from bedrock_async.engine import Engine
 
 ROOT: Final = Path(__file__).parent.parent
 PAGE: Final = (ROOT / "docs" / "configuration.md").read_text("utf-8")
@@ -92,7 +93,7 @@ def test_every_setting_of_a_profile_is_in_the_table(key: str) -> None:
     assert re.search(rf"profile(?:'s)? `{key}`", TABLE)
 
 
-@pytest.mark.parametrize("keyword", sorted(set(inspect.signature(BedrockClient.__init__).parameters) - {"self"}))
+@pytest.mark.parametrize("keyword", sorted(set(inspect.signature(Engine.__init__).parameters) - {"self"}))
 def test_every_keyword_of_the_client_is_in_the_table(keyword: str) -> None:
     """The page is complete for those who never open the docstring."""
     assert keyword in NAMED

@@ -411,6 +411,24 @@ def test_closing_while_it_goes_on_ends_it() -> None:
     run_virtually(main())
 
 
+@pytest.mark.parametrize("turns", range(6))
+async def test_leaving_as_it_goes_on_closes_the_part_that_opens(turns: int) -> None:
+    """At whichever turn of the loop: what opens at that moment is closed too, and nothing more is handed out."""
+    gate = asyncio.Event()
+    second = CannedResponse([gate, stream_bytes([*started(*text(" two"))]), asyncio.Event()], headers=STREAM_TYPE)
+    client, _ = client_of([answer(started(*text("One")), BROKEN), second])
+    stream = client.stream(PREFILLS, [QUESTION])
+    task = asyncio.ensure_future(stream.get_final_response())
+    await second.waiting.wait()
+    gate.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    stream.abort()
+    with pytest.raises(BedrockError):
+        await task
+    assert second.aborted
+
+
 async def test_rate_limits_count_each_part() -> None:
     """Each is a request, and its place is free when it has broken."""
     limiter = RateLimiter(RateLimit(max_in_flight=1, requests_per_minute=100))

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 import pytest
 from acme import Acme, giving, read
 
-from bedrock_async import ConverseRequest, ConverseResponse, Event
+from bedrock_async import ConverseRequest, ConverseResponse, DocumentBlock, Event
 from bedrock_async.events import ContentBlockStopEvent, ConverseEventDecoder
 from bedrock_async.families import (
     Embeddings,
@@ -171,6 +171,12 @@ def _last_turn(request: ConverseRequest, ctx: FamilyContext) -> NativeRequest:
     return NativeRequest({"prompt": (request.messages or [])[-1].text, "limit": limit})
 
 
+def _last_document(request: ConverseRequest, ctx: FamilyContext) -> NativeRequest:
+    blocks = [block for message in request.messages or () for block in message.content]
+    documents = [{"title": block.name} for block in blocks if isinstance(block, DocumentBlock)]
+    return NativeRequest({**_last_turn(request, ctx).body, "documents": documents})
+
+
 def _emptying(body: Any, headers: Mapping[str, str], ctx: FamilyContext) -> ConverseResponse:  # noqa: ANN401
     response = Acme().decode(body, headers, ctx)
     body.clear()
@@ -197,6 +203,10 @@ FAMILIES: Final[dict[str, tuple[Callable[[], object], set[str]]]] = {
     "drops what it claims": (
         lambda: Acme(supports=giving({"max_tokens", "top_p", "system"})),
         {"what_it_supports_reaches_the_body"},
+    ),
+    "drops the context of documents": (
+        lambda: Acme(supports=giving({"max_tokens", "documents"}), encode=_last_document),
+        {"parts_of_what_it_supports_are_sent_or_refused"},
     ),
     "drops the history": (
         lambda: Acme(encode=_last_turn),

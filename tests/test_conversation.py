@@ -520,6 +520,31 @@ async def test_a_loop_that_is_given_up_adds_nothing() -> None:
     assert wire(chat) == [user("Hi."), assistant("Hello.")]
 
 
+async def test_a_blank_turn_is_refused() -> None:
+    """The service takes no blank text; without it the model would go on with its own last answer."""
+    chat, transport = talking(text("Hello."))
+    await chat.converse("Hi.")
+    for blank in ("", " ", [" ", ""], {"role": "user", "content": [{"text": "\n"}]}):
+        with pytest.raises(InvalidRequestError, match="blank") as caught:
+            await chat.converse(blank)
+        assert caught.value.path == "content"
+    assert len(chat.messages) == 2
+    assert len(transport.requests) == 1
+
+
+def test_a_conversation_is_with_a_model_of_a_client() -> None:
+    """An id is none, and the error says what is."""
+    chat, _ = talking()
+    wrong: Any
+    for wrong in (MODEL, None, chat.model.client):
+        with pytest.raises(InvalidRequestError, match=r"client\.model") as caught:
+            Conversation.from_json(chat.to_json(), wrong)
+        assert caught.value.path == "model"
+    wrong = MODEL
+    with pytest.raises(InvalidRequestError, match=r"client\.model"):
+        chat.fork(model=wrong)
+
+
 # -- outputs
 
 
@@ -544,6 +569,31 @@ async def test_a_stream_of_an_output_is_added_as_an_output_is() -> None:
     stream = chat.stream("Capital?", output_type={"title": "city", "type": "object"}, output_mode="tool")
     assert await stream.get_final_output() == {"name": "Paris"}
     assert wire(chat) == [user("Capital?"), assistant('{"name": "Paris"}')]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+async def test_an_output_with_another_tool_beside_it_leaves_no_tool_open(order: int) -> None:
+    """The answer is the output, whatever else it asks for: the same for a stream and for a whole answer."""
+    city, weather = ("city", "o1", {"name": "Zürich"}), ("weather", "t1", {"city": "Bern"})
+    uses = [{"toolUse": {"name": name, "toolUseId": use, "input": value}} for name, use, value in (city, weather)]
+    schema = {"title": "city", "type": "object"}
+    events: list[Any] = [{"messageStart": {"role": "assistant"}}]
+    for index, (name, use, value) in enumerate((city, weather)[::order]):
+        start = {"toolUse": {"name": name, "toolUseId": use}}
+        delta = {"toolUse": {"input": json.dumps(value)}}
+        events += [
+            {"contentBlockStart": {"contentBlockIndex": index, "start": start}},
+            {"contentBlockDelta": {"contentBlockIndex": index, "delta": delta}},
+            {"contentBlockStop": {"contentBlockIndex": index}},
+        ]
+    events += [{"messageStop": {"stopReason": "tool_use"}}, {"metadata": {"usage": {}, "metrics": {}}}]
+    chat, _ = talking(CannedResponse.stream(events), answer(*uses[::order]), text("Bye."), tools=TOOLS)
+    streamed = await chat.stream("Capital?", output_type=schema, output_mode="tool").get_final_output()
+    parsed = await chat.parse("Capital?", output_type=schema, output_mode="tool")
+    assert streamed == parsed.value == {"name": "Zürich"}
+    assert parsed.tool == "city"
+    assert wire(chat)[1] == wire(chat)[3] == assistant('{"name": "Zürich"}')  # as the model wrote it
+    assert (await chat.converse("Thanks.")).text == "Bye."
 
 
 async def test_a_tool_that_is_asked_for_in_the_place_of_an_output_stays() -> None:

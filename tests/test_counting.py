@@ -266,7 +266,7 @@ async def test_the_cost_of_messages_is_that_of_their_count() -> None:
         assert offline.estimated
 
 
-async def test_tier_batch_and_profile_count() -> None:
+async def test_tier_batch_latency_and_profile_count() -> None:
     """As in a call; defaults of the client too."""
     nova = "us.amazon.nova-lite-v1:0"
     arn = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abcdefghijkl"
@@ -278,12 +278,20 @@ async def test_tier_batch_and_profile_count() -> None:
             await client.estimate_cost(nova, input_tokens=MILLION, inference_profile=arn, service_tier="default"),
             await client.estimate_cost(arn, input_tokens=MILLION),
             await client.estimate_cost("acme.model", input_tokens=1),
+            await client.estimate_cost(nova, input_tokens=MILLION, performance="optimized"),
+            await client.estimate_cost(
+                ConverseRequest.from_dict({"modelId": nova, "performanceConfig": {"latency": "optimized"}}),
+                input_tokens=MILLION,
+                output_tokens=0,
+            ),
         ]
     assert [None if cost is None else str(cost.usd) for cost in costs] == [
         "0.030",
         "0.1050",
         "0.030",
         "0.06",
+        None,
+        None,
         None,
         None,
     ]
@@ -314,7 +322,7 @@ async def test_a_ready_request_says_the_rest() -> None:
         ({"input_tokens": 1, "output_tokens": True}, "output_tokens"),
         ({"input_tokens": 1, "output_tokens": 1, "cache_read_tokens": "1"}, "cache_read_tokens"),
         ({"input_tokens": 1, "output_tokens": 1, "servicetier": "flex"}, "servicetier"),
-        ({"output_tokens": 1}, "messages"),
+        ({"output_tokens": 1}, "input_tokens"),
     ],
 )
 async def test_what_is_no_number_of_tokens_is_refused(settings: Any, path: str) -> None:  # noqa: ANN401 - what is wrong

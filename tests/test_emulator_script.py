@@ -14,7 +14,8 @@ from botocore.eventstream import ChecksumMismatch, EventStreamBuffer
 from botocore.exceptions import ClientError
 from official_clients import OFFICIAL_CLIENTS, Connect
 
-from bedrock_async.errors import InvalidRequestError, service_error
+from bedrock_async import BedrockClient, Credentials
+from bedrock_async.errors import InvalidRequestError, ServiceError, service_error
 from bedrock_async.testing import (
     BedrockEmulator,
     Control,
@@ -330,6 +331,17 @@ def test_a_step_that_is_none_is_refused_when_the_script_is_written() -> None:
         ScriptedModel.in_turn()
     with pytest.raises(InvalidRequestError, match="of type str"):
         ScriptedModel.in_turn(wrong)
+
+
+async def test_a_code_that_nobody_knows_is_answered_with_400() -> None:
+    """An error of a later version of the service is an error to its clients, not broken HTTP."""
+    async with (
+        BedrockEmulator([ScriptedModel([service_error("BrandNewException", "New.")])]) as emulator,
+        BedrockClient(endpoint_url=emulator.url, credentials=Credentials("AKID", "secret")) as client,
+    ):
+        with pytest.raises(ServiceError) as caught:
+            await client.converse(MODEL, "Hi.")
+    assert (caught.value.code, caught.value.status, caught.value.message) == ("BrandNewException", 400, "New.")
 
 
 @pytest.mark.parametrize("step", [b"raw", HttpAnswer.html(), Control.CLOSE])

@@ -42,6 +42,8 @@ from bedrock_async.testing.canned import CannedResponse, CannedTransport
 from bedrock_async.transport import WireRequest, WireResponse
 
 MODEL: Final = "us.anthropic.claude-sonnet-4-20250514-v1:0"
+NOVA: Final = "eu.amazon.nova-lite-v1:0"
+ARN: Final = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.amazon.nova-lite-v1:0"
 EAST, WEST, EU = "us-east-1", "us-west-2", "eu-west-1"
 STREAM_TYPE: Final = {"content-type": "application/vnd.amazon.eventstream"}
 DOWN: Final = service_error("ServiceUnavailableException", "down")
@@ -252,6 +254,7 @@ def test_all_targets_share_the_deadline_of_the_call() -> None:
             await client.converse(MODEL, "Hi.")
         assert now() == 1_010
         assert [each.target for each in caught.value.attempts] == [EAST, WEST, EU]
+        assert caught.value.attempts[-1].code == "TotalTimeoutError"
         assert world.given_up == [EU]
 
     run_virtually(main())
@@ -501,6 +504,27 @@ def test_a_refusal_ends_both() -> None:
     run_virtually(main())
 
 
+@pytest.mark.parametrize(
+    ("model", "west"), [(MODEL, service_error("AccessDeniedException", "no")), (ARN, DOWN)], ids=["refused", "wrong"]
+)
+def test_company_that_is_none_ends_nothing(model: str, west: BedrockError) -> None:
+    """A second target that refuses the call, or that the call cannot go to, leaves the first one to its answer."""
+
+    async def main() -> None:
+        world = World({EAST: [5.0, reply("east")], WEST: [west]})
+        assert (await client_of(world, HEDGED).converse(model, "Hi.")).text == "east"
+        assert (now(), world.given_up) == (1_005, [])
+        world = World({EAST: [5.0, DOWN], WEST: [west], EU: [reply("eu")]})
+        client = client_of(world, replace(HEDGED, targets=[*TARGETS[:2], Target(region=EU, model=NOVA)]))
+        if model == ARN:
+            assert (await client.converse(model, "Hi.")).text == "eu"
+        else:  # as without hedging, where the second is asked after the first
+            with pytest.raises(AccessDeniedError):
+                await client.converse(model, "Hi.")
+
+    run_virtually(main())
+
+
 def test_both_failing_goes_on_to_the_third() -> None:
     """Hedging changes when the next one is asked, not that it is."""
 
@@ -637,12 +661,44 @@ def test_targets_that_cannot_be_are_refused_at_once(make: Callable[[], object], 
 
 
 async def test_an_arn_of_the_first_region_cannot_fail_over_to_another() -> None:
-    """The error says to give the target a model of its own."""
-    arn = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.amazon.nova-lite-v1:0"
-    world = World({EAST: [DOWN], WEST: [reply()]})
-    with pytest.raises(InvalidModelIdError, match="us-west-2") as caught:
-        await client_of(world).converse(arn, "Hi.")
+    """The failure of the first is raised, with a note that says to give the other target a model of its own."""
+    world = World({EAST: [service_error("ServiceUnavailableException", "down")], WEST: [reply()]})
+    with pytest.raises(ServiceUnavailableError) as caught:
+        await client_of(world, TARGETS[:2]).converse(ARN, "Hi.")
+    (note,) = caught.value.__notes__
+    assert "'us-west-2' was not asked" in note
+    assert "Target(region=..., model=...)" in note
+    assert world.asked == [EAST]
+
+
+async def test_a_target_that_is_wrong_for_the_call_is_skipped() -> None:
+    """The one behind it is asked; where nobody can be, the error says what is wrong with the first."""
+    world = World({EAST: [reply("east")]})
+    client = client_of(world, [Target(region=WEST), Target(region=EAST)])
+    assert (await client.converse(ARN, "Hi.")).text == "east"
+    with pytest.raises(InvalidModelIdError, match=WEST) as caught:
+        await client_of(world, [Target(region=WEST), Target(region=EU)]).converse(ARN, "Hi.")
     assert "Target(region=..., model=...)" in (caught.value.hint or "")
+    assert world.asked == [EAST]
+
+
+def test_a_target_that_is_wrong_for_the_call_does_not_count_as_asked() -> None:
+    """Its breaker stays as it was, and where all others are open, the first one is asked all the same."""
+
+    async def main() -> None:
+        world = World({EAST: [DOWN, DOWN, reply("east")], WEST: [DOWN]})
+        client = client_of(world, Failover(TARGETS[:2], breaker=CircuitBreaker(min_calls=1)))
+        with pytest.raises(ServiceUnavailableError):
+            await client.converse(MODEL, "Hi.")
+        loop = client._routing._targets
+        assert loop is not None
+        await asyncio.sleep(30)
+        with pytest.raises(ServiceUnavailableError):
+            await client.converse(ARN, "Hi.")
+        assert loop.breaker_states() == {EAST: "open", WEST: "half-open"}
+        assert (await client.converse(ARN, "Hi.")).text == "east"
+
+    run_virtually(main())
 
 
 async def test_canned_transports_need_no_targets() -> None:

@@ -145,9 +145,9 @@ def test_tool_uses_are_calls() -> None:
 
 def test_images_are_parts() -> None:
     """As data addresses, beside the text."""
-    image = {"image": {"format": "png", "source": {"bytes": b"\x89PNG"}}}
+    image = {"image": {"format": "webp", "source": {"bytes": b"RIFF"}}}
     (question,) = messages([{"text": "What is this?"}, image])
-    address = "data:image/png;base64," + base64.b64encode(b"\x89PNG").decode()
+    address = "data:image/webp;base64," + base64.b64encode(b"RIFF").decode()
     assert question["content"] == [
         {"type": "text", "text": "What is this?"},
         {"type": "image_url", "image_url": {"url": address}},

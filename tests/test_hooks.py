@@ -289,6 +289,39 @@ async def test_a_request_can_be_changed(emulator: BedrockEmulator) -> None:
         assert body["inferenceConfig"] == {"temperature": 0.1, "maxTokens": 7}
 
 
+async def test_a_request_can_be_changed_by_dicts(emulator: BedrockEmulator) -> None:
+    """boto3's shapes do in an update what they do elsewhere, and what is none of them is an error of the tree."""
+
+    def in_dicts(call: HookedCall) -> HookedRequest:
+        assert call.request is not None
+        messages = [{"role": "user", "content": [{"text": "Changed."}]}]
+        update = {
+            "messages": messages,
+            "inference_config": {"maxTokens": 7},
+            "additional_model_request_fields": {"a": 1},
+        }
+        return call.request.model_copy(update=update)
+
+    def nonsense(call: HookedCall) -> HookedRequest:
+        assert call.request is not None
+        return call.request.model_copy(update={"messages": "Changed."})
+
+    async with client_of(emulator, Hooks(on_request=in_dicts)) as client:
+        await client.converse(MODEL, "Hi.", system="Be brief.")
+    assert sent(emulator) == [
+        {
+            "messages": [{"role": "user", "content": [{"text": "Changed."}]}],
+            "system": [{"text": "Be brief."}],
+            "inferenceConfig": {"maxTokens": 7},
+            "additionalModelRequestFields": {"a": 1},
+        }
+    ]
+    async with client_of(emulator, Hooks(on_request=nonsense)) as client:
+        with pytest.raises(InvalidRequestError, match="messages: Input should be a valid list"):
+            await client.stream(MODEL, "Hi.").get_final_response()
+    assert len(emulator.requests) == 1
+
+
 async def test_the_model_can_be_changed(emulator: BedrockEmulator) -> None:
     """The call goes there, and its meta says so; a request without a model keeps the call's."""
 

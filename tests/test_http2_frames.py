@@ -21,7 +21,7 @@ def goaway(last_stream_id: int, code: int) -> bytes:
 def passed(data: bytes, size: int | None) -> tuple[bytes, FrameGate]:
     """Return what a gate lets through, and the gate."""
     gate = FrameGate(STREAM)
-    return b"".join(gate.receive(piece) for piece in pieces(data, size)), gate
+    return b"".join(frame for piece in pieces(data, size) for frame in gate.receive(piece)), gate
 
 
 @pytest.mark.parametrize("size", [None, 1, 7, 9, 1000])
@@ -65,6 +65,15 @@ def test_what_no_server_says(data: bytes, complaint: str, size: int | None) -> N
     """It is refused by its first nine bytes: nobody waits for the rest."""
     with pytest.raises(ValueError, match=complaint):
         passed(data, size)
+
+
+def test_frames_before_a_fault_pass_one_by_one() -> None:
+    """Each frame is let through before what follows it is looked at."""
+    gate = FrameGate(STREAM)
+    frames = gate.receive(SETTINGS + DATA + b"\xff\xff\xff" + DATA[3:9])
+    assert [next(frames), next(frames)] == [SETTINGS, DATA]
+    with pytest.raises(ValueError, match="16384 are allowed"):
+        next(frames)
 
 
 def test_the_frames_of_this_file_are_what_they_are_called() -> None:

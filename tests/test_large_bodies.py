@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from typing import Any
@@ -101,6 +102,31 @@ async def test_a_flow_that_needs_nothing_still_answers() -> None:
 
     reply = await client(Knowing(), CannedResponse()).converse(MODEL, LARGE_TEXT)
     assert reply.text == "ok"
+
+
+async def test_cancelling_while_a_large_body_is_made() -> None:
+    """The call ends at once; the thread goes on alone, and nobody hears of it."""
+    working, go_on = threading.Event(), threading.Event()
+
+    class Slow(ConverseProvider):
+        name = "slow"
+
+        def converse(self, request: ConverseRequest, ctx: CallContext) -> Flow[ConverseResponse]:
+            working.set()
+            go_on.wait(30)
+            return (yield from super().converse(request, ctx))
+
+    transport = CannedTransport([CannedResponse([ANSWER])])
+    client = BedrockClient(
+        region="us-east-1", transport=transport, credentials=Credentials("AKID", "secret"), providers={"slow": Slow()}
+    )
+    task = asyncio.ensure_future(client.converse(MODEL, LARGE_TEXT, provider="slow"))
+    await asyncio.to_thread(working.wait, 30)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    go_on.set()
+    assert not transport.requests
 
 
 async def test_a_large_body_that_json_cannot_hold_is_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import threading
 from pathlib import Path
 from typing import Any, Final
@@ -97,8 +98,8 @@ def test_names_that_mean_the_same_are_taken() -> None:
         (lambda: Document.from_bytes(DOCUMENTS["html"], name="prices.csv"), "'prices.csv' says csv", "format='html'"),
         (lambda: Video.from_bytes(VIDEOS["webm"], format="mp4"), "are a webm file", "format='webm'"),
         (lambda: Image.from_bytes(b"<html>"), "of no image that the service takes", "png, jpeg, gif, webp"),
-        (lambda: Image.from_bytes(b""), "nothing: it is empty", "png"),
-        (lambda: Document.from_bytes(b""), "nothing: it is empty", "pdf"),
+        (lambda: Image.from_bytes(b""), "data is empty", "png"),
+        (lambda: Document.from_bytes(b""), "data is empty", "pdf"),
         (lambda: Image.from_bytes(b"II*\x00\x08\x00"), "a TIFF file", "png"),
         (lambda: Image.from_bytes(b"\x00\x00\x00\x1cftypheic"), "a HEIC or AVIF file", "png"),
         (lambda: Document.from_bytes(office("ppt/presentation.xml")), "a PowerPoint file", "pdf"),
@@ -213,6 +214,35 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         Video.from_path(huge)
 
 
+@pytest.mark.parametrize("path", [None, 5, b"cat.png", "cat\0.png"])
+async def test_what_is_no_path_is_refused(path: Any) -> None:  # noqa: ANN401 - what is wrong
+    """With the tree's own error, here and beside the loop."""
+    with pytest.raises(InvalidRequestError, match=r"^path ") as caught:
+        Image.from_path(path)
+    assert caught.value.path == "path"
+    with pytest.raises(InvalidRequestError, match=r"^path "):
+        await Document.read(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_what_never_ends_is_not_read(tmp_path: Path) -> None:
+    """A pipe nobody writes to would hold up the caller for ever."""
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(InvalidRequestError, match=r"pipe\.png is no file but a pipe"):
+        Image.from_path(tmp_path / "pipe.png")
+
+
+def test_the_file_that_is_wrong_is_named(tmp_path: Path) -> None:
+    """Of many files the one is found; an empty one is called empty."""
+    for name, data, said in (
+        ("empty.png", b"", "^'empty.png' is empty"),
+        ("note.png", b"hello", "^the 5 bytes of 'note.png' are not those of a png file; they are text"),
+    ):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(InvalidRequestError, match=said):
+            Image.from_path(tmp_path / name)
+
+
 # -- documents
 
 
@@ -264,6 +294,7 @@ def test_data_urls() -> None:
     assert Image.from_data_url(url) == Image.from_bytes(IMAGES["png"])
     text = "data:text/csv;charset=utf-8;base64," + base64.b64encode(DOCUMENTS["csv"]).decode()
     assert Document.from_data_url(text, name="prices").format == "csv"
+    assert Image.from_data_url(url.replace("data:image/jpeg;base64", "DATA:image/jpeg;BASE64")).format == "png"
 
 
 # -- in messages

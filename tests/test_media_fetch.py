@@ -220,7 +220,7 @@ async def test_cancelling_ends_the_request(site: Site) -> None:
         (says(status=204), TransportError, "answered 204"),
         (says(status=302), TransportError, "answered 302"),
         (says(body=b"\x1f\x8b", headers={"Content-Encoding": "gzip"}), ProtocolError, "compressed"),
-        (says(body=b"", content_type="image/png"), InvalidRequestError, "it is empty"),
+        (says(body=b"", content_type="image/png"), InvalidRequestError, "is empty"),
         (says(text="<html>Log in</html>", content_type="text/html"), InvalidRequestError, "a html file"),
     ],
 )
@@ -237,10 +237,32 @@ async def test_servers_that_are_not_there() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port: int = taken.getsockname()[1]
-        with pytest.raises(ConnectError):
+        with pytest.raises(ConnectError) as refused:
             await Image.fetch(f"http://127.0.0.1:{port}/", allow_private=True)
-    with pytest.raises(NameResolutionError):
+    with pytest.raises(NameResolutionError) as unknown:
         await Image.fetch(f"http://{'a' * 64}.invalid/", allow_private=True)
+    for failure in (refused.value, unknown.value):  # the advice is about the URL, not about Bedrock's endpoint
+        assert "Check the URL" in str(failure)
+        assert "endpoint" not in str(failure)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "path"),
+    [
+        ({"timeout_s": "5"}, "timeout_s"),
+        ({"timeout_s": float("nan")}, "timeout_s"),
+        ({"max_bytes": 0}, "max_bytes"),
+        ({"max_bytes": "1"}, "max_bytes"),
+        ({"max_bytes": True}, "max_bytes"),
+        ({"format": ["png"]}, "format"),
+        ({"url": "http://127.0.0.1:99999/cat.png"}, "url"),
+    ],
+)
+async def test_arguments_that_are_wrong_are_named(site: Site, wrong: dict[str, Any], path: str) -> None:
+    """With the tree's own error, before anything is sent where that can be."""
+    with pytest.raises(InvalidRequestError) as caught:
+        await Image.fetch(**{"url": f"{site.url}/cat.png", "allow_private": True, **wrong})
+    assert caught.value.path == path
 
 
 async def test_a_connection_that_breaks(site: Site) -> None:

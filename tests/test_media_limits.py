@@ -108,8 +108,8 @@ async def test_documents_are_counted_over_all_messages(client: BedrockClient) ->
     result = {"toolResult": {"toolUseId": "t", "content": [document.to_dict()]}}
     for model in (CLAUDE, NOVA):
         await passes(client, model, *[document] * 5)
-        error = await refused(client, model, *[document] * 5, result)
-        assert error.path == "messages[0].content[5].toolResult.content[0].document"
+        error = await refused(client, model, result, *[document] * 5)
+        assert error.path == "messages[0].content[5].document"
         assert "6 documents; this model takes 5" in error.message
 
 

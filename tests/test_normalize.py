@@ -24,6 +24,7 @@ from bedrock_async.features.normalize import (
     RULES,
     SEPARATOR,
     Normalized,
+    is_plain,
     normalize,
     rules_for,
 )
@@ -219,7 +220,8 @@ def test_every_rule_is_documented() -> None:
 
 def test_every_rule_is_tested() -> None:
     """No row of the table is without a case: those about settings have tests of their own."""
-    assert {rule.name for rule in RULES} == set(CASES) | {"tool_config", "forced_tool", "sampling", "nova_sampling"}
+    of_settings = {"tool_config", "strict_tool", "forced_tool", "sampling", "nova_sampling"}
+    assert {rule.name for rule in RULES} == set(CASES) | of_settings
     assert len({rule.name for rule in RULES}) == len(RULES)
 
 
@@ -247,6 +249,20 @@ def test_a_rule_that_does_not_exist_cannot_be_switched_off() -> None:
 def test_rules_are_chosen_by_family_and_facts(model: str | None, name: str, there: bool) -> None:  # noqa: FBT001
     """A family has its own rows; a model of which nothing is known has only those that hold for all."""
     assert (name in {rule.name for rule in rules_for(model, find_profile(model))}) is there
+
+
+@pytest.mark.parametrize(("model", "stays"), [(CLAUDE, True), (NOVA, False), (LLAMA, False), (None, True)])
+def test_strict_tools_are_for_models_that_know_them(model: str | None, stays: bool) -> None:  # noqa: FBT001
+    """A tool that is strict for one model is sent to another without that; of an unknown one nobody can tell."""
+    (loose,) = TOOLS["tools"]
+    strict = {"toolSpec": {**loose["toolSpec"], "strict": True}}
+    found = normalized(user(TEXT), model=model, toolConfig={"tools": [loose, strict]})
+    assert found.request.to_dict()["toolConfig"] == {"tools": [loose, strict if stays else loose]}
+    assert [str(each) for each in found.adjustments] == [
+        "toolConfig.tools[1].toolSpec.strict: dropped, because the model takes none (strict_tool)"
+    ] * (not stays)
+    plain = ConverseRequest.from_dict({"messages": [user(TEXT)], "toolConfig": {"tools": [strict]}})
+    assert is_plain(plain, find_profile(model)) is (model == CLAUDE)
 
 
 def test_history_with_tools_gets_a_tool() -> None:

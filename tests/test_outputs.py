@@ -8,18 +8,18 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
 import anyio
 import pytest
 from corpus import Exchange, exchange, exchanges
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 from strategies import json_objects
 from typing_extensions import TypedDict
 
-from bedrock_async import BedrockClient, Credentials, OutputStream, OutputType
+from bedrock_async import NO_RETRY, BedrockClient, Credentials, OutputStream, OutputType
 from bedrock_async.calls import Inference
 from bedrock_async.errors import (
     ClientClosedError,
@@ -32,11 +32,12 @@ from bedrock_async.errors import (
     ServiceError,
     StreamError,
     StreamTruncatedError,
+    ThrottlingError,
     TotalTimeoutError,
     ValidationError,
     service_error,
 )
-from bedrock_async.features.structured import OutputMode
+from bedrock_async.features.structured import OutputFaults, OutputMode
 from bedrock_async.outputs import Question, Refusals, parse
 from bedrock_async.testing import BedrockEmulator, ReceivedRequest, ScriptedModel
 from bedrock_async.testing.canned import CannedResponse, CannedTransport
@@ -167,6 +168,8 @@ async def test_any_type_will_do(kind: Any, value: Any, read: object, mode: Outpu
         ({"output_type": None}, "output_type"),
         ({"output_type": object.__init__}, "output_type"),
         ({"output_type": "City"}, "output_type"),
+        ({"output_type": {"enum": {1, 2}}}, "output_type"),
+        ({"output_type": {"type": "object", "properties": []}}, "output_type"),
         ({"output_type": City, "output_mode": "grammar"}, "output_mode"),
         ({"output_type": City, "max_repairs": -1}, "max_repairs"),
         ({"output_type": City, "max_repairs": True}, "max_repairs"),
@@ -422,6 +425,33 @@ async def test_one_limit_holds_for_all_rounds() -> None:
     with pytest.raises(TotalTimeoutError, match=r"0\.01 s \(2 answers") as failure:
         await parse(a_question(), send, max_repairs=9, total_s=0.01)
     assert failure.value.limit_s == 0.01
+    assert len(failure.value.rounds) == 2
+
+
+async def test_an_error_in_a_repair_round_has_the_answers_before_it() -> None:
+    """They were billed, and one of them may be good enough for the caller."""
+    throttled = service_error("ThrottlingException", "Too many tokens")
+    async with talking(ScriptedModel.in_turn(document(NO_CITY), [throttled])) as (client, _):
+        with pytest.raises(ThrottlingError) as failure:
+            await client.parse(SONNET, QUESTION, output_type=City, retry=NO_RETRY)
+    assert [json.loads(each.text) for each in failure.value.rounds] == [NO_CITY]
+
+
+async def test_a_validator_that_fails_is_an_invalid_output() -> None:
+    """The answer is not lost to an error of the caller's own code, and the error does not quote it."""
+
+    class Capital(City):
+        @model_validator(mode="after")
+        def known(self) -> Self:
+            raise LookupError(self.city)
+
+    async with talking(ScriptedModel(document(PARIS))) as (client, _):
+        with pytest.raises(OutputInvalidError, match="LookupError") as failure:
+            await client.parse(SONNET, QUESTION, output_type=Capital, max_repairs=0)
+    assert "Paris" not in str(failure.value)
+    assert failure.value.response.text == json.dumps(PARIS)
+    assert isinstance(failure.value.__cause__, OutputFaults)
+    assert isinstance(failure.value.__cause__.__cause__, LookupError)
 
 
 # -- streams

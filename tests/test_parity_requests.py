@@ -177,6 +177,11 @@ def few_cache_points(members: Members) -> bool:
     return repr(members).count("'cachePoint'") <= 4
 
 
+NAMED: Final[st.SearchStrategy[Members]] = st.fixed_dictionaries(
+    {"guardrailIdentifier": st.sampled_from(GUARDRAILS), "guardrailVersion": st.sampled_from(["1", "DRAFT"])}
+)
+"""The name of a guardrail; keywords do not take half of one, as boto3 does."""
+
 CONVERSATIONS: Final = {
     operation: inputs(operation, WELL_FORMED).filter(few_cache_points) for operation in ("Converse", "ConverseStream")
 }
@@ -191,6 +196,8 @@ def conversations(draw: st.DrawFn, operation: str) -> Members:
         members["messages"] = [{"role": "user", "content": [{"text": "Hi"}]}]
     if "additionalModelRequestFields" in members:
         members["additionalModelRequestFields"] = draw(json_objects())
+    if "guardrailConfig" in members:
+        members["guardrailConfig"] |= draw(NAMED)
     return with_values(members, "inferenceConfig", "performanceConfig", "outputConfig")
 
 
@@ -252,6 +259,8 @@ async def test_a_native_body_is_sent_as_botocore_sends_it(data: st.DataObject, *
     members = {"contentType": "application/json", "body": b"", **members}
     if "trace" in members:
         members["trace"] = members["trace"].upper()
+    if not members.keys().isdisjoint({"guardrailIdentifier", "guardrailVersion"}):
+        members |= data.draw(NAMED)
 
     async def verb(client: BedrockClient, members: Members) -> None:
         names = ("guardrailIdentifier", "guardrailVersion", "trace")
@@ -275,12 +284,7 @@ async def test_a_native_body_is_sent_as_botocore_sends_it(data: st.DataObject, *
 
 
 @EXAMPLES
-@given(
-    inputs("ApplyGuardrail", WELL_FORMED),
-    st.fixed_dictionaries(
-        {"guardrailIdentifier": st.sampled_from(GUARDRAILS), "guardrailVersion": st.sampled_from(["1", "DRAFT"])}
-    ),
-)
+@given(inputs("ApplyGuardrail", WELL_FORMED), NAMED)
 async def test_a_guardrail_is_applied_as_botocore_applies_it(members: Members, which: Members) -> None:
     """apply_guardrail takes texts and images as boto3 does."""
 
@@ -298,7 +302,7 @@ async def test_a_guardrail_is_applied_as_botocore_applies_it(members: Members, w
 
 
 @EXAMPLES
-@given(inputs("InvokeGuardrailChecks"))
+@given(inputs("InvokeGuardrailChecks").filter(lambda members: bool(members["checks"])))
 async def test_checks_are_made_as_botocore_makes_them(members: Members) -> None:
     """invoke_guardrail_checks takes messages and checks as boto3 does."""
 

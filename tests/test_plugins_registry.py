@@ -206,6 +206,7 @@ def test_a_model_that_its_vendors_family_does_not_know_is_told(install: Install)
 BROKEN: Final[dict[str, tuple[str, str]]] = {
     "import fails": ("import no_such_module_anywhere", "ModuleNotFoundError"),
     "import raises": ("raise RuntimeError('boom')", "RuntimeError: boom"),
+    "import exits": ("raise SystemExit(3)", "SystemExit: 3"),
     "constructor fails": ("def Family(): raise OSError('no licence')", "OSError: no licence"),
     "a module in its place": ("import sys\nFamily = sys", "TypeError"),
     "lacks a method": (FAMILY.replace("def encode", "def other"), r"\(Family\) lacks encode\(request, ctx\)"),

@@ -233,7 +233,24 @@ def test_attempts_that_are_throttled_together_are_one_sign() -> None:
     assert window.share(1.0) == pytest.approx(0.7)
     for number in range(7):
         assert window.admit(limit, f"again {number}", 0, 1.0) == 0
-    assert window.admit(limit, "one more", 0, 1.0) == math.inf
+    assert window.admit(limit, "one more", 0, 1.0) == pytest.approx(60.0)
+
+
+def test_places_that_time_brings_back_can_be_taken() -> None:
+    """Whoever waits for one of them goes when it is there, although nobody has ended; for the others it waits."""
+
+    async def main() -> None:
+        limited = Limited(RateLimit(max_in_flight=10))
+        held = [await limited.enter("held") for _ in range(8)]
+        held[0].failed(service_error("ThrottlingException", "m"))
+        async with asyncio.TaskGroup() as group:
+            waiting = [group.create_task(limited.enter(str(number))) for number in range(4)]
+            await asyncio.sleep(600)
+            assert [each.done() for each in waiting] == [True, True, True, False]
+            held[1].close()
+        assert [round(at) for _, at in limited.entered[8:]] == [60, 120, 180, 600]
+
+    run_virtually(main())
 
 
 def test_the_limits_can_stay_as_they_are() -> None:

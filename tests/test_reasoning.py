@@ -160,6 +160,13 @@ def test_a_number_made_of_a_level_leaves_tokens_to_answer() -> None:
             "say thinking.budget_tokens = 4000, and reasoning would say 2000",
         ),
         (
+            SONNET_4,
+            Reasoning(budget_tokens=2000),
+            {"additionalModelRequestFields": {"reasoning_config": {"type": "enabled", "budget_tokens": 2000}}},
+            "additional_request_fields.reasoning_config",
+            "an older name of thinking",
+        ),
+        (
             SONNET_46,
             Reasoning(effort="low"),
             {"outputConfig": {"effort": "high"}},

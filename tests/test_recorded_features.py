@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 from corpus import Exchange, exchanges
 from native_traffic import native_chunks
-from test_tool_loop_recorded import CHAINS, WITHOUT_TEXT, as_sent, canned, results_of, source, tool_of
+from recorded_loops import CHAINS, WITHOUT_TEXT, as_sent, canned, results_of, source, tool_of
 
 from bedrock_async import NO_RETRY, BedrockClient, Conversation, ConverseRequest, Credentials, UsageTotals
 from bedrock_async.testing.canned import CannedResponse, CannedTransport

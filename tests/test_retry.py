@@ -173,6 +173,8 @@ def test_a_model_that_is_being_loaded_is_given_time() -> None:
     assert len(set(delays)) == 5
     patient = StandardRetry(model_not_ready_attempts=2, model_not_ready_delay_s=(1.0, 1.0))
     assert [delay_s(NOT_READY, attempt, patient) for attempt in (1, 2)] == [1.0, None]
+    asked = service_error("ModelNotReadyException", "m", retry_after_s=15.0)
+    assert delay_s(asked, 1, patient) == 15.0
 
 
 @pytest.mark.parametrize(

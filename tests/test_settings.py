@@ -328,7 +328,7 @@ REFUSED: Final[list[tuple[dict[str, Any], str]]] = [
     ({"tools": [TOOL], "tool_choice": 5}, "toolConfig.toolChoice"),
     ({"tools": [TOOL], "tool_choice": {"auto": {}, "any": {}}}, "toolConfig.toolChoice"),
     ({"tool_choice": "auto"}, "tool_choice"),
-    ({"guardrail": "g"}, "guardrailConfig"),
+    ({"guardrail": "g"}, "guardrail"),
     ({"effort": 5}, "outputConfig.effort"),
     ({"performance": 5}, "performanceConfig.latency"),
     ({"service_tier": {}}, "serviceTier.type"),
@@ -380,6 +380,23 @@ def test_an_unknown_keyword_names_the_nearest(name: str, hint: str) -> None:
         check_names({"max_tokens": 5, name: 1}, verb="converse")
     assert caught.value.path == name
     assert hint in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("verb", "name", "own"),
+    [("parse", "max_repair", "max_repairs"), ("run_tools", "max_round", "max_rounds"), ("converse", "max_rounds", "")],
+)
+def test_the_nearest_keyword_may_be_of_the_verb_alone(verb: str, name: str, own: str) -> None:
+    """Each verb has keywords beside those of all; they are named where they can be used."""
+    with pytest.raises(InvalidRequestError) as caught:
+        check_names({name: 1}, verb=verb)
+    assert (f"Did you mean {own!r}?" in str(caught.value)) is bool(own)
+
+
+def test_a_place_that_is_no_verb_is_named_as_it_is() -> None:
+    """The defaults of a client are no call, and have no second pair of brackets."""
+    with pytest.raises(InvalidRequestError, match=r"BedrockClient\(settings=\.\.\.\) has no keyword 'zzz'"):
+        check_names({"zzz": 1}, verb="BedrockClient(settings=...)")
 
 
 BOTO3_MEMBERS: Final = [

@@ -167,6 +167,38 @@ def test_a_type_without_a_schema_is_refused() -> None:
 # -- schemas
 
 
+@pytest.mark.parametrize(
+    ("schema", "fault"),
+    [
+        ({"properties": ["a"]}, "schema.properties is a list, not an object"),
+        ({"properties": {"a": {"anyOf": 3}}}, "schema.properties.a.anyOf is a int, not a list"),
+        ({"items": {"enum": "a"}}, "schema.items.enum is a str, not a list"),
+        ({"oneOf": [True, 5]}, "schema.oneOf[1] is a int, not an object"),
+        ({"required": ["a", ["b"]]}, "schema.required[1] is a list, not text"),
+        ({"type": ["string", 5]}, "schema.type[1] is a int, not text"),
+        ({"description": 5}, "schema.description is a int, not text"),
+        ({"$ref": 5}, "schema.$ref is a int, not text"),
+        ({"default": {1, 2}}, "holds what JSON cannot"),
+    ],
+)
+def test_what_is_no_schema_is_refused_with_its_place(schema: dict[str, Any], fault: str) -> None:
+    """When it is given, and not somewhere inside when an answer comes."""
+    with pytest.raises(InvalidRequestError) as failure:
+        OutputType.of(schema)
+    assert fault in str(failure.value)
+    assert failure.value.path == "output_type"
+
+
+def test_a_schema_may_refer_to_itself_as_a_whole() -> None:
+    """It cannot be strict, and values are held to it at every depth."""
+    tree: dict[str, Any] = {"type": "object", "properties": {"children": {"type": "array", "items": {"$ref": "#"}}}}
+    assert OutputType.of(tree).schema is tree
+    assert strict_obstacle(tree) is not None
+    value: dict[str, Any] = {"children": [{"children": [{}]}]}
+    assert schema_faults(value, tree) == []
+    assert schema_faults({"children": [{"children": 5}]}, tree) == ["children[0].children: is a int, not array"]
+
+
 def test_strict_schemas_are_closed_and_tell_what_they_cannot_hold() -> None:
     """Objects are closed, bounds and lengths become words, alternatives stay; nothing is changed in place."""
     schema = OutputType.of(City).schema

@@ -749,6 +749,20 @@ async def test_a_function_says_what_the_model_is_told() -> None:
     assert sorted(type(error).__name__ for error in seen) == ["ToolFailedError", "ToolInputError"]
 
 
+async def test_such_a_function_may_be_async() -> None:
+    """It is awaited, for input that does not fit, too."""
+
+    async def told(error: ToolError) -> object:
+        await anyio.lowlevel.checkpoint()
+        return f"{type(error).__name__}, but go on"
+
+    script = uses(("fail", "a", {"city": "Paris"}), ("nothing", "b", {}))
+    async with serving(script, text_events("Sorry.")) as service:
+        await service.run(fail, on_tool_error=told).result()
+        contents = [each["content"] for each in results_in(service.bodies[1])]
+    assert contents == [[{"text": "ToolFailedError, but go on"}], [{"text": "ToolInputError, but go on"}]]
+
+
 def what_is_no_result(error: ToolError) -> object:
     """Return what a tool may not return."""
     return error
@@ -857,9 +871,18 @@ async def test_an_error_of_the_service_leaves_the_complete_turns() -> None:
     failure = service_error("ThrottlingException", "Too many tokens")
     async with serving(uses(("weather", "a", {"city": "Rome"})), [failure], retry=NO_RETRY) as service:
         run = service.run()
-        with pytest.raises(ThrottlingError):
+        with pytest.raises(ThrottlingError) as raised:
             await run.result()
     assert [message.role for message in run.messages] == ["assistant", "user"]
+    assert raised.value.rounds == run.rounds
+    assert len(run.rounds) == 1
+
+
+async def test_a_loop_without_tools_is_one_answer() -> None:
+    """Who puts the tools together at run time may come to none."""
+    async with serving(text_events("Hi.")) as service:
+        assert (await service.client.run_tools(MODEL, QUESTION, tools=[]).result()).text == "Hi."
+        assert "toolConfig" not in service.bodies[0]
 
 
 CALLS: Final[st.SearchStrategy[tuple[str, object]]] = st.sampled_from(
@@ -1146,6 +1169,10 @@ async def test_a_deadline_of_the_callers_is_one_for_the_whole_loop() -> None:
         ({"max_rounds": True}, "max_rounds"),
         ({"max_concurrency": 0}, "max_concurrency"),
         ({"tool_timeout_s": 0}, "tool_timeout_s"),
+        ({"tool_timeout_s": "5"}, "tool_timeout_s"),
+        ({"output_type": dict}, "output_type"),
+        ({"tool_choice": "wether"}, "tool_choice"),
+        ({"tools": [weather.spec, weather]}, "toolConfig.tools[1]"),
         ({"on_tool_error": "ignore"}, "on_tool_error"),
         ({"tools": None}, "tools"),
         ({"tools": weather}, "toolConfig.tools"),

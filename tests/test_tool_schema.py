@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
+import typing
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any, Literal
@@ -16,7 +19,7 @@ from strategies import json_objects
 
 from bedrock_async.errors import InvalidRequestError
 from bedrock_async.features.json_schemas import schema_faults
-from bedrock_async.features.tool_schema import Tool, read_docstring, tool
+from bedrock_async.features.tool_schema import Tool, ToolContext, read_docstring, tool
 from bedrock_async.types import ConverseResponse, ToolUseBlock
 
 
@@ -238,14 +241,87 @@ def _positional(name: str, /) -> None: ...
 def _untypable(value: memoryview) -> None: ...
 
 
-FUNCTIONS: list[Any] = [_variadic, _keywords, _positional, _untypable, lambda value: value]  # pyright: ignore[reportUnknownLambdaType]
+def _callback(call: Callable[[], int]) -> None: ...
+
+
+class OldDict(typing.TypedDict):
+    """Which pydantic does not take before Python 3.12."""
+
+    city: str
+
+
+def _old_dict(value: OldDict) -> None: ...
+
+
+FUNCTIONS: list[Any] = [
+    _variadic,
+    _keywords,
+    _positional,
+    _untypable,
+    _callback,
+    lambda value: value,  # pyright: ignore[reportUnknownLambdaType]
+    Place,
+    "weather",
+    *([_old_dict] if sys.version_info < (3, 12) else []),
+]
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_functions_that_no_model_can_call_are_refused(function: Any) -> None:  # noqa: ANN401
     """Arguments without names, types without a schema, names that the service refuses: an error when it is made."""
     with pytest.raises(InvalidRequestError):
-        _ = tool(function).spec
+        tool(function)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"timeout_s": 0}, {"timeout_s": "5"}, {"timeout_s": True}, {"name": 5}, {"description": 5}]
+)
+def test_settings_of_a_tool_that_mean_nothing_are_refused(wrong: dict[str, Any]) -> None:
+    """When it is made, and not when the model asks for it."""
+    with pytest.raises(InvalidRequestError) as failure:
+        tool(**wrong)(weather.function)
+    assert failure.value.path == next(iter(wrong))
+
+
+def test_what_a_tool_returns_may_be_of_a_type_that_only_checkers_import() -> None:
+    """The model is told of parameters; the type of the result need not be there."""
+
+    def found(city: str) -> str:
+        return city
+
+    found.__annotations__["return"] = "OnlyForCheckers"
+    assert tool(found).schema["properties"] == {"city": {"type": "string"}}
+    found.__annotations__["city"] = "OnlyForCheckers"
+    with pytest.raises(InvalidRequestError, match="'OnlyForCheckers' is not defined"):
+        tool(found)
+
+
+def test_the_context_may_be_left_out_by_who_calls_the_function() -> None:
+    """A function that can be called without the loop: the model is told nothing of the context all the same."""
+
+    def plain(city: str, context: ToolContext | None = None) -> str:
+        return city if context is None else city + str(context.deps)
+
+    def annotated(city: str, context: Annotated[ToolContext | None, "of the loop"] = None) -> str:
+        return plain(city, context)
+
+    for each in (plain, annotated):
+        made = tool(each)
+        assert list(made.schema["properties"]) == ["city"]
+        assert made.context_parameter == "context"
+        assert made("Rome") == "Rome"
+
+
+def test_a_default_that_json_cannot_hold_is_not_told() -> None:
+    """An object that stands for what was not given is nothing for a model, and no reason to warn."""
+    missing = object()
+
+    def found(city: str, near: Any = missing) -> str:  # noqa: ANN401
+        return city if near is missing else "near"
+
+    made = tool(found)
+    assert made.schema["properties"]["near"] == {}
+    assert made.read(ToolUseBlock(tool_use_id="a", name="found", input={"city": "Rome"})).arguments["near"] is missing
 
 
 def test_a_strict_tool_needs_a_strict_schema() -> None:

@@ -48,6 +48,7 @@ from bedrock_async.types import (
     JsonBlock,
     MediaSource,
     SearchResultBlock,
+    SpecificToolChoice,
     TextBlock,
     ToolChoice,
     ToolConfig,
@@ -193,7 +194,7 @@ def test_a_set_of_tools_knows_its_functions() -> None:
         ("weather", {"tool": {"name": "weather"}}),
         (weather, {"tool": {"name": "weather"}}),
         (current_time, {"tool": {"name": "current_time"}}),
-        ({"tool": {"name": "auto"}}, {"tool": {"name": "auto"}}),
+        ({"tool": {"name": "auto"}}, {"tool": {"name": "auto"}}),  # a tool of such a name
         ({"any": {}}, {"any": {}}),
         (ToolChoice(any=AnyToolChoice()), {"any": {}}),
         (None, None),
@@ -201,10 +202,38 @@ def test_a_set_of_tools_knows_its_functions() -> None:
 )
 def test_the_choice_in_all_forms(choice: Any, made: dict[str, Any] | None) -> None:  # noqa: ANN401
     """A word, a name, the tool itself, the wire's object, or a typed one; with a list and with a ToolConfig."""
-    assert wire(tools=[weather, current_time], tool_choice=choice)["toolConfig"].get("toolChoice") == made
-    config = ToolConfig(tools=[weather.spec])
+    tools: list[Any] = [weather, current_time, Tool(weather.function, name="auto")]
+    assert wire(tools=tools, tool_choice=choice)["toolConfig"].get("toolChoice") == made
+    config = ToolConfig(tools=[weather.spec, Tool(current_time).spec, tools[2].spec])
     assert wire(tools=config, tool_choice=choice)["toolConfig"].get("toolChoice") == made
     assert forces_a_tool(choice) == (made is not None and "auto" not in made)
+
+
+@pytest.mark.parametrize(
+    ("choice", "hint"),
+    [
+        ("wether", "Did you mean 'weather'?"),
+        ("required", "the name of a tool: nova_grounding, weather."),
+        (current_time, "the name of a tool"),
+        ({"tool": {"name": "Weather"}}, "Did you mean 'weather'?"),
+        (ToolChoice(tool=SpecificToolChoice(name="any")), "Did you mean 'any'?"),
+    ],
+)
+def test_a_choice_of_a_tool_that_is_not_there_is_refused(choice: Any, hint: str) -> None:  # noqa: ANN401
+    """With the nearest name, or with all that may be chosen: words of other libraries are no names of tools."""
+    grounding = SystemTool(name="nova_grounding")
+    for tools in ([weather, grounding], ToolConfig(tools=[weather.spec, grounding])):
+        with pytest.raises(InvalidRequestError) as raised:
+            wire(tools=tools, tool_choice=choice)
+        assert raised.value.path == "tool_choice"
+        assert hint in str(raised.value)
+
+
+def test_no_tools_are_no_tools() -> None:
+    """An empty list, which the service refuses, leaves them out: those of the client, too."""
+    assert "toolConfig" not in wire(tools=[])
+    client = BedrockClient(region="us-east-1", settings={"tools": [weather]})
+    assert client.prepare(CLAUDE, "Hello", tools=()).tool_config is None
 
 
 def test_a_choice_goes_before_that_of_a_config() -> None:
@@ -330,6 +359,9 @@ SEARCH: Final = SearchResultBlock(source="s", title="t", content=[])
 RESULT: Final = ToolResultBlock(tool_use_id="another", content=[TextBlock(text="x")], status="success")
 
 
+PAGES: Final[dict[str, Any]] = {"status": "success", "content": [{"id": 1, "title": "Home"}]}
+
+
 @pytest.mark.parametrize(
     ("value", "content"),
     [
@@ -363,6 +395,7 @@ RESULT: Final = ToolResultBlock(tool_use_id="another", content=[TextBlock(text="
         (ToolResult(), [TextBlock(text="(no output)")]),
         ({"status": "fine", "content": []}, [JsonBlock(json={"status": "fine", "content": []})]),
         ({"content": [{"text": "a"}]}, [JsonBlock(json={"content": [{"text": "a"}]})]),
+        (PAGES, [JsonBlock(json=PAGES)]),  # the answer of some service, whose content is no blocks
     ],
 )
 def test_what_a_tool_returns_is_a_result(value: object, content: list[Any]) -> None:

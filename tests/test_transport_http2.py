@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import tracemalloc
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import DataReceived, RequestReceived, SettingsAcknowledged, StreamEnded, StreamReset, WindowUpdated
-from hyperframe.frame import GoAwayFrame
+from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, PingFrame, SettingsFrame, WindowUpdateFrame
 from rawhttp2 import RawHttp2, RawHttp2Server
 from rawserver import RawServer
 from transports import Tunnel, authority, server_tls
@@ -135,6 +136,12 @@ class Written(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.data += data
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def abort(self) -> None:
+        """Do nothing: there is no connection."""
+
 
 async def test_a_server_that_speaks_first() -> None:
     """Its settings may come before the request is written: what answers them never goes before the preface."""
@@ -150,6 +157,66 @@ async def test_a_server_that_speaks_first() -> None:
     assert written.data.startswith(b"PRI * HTTP/2.0")
     kinds = [type(event) for event in server.receive_data(written.data)]
     assert kinds.index(SettingsAcknowledged) < kinds.index(RequestReceived)
+
+
+@pytest.mark.parametrize(
+    ("frame", "error", "complaint"),
+    [
+        (GoAwayFrame(0, last_stream_id=0, error_code=2), ConnectionLostError, "GOAWAY, INTERNAL_ERROR"),
+        (SettingsFrame(0, settings={SettingsFrame.MAX_CONCURRENT_STREAMS: 0}), ProtocolError, "Max outbound streams"),
+    ],
+    ids=["goes away", "takes no streams"],
+)
+async def test_a_server_that_wants_no_request(frame: Frame, error: type[Exception], complaint: str) -> None:
+    """It may say so before the request was written, and whoever waits for the head is told in our words."""
+    stream = DuplexStream(peer="server", layers=[])
+    stream.connection_made(Written())
+    stream.data_received(SettingsFrame(0).serialize() + frame.serialize())
+    request = request_to("http://127.0.0.1:1")
+    stream.start(request, Router(EnvironmentProxies({})).route(request.url))
+    with pytest.raises(error, match=complaint):
+        await stream.head()
+
+
+def answered() -> tuple[DuplexStream, Written]:
+    """Return a stream whose response has begun, and what it wrote since."""
+    stream, written = DuplexStream(peer="server", layers=[]), Written()
+    stream.connection_made(written)
+    request = request_to("http://127.0.0.1:1")
+    stream.start(request, Router(EnvironmentProxies({})).route(request.url))
+    head = HeadersFrame(1, data=b"\x88", flags=["END_HEADERS"])  # ``:status: 200``: RFC 7541, appendix A
+    stream.data_received(SettingsFrame(0).serialize() + head.serialize())
+    written.data = b""
+    return stream, written
+
+
+async def test_small_frames_take_little_room() -> None:
+    """What nobody has read takes the room of its bytes, in however many frames it came."""
+    stream, _ = answered()
+    pair = DataFrame(1, data=b"ab").serialize()
+    tracemalloc.start()
+    try:
+        for _ in range(20_000):
+            stream.data_received(pair)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < 4 * 40_000
+    assert await stream.receive() == b"ab" * 20_000
+
+
+async def test_the_window_opens_when_the_reader_comes_back() -> None:
+    """What was read and is still being worked on counts as kept: no second window gathers behind it."""
+    stream, written = answered()
+    for _ in range(16):
+        stream.data_received(DataFrame(1, data=bytes(16_384)).serialize())
+    assert len(await stream.receive()) == 2**18
+    assert written.data == b""
+    again = asyncio.create_task(stream.receive())
+    await asyncio.sleep(0)
+    assert WindowUpdateFrame(1, window_increment=2**18).serialize() in written.data
+    again.cancel()
+    await asyncio.wait([again])
 
 
 async def test_tls_with_alpn() -> None:
@@ -246,6 +313,46 @@ async def test_what_nobody_reads_is_bounded(transport: Http2Transport) -> None:
         assert (received, sum(sent)) == (2**18, 2**18)
         assert await stream.receive() == b"more"
         stream.abort()
+
+
+async def test_padding_is_given_back(transport: Http2Transport) -> None:
+    """Frames of nothing but padding take the window, and whoever waits for data opens it again."""
+
+    async def script(peer: RawHttp2) -> None:
+        await peer.next(RequestReceived)
+        peer.respond()
+        await peer.next(DataReceived)
+        while peer.h2.local_flow_control_window(1) > 256:
+            peer.h2.send_data(1, b"", pad_length=255)
+        peer.flush()
+        await peer.next(WindowUpdated)
+        peer.say(b"data")
+
+    async with RawHttp2Server(script) as server:
+        stream = await opened(transport, server)
+        await stream.send(b"go")
+        assert await stream.receive() == b"data"
+        stream.abort()
+
+
+async def test_answers_that_nobody_takes(transport: Http2Transport) -> None:
+    """A peer that sends pings without end and reads nothing is given up before its answers fill the memory."""
+
+    async def script(peer: RawHttp2) -> None:
+        await peer.next(RequestReceived)
+        peer.respond()
+        peer.transport.pause_reading()
+        pings = PingFrame(0, opaque_data=b"12345678").serialize() * 4096
+        while not peer.transport.is_closing():
+            if peer.transport.get_write_buffer_size() < 2**20:
+                peer.transport.write(pings)
+            await asyncio.sleep(0)
+
+    async with RawHttp2Server(script) as server:
+        stream = await opened(transport, server)
+        with pytest.raises(ConnectionLostError, match="asked for answers"):
+            await stream.receive()
+        assert stream.is_closed
 
 
 async def test_a_reset_is_told(transport: Http2Transport) -> None:
@@ -378,11 +485,27 @@ async def test_a_send_cancelled_in_the_middle_closes_the_stream(transport: Http2
         assert stream.is_closed
 
 
+@pytest.mark.parametrize("turns", range(8))
+async def test_closing_the_transport_while_a_stream_opens(transport: Http2Transport, turns: int) -> None:
+    """Whenever it comes, no stream outlives the transport."""
+
+    async def script(peer: RawHttp2) -> None:
+        await peer.closed.wait()
+
+    async with RawHttp2Server(script) as server:
+        opening = asyncio.create_task(opened(transport, server))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await transport.aclose()
+        (outcome,) = await asyncio.gather(opening, return_exceptions=True)
+        assert isinstance(outcome, ClientClosedError) or (isinstance(outcome, DuplexStream) and outcome.is_closed)
+
+
 async def test_connecting_has_its_errors(transport: Http2Transport) -> None:
     """A refused connection, one that takes too long and a closed transport are told apart."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        with pytest.raises(ConnectTimeoutError):
+        with pytest.raises(ConnectTimeoutError, match=r"no connection to 127\.0\.0\.1:\d+ was made within 0 s\."):
             await transport.open(request_to(url), connect_timeout_s=0.0)
     with pytest.raises(ConnectError, match="refused"):
         await transport.open(request_to(url), connect_timeout_s=CONNECT_S)
@@ -419,6 +542,28 @@ async def test_a_goaway_that_spares_the_stream(transport: Http2Transport) -> Non
         assert await stream.receive() == b"two"
         assert await stream.receive() == b""
         stream.abort()
+
+
+@pytest.mark.parametrize(
+    "broken", [b"\0\0\4\3\0\0\0\0\0\0\0\0\0", b"\xff\xff\xff\0\0\0\0\0\x01"], ids=["misplaced", "too long"]
+)
+async def test_what_came_before_a_broken_frame(transport: Http2Transport, broken: bytes) -> None:
+    """Data in the same segment as a frame that cannot be is still handed out, and then the fault."""
+
+    async def script(peer: RawHttp2) -> None:
+        await peer.next(RequestReceived)
+        peer.respond()
+        await peer.next(DataReceived)
+        peer.h2.send_data(1, b"first")
+        peer.transport.write(peer.h2.data_to_send() + broken)
+
+    async with RawHttp2Server(script) as server:
+        stream = await opened(transport, server)
+        await stream.head()
+        await stream.send(b"go")
+        assert await stream.receive() == b"first"
+        with pytest.raises(ProtocolError, match="rules of HTTP/2"):
+            await stream.receive()
 
 
 async def test_a_frame_that_is_too_long(transport: Http2Transport) -> None:

@@ -197,13 +197,13 @@ def _unknown(holder: WireModel, path: str) -> Iterator[_Use]:
         yield "unknown_members", f"{path}.{min(holder.model_extra)}"
     if isinstance(holder, CitationsBlock):  # comes from an answer, with members of the family's own in its citations
         return
-    for name in type(holder).model_fields:
-        value: object = getattr(holder, name)
+    for name, value in holder:
         if isinstance(value, WireModel):
             yield from _unknown(value, f"{path}.{name}")
         elif isinstance(value, list):
             for index, each in enumerate(cast("list[object]", value)):
-                if isinstance(each, WireModel):
+                # Most are texts, which hold nothing: a look at their own members is enough.
+                if isinstance(each, WireModel) and (each.model_extra or type(each) is not TextBlock):
                     yield from _unknown(each, f"{path}.{name}[{index}]")
 
 

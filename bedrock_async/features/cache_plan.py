@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, cast
 
 from ..errors import InvalidRequestError
-from ..families.profiles import CachedPart, ModelProfile, PromptCaching
+from ..families.profiles import UNKNOWN, CachedPart, ModelProfile, PromptCaching
 from ..types import (
     CachePointBlock,
     CitationsBlock,
@@ -73,9 +73,12 @@ class CacheConfig:
         for name in ("system", "tools", "messages"):
             _check(f"cache.{name}", getattr(self, name), (True, False, *_SECONDS))
         _check("cache.ttl", self.ttl, (None, *_SECONDS))
-        _check("cache.strategy", self.strategy, (None, "auto"))
-        if self.min_tokens is not None and self.min_tokens < 0:
-            raise InvalidRequestError(f"cache.min_tokens is {self.min_tokens}, less than 0.", path="cache.min_tokens")
+        _check("cache.strategy", self.strategy, (None, "auto"), hint='Pass strategy="auto", or leave it out.')
+        least: Any = self.min_tokens
+        if least is not None and (isinstance(least, bool) or not isinstance(least, int) or least < 0):
+            raise InvalidRequestError(
+                f"cache.min_tokens is {least!r}.", path="cache.min_tokens", hint="Pass a number of tokens, 0 or more."
+            )
 
     def ttl_of(self, part: CachedPart) -> str | None:
         """Return how long a point of this part lives; None for the service's default."""
@@ -83,12 +86,14 @@ class CacheConfig:
         return own if isinstance(own, str) else self.ttl
 
 
-def _check(path: str, value: object, allowed: tuple[object, ...]) -> None:
+def _check(
+    path: str, value: object, allowed: tuple[object, ...], hint: str = 'The times to live are "5m" and "1h".'
+) -> None:
     if not any(value is each or (isinstance(value, str) and value == each) for each in allowed):
         raise InvalidRequestError(
             f"{path} is {value!r}; it must be one of {', '.join(map(repr, allowed))}.",
             path=path,
-            hint='The times to live are "5m" and "1h".',
+            hint=hint,
         )
 
 
@@ -103,7 +108,9 @@ def cache_config(given: object) -> CacheConfig | None:
         return CacheConfig(strategy="auto")
     if not isinstance(given, Mapping):
         raise InvalidRequestError(
-            f"cache is {given!r}, no CacheConfig.", path="cache", hint='Pass CacheConfig(system=True), or "auto".'
+            f"cache is {given!r}, no CacheConfig.",
+            path="cache",
+            hint='Pass CacheConfig(system=True), or "auto"; CacheConfig() plans nothing.',
         )
     return of_fields(CacheConfig, cast("Mapping[str, Any]", given), path="cache")
 
@@ -188,6 +195,7 @@ class _Plan:
 
     def __init__(self, request: ConverseRequest, profile: ModelProfile) -> None:
         self.request = request
+        self.profile = profile
         self.caching = profile.caching
         self.rows = list(_rows(request))
         self.left_out: list[LeftOutPoint] = []
@@ -300,14 +308,25 @@ def _refuse(plan: _Plan) -> None:
 _PARTS: Final[dict[CachedPart, str]] = {"tools": "tools", "system": "system prompts", "messages": "messages"}
 
 
+_NOT_CACHING: Final = (
+    "nothing was planned: the model is not known to cache prompts; where it does, pass "
+    'model_profile={"caching": PromptCaching(min_tokens=...)}'
+)
+_NOT_KNOWN: Final = (
+    "nothing was planned: the model is not known here, and so not known to cache prompts. That of an application "
+    "inference profile is found by `await client.resolve_model(arn)`, or pass it, with inference_profile=arn beside "
+    'it; of another pass model_profile={"caching": PromptCaching(min_tokens=...)}'
+)
+
+
 def _place(plan: _Plan, config: CacheConfig) -> None:
+    for part in ("tools", "system"):
+        if getattr(config, part) and not any(row.items for row in plan.rows if row.part == part):
+            plan.notes.append(f"no point in {part}: the request has none")
     wishes = list(_wishes(plan, config))
     if plan.caching is None:
         if wishes:
-            plan.notes.append(
-                "nothing was planned: the model is not known to cache prompts; where it does, pass "
-                'model_profile={"caching": PromptCaching(min_tokens=...)}'
-            )
+            plan.notes.append(_NOT_KNOWN if plan.profile is UNKNOWN else _NOT_CACHING)
         return
     for row, reason in wishes:
         _place_in(plan, row, config.ttl_of(row.part), reason)

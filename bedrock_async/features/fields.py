@@ -8,6 +8,7 @@ from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import InvalidRequestError
+from ..types import WireModel
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -38,3 +39,18 @@ def of_fields(kind: type[D], given: Mapping[str, Any], *, path: str) -> D:
             hint=f"Pass {path}={{{', '.join(f'{name!r}: ...' for name in needed)}}}.",
         )
     return kind(**members)
+
+
+def check_members(kind: type[WireModel], given: Mapping[str, Any], *, path: str, newer: str) -> None:
+    """Refuse names that are none of a request's members, spelt in either way: the service would pass over them.
+
+    ``newer`` says where a member goes that is not known here yet. Raises InvalidRequestError with the nearest name.
+    """
+    known = {name: field.alias or name for name, field in kind.model_fields.items()}
+    names = [*known.values(), *known]
+    unknown = next((str(name) for name in given if name not in names), None)
+    if unknown is None:
+        return
+    near = [name for name in names if name.startswith(unknown)] or difflib.get_close_matches(unknown, names, n=1)
+    hint = f"Did you mean {near[0]!r}?" if near else f"It has: {', '.join(known.values())}; what is newer goes {newer}."
+    raise InvalidRequestError(f"{path} has no {unknown!r}.", path=f"{path}.{unknown}", hint=hint)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, Final, Literal, TypeVar, cast
@@ -24,7 +23,7 @@ from ..types import (
 )
 from ..types.guardrail_decisions import GuardrailAction, GuardrailDecision
 from .adjustment import Adjustment
-from .fields import of_fields
+from .fields import check_members, of_fields
 
 M = TypeVar("M", bound="Message | Mapping[str, Any]")
 
@@ -144,7 +143,6 @@ def guardrail_config(given: object) -> object:
         members = cast("Mapping[str, Any]", given)
         if not _OURS.isdisjoint(members):
             return of_fields(GuardrailSettings, members, path="guardrail").to_config()
-        _check_names(members)
         given = _config(members)
     if isinstance(given, GuardrailConfig):
         _check_named(given)
@@ -152,22 +150,10 @@ def guardrail_config(given: object) -> object:
     raise _no_guardrail(given)
 
 
-def _check_names(members: Mapping[str, Any]) -> None:
-    known = {name: field.alias or name for name, field in GuardrailConfig.model_fields.items()}
-    names = [*known.values(), *known]
-    if unknown := next((str(name) for name in members if name not in names), None):
-        near = [name for name in names if name.startswith(unknown)] or difflib.get_close_matches(unknown, names, n=1)
-        raise InvalidRequestError(
-            f"guardrail has no {unknown!r}.",
-            path=f"guardrail.{unknown}",
-            hint=f"Did you mean {near[0]!r}?" if near else f"It has: {', '.join(known.values())}; what is newer goes "
-            'through extra_body={"guardrailConfig": {...}}.',
-        )
-
-
 def _check_named(config: GuardrailConfig) -> None:
     """Refuse half a name. A guardrail that the account enforces has none, and may have its trace asked for."""
-    _check_names(config.model_extra or {})
+    newer = 'through extra_body={"guardrailConfig": {...}}'
+    check_members(GuardrailConfig, config.model_extra or {}, path="guardrail", newer=newer)
     named = {"guardrailIdentifier": config.guardrail_identifier, "guardrailVersion": config.guardrail_version}
     missing = [name for name, value in named.items() if not value]
     asked = config.trace is not None or config.stream_processing_mode is not None

@@ -111,6 +111,8 @@ def check_tool_pairs(messages: Sequence[Message]) -> None:
 def check_may_ask(messages: Sequence[Message], said: Sequence[Message]) -> None:
     """Refuse a history that no model can answer; ``said`` is its end, which is new. Raises InvalidRequestError."""
     check_tool_pairs(messages)
+    if said and all(isinstance(each, TextBlock) and not each.text.strip() for turn in said for each in turn.content):
+        raise InvalidRequestError("the turn is blank: there is nothing to answer.", path="content", hint=_HINT)
     if uses := open_tool_uses(messages):
         raise _unanswered(len(messages) - 1, {use.tool_use_id: use.name for use in uses})
     if not said and (not messages or messages[-1].role == "assistant"):
@@ -148,16 +150,20 @@ def with_answer(messages: Sequence[Message], answer: Message) -> list[Message]:
     return [*messages[:-1], begun.model_copy(update={"content": [*begun.content, *answer.content]})]
 
 
-def without_output_tool(answer: Message, name: str | None = None) -> Message:
-    """Return an answer that is the input of a tool, which was there for that alone, as one of text: its last input.
+def without_output_tool(answer: Message, name: str | None) -> Message:
+    """Return an answer that is the input of the tool ``name``, which was there for that alone, as one of text.
 
-    Without its name all tools of the answer are that one.
+    The last input counts; other tools that are asked for beside it are left out, for nobody runs them. An answer
+    without that tool stays as it is.
     """
-    uses = [use for use in _tool_uses(answer) if name in (None, use.name)]
+    uses = _tool_uses(answer)
+    outputs = [use.input for use in uses if use.name == name]
+    if not outputs:
+        return answer
+    last = outputs[-1]
+    text = last if isinstance(last, str) else json.dumps(last, ensure_ascii=False)
     content = [block for block in answer.content if block not in uses]
-    return answer.model_copy(
-        update={"content": [*content, *(TextBlock(text=json.dumps(use.input)) for use in uses[-1:])]}
-    )
+    return answer.model_copy(update={"content": [*content, TextBlock(text=text)]})
 
 
 def tool_results(uses: Sequence[ToolUseBlock], results: Mapping[str, object]) -> Message:

@@ -39,6 +39,51 @@ def strict_obstacle(schema: Mapping[str, Any]) -> str | None:
     return next(_obstacles(made, "schema", made, ()), None)
 
 
+_TEXTS: Final = frozenset({"$ref", "description"})
+_ARRAYS: Final = frozenset({"required", "enum", "oneOf", *_LISTS})
+
+
+def malformed_schema(schema: Mapping[str, Any]) -> str | None:
+    """Say which keyword of a schema has not the form that JSON Schema gives it; None where none is wrong."""
+    return next(_malformed(schema, "schema"), None)
+
+
+def _malformed(schema: object, path: str) -> Iterator[str]:
+    if isinstance(schema, bool):
+        return
+    if not isinstance(schema, Mapping):
+        yield f"{path} is a {type(schema).__name__}, not an object"
+        return
+    for name, value in cast("Mapping[str, Any]", schema).items():
+        here = f"{path}.{name}"
+        if name in _TEXTS and not isinstance(value, str):
+            yield f"{here} is a {type(value).__name__}, not text"
+        elif name in _MAPS:
+            members = _mapping(value)
+            if members is not value:
+                yield f"{here} is a {type(value).__name__}, not an object"
+            for key, each in members.items():
+                yield from _malformed(each, f"{here}.{key}")
+        elif name in _ARRAYS:
+            yield from _malformed_array(name, value, here)
+        elif name == "items" and not isinstance(value, list):
+            yield from _malformed(value, here)
+        elif name == "type" and not isinstance(value, str):
+            yield from _malformed_array(name, value, here)
+
+
+def _malformed_array(name: str, value: Any, here: str) -> Iterator[str]:  # noqa: ANN401 - anything
+    if not isinstance(value, list | tuple):
+        yield f"{here} is a {type(value).__name__}, not a list"
+        return
+    for index, each in enumerate(cast("Sequence[object]", value)):
+        if name in ("required", "type"):
+            if not isinstance(each, str):
+                yield f"{here}[{index}] is a {type(each).__name__}, not text"
+        elif name != "enum":
+            yield from _malformed(each, f"{here}[{index}]")
+
+
 def object_schema(schema: Mapping[str, Any]) -> tuple[Schema, bool]:
     """Return a schema with an object at its top, as tools want it, and whether the output was wrapped for that."""
     made = _without_reference_at_top(schema)
@@ -63,6 +108,8 @@ def _without_reference_at_top(schema: Mapping[str, Any]) -> Schema:
 
 def _resolved(reference: str, root: Mapping[str, Any]) -> Mapping[str, Any]:
     found: Any = root
+    if reference == "#":
+        return root
     for step in reference.removeprefix("#/").split("/"):
         found = _mapping(found).get(step)
     return _mapping(found)

@@ -30,6 +30,7 @@ from ..types import (
 from ..types.async_invoke import start_members
 from ..types.control_plane import ListFoundationModelsRequest
 from .checks import check_image
+from .fields import check_members
 from .guardrails import GuardrailSettings, guardrail_config
 from .settings import invalid_request
 
@@ -168,7 +169,16 @@ def build_guardrail_checks(
         if isinstance(messages, str)
         else [each.to_dict() if isinstance(each, Message) else each for each in _sequence("messages", messages)]
     )
-    return _validated(GuardrailChecksRequest, {"messages": turns, "checks": checks})
+    if isinstance(checks, Mapping):
+        check_members(GuardrailChecks, checks, path="checks", newer="through GuardrailChecks.from_dict(...)")
+    request = _validated(GuardrailChecksRequest, {"messages": turns, "checks": checks})
+    if not request.checks.model_fields_set:
+        raise InvalidRequestError(
+            "checks names no check: nothing would be looked for.",
+            path="checks",
+            hint='Pass one or more: {"contentFilter": {...}, "promptAttack": {...}, "sensitiveInformation": {...}}.',
+        )
+    return request
 
 
 def _sequence(name: str, value: object) -> Sequence[object]:

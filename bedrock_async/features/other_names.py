@@ -71,4 +71,34 @@ OTHER_NAMES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         **{name: ("some models' own", here) for name, here in _MODELS.items()},
     }
 )
-"""Whose a keyword is, and what to pass in its place."""
+"""Whose a keyword of a call is, and what to pass in its place."""
+
+_KEYS: Final = "credentials=Credentials(access_key_id, secret_access_key, session_token)"
+
+OTHER_CLIENT_NAMES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        "api_version": ("boto3's", "nothing: there is one version"),
+        "aws_access_key_id": ("boto3's", _KEYS),
+        "aws_bearer_token": ("another library's", 'api_key="..."'),
+        "aws_profile": ("another library's", 'profile="..."'),
+        "aws_region": ("another library's", 'region="us-east-1"'),
+        "aws_secret_access_key": ("boto3's", _KEYS),
+        "aws_session_token": ("boto3's", _KEYS),
+        "base_url": ("another library's", 'endpoint_url="https://..."'),
+        "bedrock_client": ("Pydantic AI's", "session=, with the session that the client was made of"),
+        "boto3_session": ("another library's", "session=..."),
+        "boto_client_config": ("Strands'", "it to BedrockClient.from_botocore_config(...)"),
+        "boto_session": ("Strands'", "session=..."),
+        "config": ("boto3's", "it to BedrockClient.from_botocore_config(...)"),
+        "http_client": ("another library's", "transport=..."),
+        "max_retries": ("another library's", "retry=StandardRetry(max_attempts=...)"),
+        "model": ("that of a call's", "it to the verbs, or client.model(id) for a model of its own"),
+        "model_id": ("Strands'", "it to the verbs, or client.model(id) for a model of its own"),
+        "profile_name": ("boto3's", 'profile="..."'),
+        "region_name": ("boto3's", 'region="us-east-1"'),
+        "timeout": ("another library's", "timeouts=Timeouts(total_s=60)"),
+        "use_ssl": ("boto3's", 'endpoint_url="https://..."'),
+        "verify": ("boto3's", 'connection=ConnectionOptions(ca_bundle="...")'),
+    }
+)
+"""The same for a keyword of a client."""

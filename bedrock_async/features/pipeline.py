@@ -122,10 +122,11 @@ def resettle(
 def cache_plan_of(prepared: Prepared) -> CachePlan:
     """Return the plan of the cache points of a call, with a note on each that the caller had set and is not there."""
     plan = prepared.cache or plan_cache(prepared.request, None, prepared.profile)
-    changes = [
-        str(each) for each in prepared.adjustments if each.rule == _CACHE_POINTS and each not in plan.adjustments
-    ]
-    return replace(plan, notes=(*changes, *plan.notes))
+    changes = tuple(
+        each for each in prepared.adjustments if each.rule == _CACHE_POINTS and each not in plan.adjustments
+    )
+    notes = (*map(str, changes), *plan.notes)
+    return replace(plan, notes=notes, adjustments=(*changes, *plan.adjustments))
 
 
 def places_of(adjustments: tuple[Adjustment, ...]) -> str:

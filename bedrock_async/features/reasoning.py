@@ -25,6 +25,7 @@ BUDGETS: Final = {"minimal": 1_024, "low": 2_048, "medium": 10_000, "high": 16_3
 _SWITCHED_ON: Final = {"thinking": {"type": "enabled"}, "reasoningConfig": {"type": "enabled"}}
 _BUDGET_FIELD: Final = "thinking.budget_tokens"
 _ADAPTIVE: Final = {"thinking": {"type": "adaptive"}}
+_OLD_NAME: Final = "reasoning_config"  # which the service still takes for Claude's thinking.  [corpus, 2025-10]
 _RULE: Final = "reasoning"
 
 
@@ -97,6 +98,12 @@ def write_reasoning(
         raise InvalidRequestError(
             f"additional_request_fields is a {type(given).__name__}: reasoning cannot be written into it.",
             path="additional_request_fields",
+        )
+    if "thinking" in written and isinstance((given or {}).get(_OLD_NAME), Mapping):
+        raise InvalidRequestError(
+            f"additional_request_fields have {_OLD_NAME}, an older name of thinking, and reasoning says thinking.",
+            path=f"additional_request_fields.{_OLD_NAME}",
+            hint="Pass one of them.",
         )
     merged = _merged(dict(given or {}), written, "")
     return request.model_copy(update={"additional_model_request_fields": merged}), tuple(writer.adjustments)

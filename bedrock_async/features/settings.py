@@ -108,19 +108,40 @@ _NO_NAME_NEAR: Final = (
 )
 
 
-def check_names(settings: Mapping[str, object], *, verb: str, known: type = CallSettings) -> None:
-    """Refuse keywords that ``known`` has not. Raises InvalidRequestError with the nearest valid name."""
+_OWN_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "parse": ("max_repairs",),
+    "run_tools": ("max_rounds", "max_concurrency", "tool_timeout_s", "on_tool_error", "deps"),
+    "count_tokens": ("body", "breakdown", "estimate"),
+}
+"""Keywords that a verb has beside those of its settings."""
+
+
+def check_names(
+    settings: Mapping[str, object],
+    *,
+    verb: str,
+    known: type = CallSettings,
+    others: Mapping[str, tuple[str, str]] | None = None,
+) -> None:
+    """Refuse keywords that ``known`` has not. Raises InvalidRequestError with the nearest valid name.
+
+    ``others`` are names that keywords have elsewhere, for those of a call what is known of these.
+    """
     if unknown := settings.keys() - known.__annotations__.keys():
         name = min(unknown)
         names = known.__annotations__
-        if known is CallSettings and name in OTHER_NAMES:
-            whose, here = OTHER_NAMES[name]
+        where = verb if verb.endswith(")") else f"{verb}()"
+        if others is None:
+            others = OTHER_NAMES if known is CallSettings else {}
+        if name in others:
+            whose, here = others[name]
             raise InvalidRequestError(
-                f"{verb}() has no keyword {name!r}, which is {whose}.", path=name, hint=f"Pass {here}."
+                f"{where} has no keyword {name!r}, which is {whose}.", path=name, hint=f"Pass {here}."
             )
-        near = [full for full in names if full.startswith(name)] or difflib.get_close_matches(name, names, n=1)
+        valid = [*_OWN_NAMES.get(verb, ()), *names]
+        near = [full for full in valid if full.startswith(name)] or difflib.get_close_matches(name, valid, n=1)
         raise InvalidRequestError(
-            f"{verb}() has no keyword {name!r}.",
+            f"{where} has no keyword {name!r}.",
             path=name,
             hint=f"Did you mean {near[0]!r}?" if near else _NO_NAME_NEAR,
         )
@@ -204,7 +225,8 @@ def build_request(model_id: str, messages: Messages, settings: Mapping[str, Any]
         members["inferenceConfig"] = inference
     if (system := settings.get("system")) is not None:
         members["system"] = _system(system)
-    if (tools := settings.get("tools")) is not None:
+    tools = settings.get("tools")
+    if tools is not None and tools not in ([], ()):  # the service refuses an empty list
         members["toolConfig"] = tool_config(tools, settings.get("tool_choice"))
     elif settings.get("tool_choice") not in (None, "none"):
         raise InvalidRequestError("tool_choice is given without tools.", path="tool_choice", hint="Pass tools=[...].")

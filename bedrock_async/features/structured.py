@@ -49,7 +49,7 @@ from ..types import (
     ToolSpec,
     ToolUseBlock,
 )
-from .json_schemas import VALUE, object_schema, schema_faults, strict_obstacle, strict_schema
+from .json_schemas import VALUE, malformed_schema, object_schema, schema_faults, strict_obstacle, strict_schema
 from .normalize import INVALID_JSON
 
 T = TypeVar("T")
@@ -86,8 +86,7 @@ class OutputType(Generic[T]):
         if kind is None:
             raise InvalidRequestError("there is no output_type.", path="output_type", hint="Pass a pydantic model.")
         if isinstance(kind, Mapping):
-            schema = cast("Mapping[str, Any]", kind)
-            return OutputType(_name(str(schema.get("title") or "output")), schema.get("description"), schema)
+            return _of_schema(cast("Mapping[str, Any]", kind))
         # Other types may be equal without being the same, as int | str and str | int are.
         return _of_class(kind) if isinstance(kind, type) else _of_type(kind)
 
@@ -103,6 +102,9 @@ class OutputType(Generic[T]):
         except ValidationError as exc:
             details = exc.errors(include_url=False, include_input=False, include_context=False)
             raise OutputFaults([f"{_path(each['loc'])}: {each['msg']}" for each in details]) from exc
+        except Exception as exc:
+            # A validator of the type's own failed; what it says may hold the value, the class of the error does not.
+            raise OutputFaults([f"the output: its validation failed with {type(exc).__name__}"]) from exc
 
 
 class OutputFaults(ValueError):  # noqa: N818 - what is wrong with a value, on its way to an error of the tree
@@ -111,6 +113,18 @@ class OutputFaults(ValueError):  # noqa: N818 - what is wrong with a value, on i
     def __init__(self, faults: Sequence[str]) -> None:
         super().__init__("; ".join(faults))
         self.faults = tuple(faults)
+
+
+def _of_schema(schema: Mapping[str, Any]) -> OutputType[Any]:
+    try:
+        json.dumps(schema, sort_keys=True)
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise InvalidRequestError(
+            f"output_type holds what JSON cannot: {exc}.", path="output_type", hint="A schema is made of JSON values."
+        ) from exc
+    if (fault := malformed_schema(schema)) is not None:
+        raise InvalidRequestError(f"output_type is no JSON schema: {fault}.", path="output_type")
+    return OutputType(_name(str(schema.get("title") or "output")), schema.get("description"), schema)
 
 
 def _of_type(kind: Any) -> OutputType[Any]:  # noqa: ANN401

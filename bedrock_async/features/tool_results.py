@@ -10,10 +10,20 @@ from typing import Any, Final, Literal, cast, get_args
 
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-from ..types import JsonBlock, JSONValue, TextBlock, ToolResultBlock, ToolResultContent, ToolUseBlock
+from ..types import (
+    JsonBlock,
+    JSONValue,
+    TextBlock,
+    ToolResultBlock,
+    ToolResultContent,
+    ToolUseBlock,
+    UnknownBlock,
+)
 from .normalize import NO_OUTPUT
 
 _BLOCKS: Final[tuple[type[Any], ...]] = get_args(get_args(ToolResultContent)[0])
+_TAGS: Final = frozenset(each.tag for each in _BLOCKS if each is not UnknownBlock)
+_NOTHING: Final = frozenset[object]()
 _MEMBERS: Final = frozenset({"toolUseId", "status", "content"})
 _STATUSES: Final = frozenset({"success", "error"})
 
@@ -73,8 +83,14 @@ def _is_wire_result(value: object) -> bool:
         members.get("status") in _STATUSES
         and members.keys() <= _MEMBERS
         and isinstance(content, list)
-        and all(isinstance(each, Mapping) for each in cast("list[object]", content))
+        and all(_is_wire_block(each) for each in cast("list[object]", content))
     )
+
+
+def _is_wire_block(value: object) -> bool:
+    """Tell boto3's blocks from the objects of others: a service may well answer with a status and a content."""
+    members = frozenset(cast("Mapping[object, object]", value)) if isinstance(value, Mapping) else _NOTHING
+    return len(members) == 1 and members <= _TAGS
 
 
 def _content(value: object) -> list[Any]:
@@ -104,7 +120,7 @@ def _plain(value: object) -> TextBlock | JsonBlock:
     try:
         document = _with_names(to_jsonable_python(value))
     except (PydanticSerializationError, ValueError, RecursionError) as exc:
-        raise TypeError(f"JSON cannot hold a value of type {type(value).__name__}") from exc
+        raise TypeError(f"JSON cannot hold a value of type {type(value).__name__} ({exc})") from exc
     if isinstance(document, dict):
         return JsonBlock(json=document)
     # "Provide a json object for the field": the service takes nothing else there.  [public threads]

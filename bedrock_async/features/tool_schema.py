@@ -19,6 +19,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial, update_wrapper
+from types import SimpleNamespace, UnionType
 from typing import (
     Annotated,
     Any,
@@ -27,6 +28,7 @@ from typing import (
     Generic,
     ParamSpec,
     TypeVar,
+    Union,
     cast,
     get_args,
     get_origin,
@@ -34,9 +36,10 @@ from typing import (
     overload,
 )
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
-from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError, PydanticUndefinedAnnotation
+from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, ValidationError, create_model
+from pydantic.errors import PydanticUndefinedAnnotation
 from pydantic.fields import FieldInfo
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 from pydantic_core import PydanticUndefined
 
 from ..errors import InvalidRequestError
@@ -93,10 +96,19 @@ class Tool(Generic[P, R]):
         strict: bool = False,
         timeout_s: float | None = None,
     ) -> None:
+        given: object = function
+        if inspect.isclass(given) or not callable(given):
+            what = f"the class {given.__name__}" if inspect.isclass(given) else f"a {type(given).__name__}"
+            raise InvalidRequestError(
+                f"{what} is no tool.", path="function", hint="Pass a function, or an object that can be called."
+            )
         self.function = function
         self.context_parameter: str | None = None
         self._given_description = description
         self.name: str = name or getattr(function, "__name__", None) or type(function).__name__
+        _check_text("name", self.name)
+        _check_text("description", description)
+        check_limit_s("timeout_s", timeout_s)
         self.strict = strict
         self.timeout_s = timeout_s
         self.is_async = inspect.iscoroutinefunction(_routine(function))
@@ -110,6 +122,7 @@ class Tool(Generic[P, R]):
         self.description = description or said or None
         update_wrapper(self, function, updated=())
         self._model = self._input_model()
+        self._plain_schema = self._read_schema()
         if strict and (obstacle := strict_obstacle(self._plain_schema)) is not None:
             raise self._fault(f"cannot be strict: {obstacle}", "Use types with fixed members, or leave strict out.")
 
@@ -173,18 +186,17 @@ class Tool(Generic[P, R]):
             return ToolInput(error=f"The input does not fit:\n{faults}")
         return ToolInput({name: getattr(made, alias) for name, alias in self._fields.items()})
 
-    @cached_property
-    def _plain_schema(self) -> Schema:
+    def _read_schema(self) -> Schema:
         try:
-            schema = self._model.model_json_schema(by_alias=True)
-        except (PydanticInvalidForJsonSchema, PydanticUndefinedAnnotation) as exc:
-            raise self._fault(str(exc).splitlines()[0], "Use types that JSON can hold.") from exc
+            schema = self._model.model_json_schema(by_alias=True, schema_generator=_Generator)
+        except (PydanticUserError, PydanticUndefinedAnnotation) as exc:
+            raise self._untold(exc) from exc
         return cast("Schema", _without_titles(schema))
 
     def _input_model(self) -> type[BaseModel]:
         try:
             signature = inspect.signature(self.function)
-            hints = get_type_hints(_routine(self.function), include_extras=True)
+            hints = _hints_of(_routine(self.function))
         except (NameError, TypeError, ValueError) as exc:
             raise self._fault(f"has a signature that cannot be read: {exc}", "Import the names of its types.") from exc
         members: dict[str, Any] = {}
@@ -196,7 +208,7 @@ class Tool(Generic[P, R]):
                     f"takes {parameter}, which no model can pass by name", "Give each argument a name of its own."
                 )
             hint = hints.get(parameter.name, Any)
-            if hint is ToolContext:
+            if _is_context(hint):
                 self.context_parameter = parameter.name
                 continue
             alias = f"parameter_{index}"
@@ -204,8 +216,8 @@ class Tool(Generic[P, R]):
             members[alias] = self._member(parameter, hint)
         try:
             return create_model(self.name, __config__=_CONFIG, **members)
-        except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation) as exc:
-            raise self._fault(str(exc).splitlines()[0], "Use types that pydantic can read from JSON.") from exc
+        except (PydanticUserError, PydanticUndefinedAnnotation) as exc:
+            raise self._untold(exc) from exc
 
     def _member(self, parameter: inspect.Parameter, kind: Any) -> tuple[Any, Any]:  # noqa: ANN401 - a type
         """Return the type and the default of a field; what a Field of the function's own says comes first."""
@@ -222,11 +234,57 @@ class Tool(Generic[P, R]):
         default = ... if default is inspect.Parameter.empty or default is PydanticUndefined else default
         return kind, Field(default, alias=parameter.name, **said)
 
+    def _untold(self, exc: Exception) -> InvalidRequestError:
+        said = str(exc).splitlines()[0].rstrip(".")
+        return self._fault(
+            f"has a parameter that no model can be told of: {said}",
+            "Use types that pydantic can read from JSON; a TypedDict is that of typing_extensions before Python 3.12.",
+        )
+
     def _fault(self, what: str, hint: str) -> InvalidRequestError:
         return InvalidRequestError(f"the tool {self.name!r} {what}.", path=self.name, hint=hint)
 
 
 _CONFIG: Final = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+class _Generator(GenerateJsonSchema):
+    """Leaves a default out that JSON cannot hold: an object that stands for "not given" is nothing for a model."""
+
+    ignored_warning_kinds: set[JsonSchemaWarningKind] = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012
+
+
+def check_limit_s(path: str, limit_s: object) -> None:
+    """Refuse what is neither None nor a number of seconds above 0. Raises InvalidRequestError."""
+    if limit_s is None:
+        return
+    if isinstance(limit_s, bool) or not isinstance(limit_s, int | float) or not limit_s > 0:
+        raise InvalidRequestError(
+            f"{path} is {limit_s!r}.", path=path, hint="Pass seconds, more than 0, or leave it out."
+        )
+
+
+def _check_text(path: str, value: object) -> None:
+    if value is not None and not isinstance(value, str):
+        raise InvalidRequestError(f"{path} is a {type(value).__name__}, not text.", path=path)
+
+
+def _hints_of(routine: Any) -> Mapping[str, Any]:  # noqa: ANN401 - anything that can be called
+    """Return the types of the parameters. What a tool returns may be of a type that only type checkers import."""
+    try:
+        return get_type_hints(routine, include_extras=True)
+    except NameError:
+        plain = inspect.unwrap(routine)
+        hints = {name: hint for name, hint in plain.__annotations__.items() if name != "return"}
+        bare = SimpleNamespace(__annotations__=hints, __globals__=getattr(plain, "__globals__", {}))
+        return get_type_hints(bare, include_extras=True)
+
+
+def _is_context(hint: object) -> bool:
+    """Tell whether a parameter takes the `ToolContext`, or may be left without one by who calls the function."""
+    plain = get_args(hint)[0] if _is_annotated(hint) else hint
+    union = get_origin(plain) in (Union, UnionType)
+    return plain is ToolContext or (union and ToolContext in get_args(plain))
 
 
 def _routine(function: Any) -> Any:  # noqa: ANN401 - anything that can be called

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,16 @@ from typing import Any, Final, Literal, TypeAlias, cast
 
 from ..errors import InvalidRequestError
 from ..families.profiles import ModelProfile
-from ..types import ConverseRequest, ToolChoice, ToolConfig, ToolDefinition, ToolResultBlock, ToolSpec, ToolUseBlock
+from ..types import (
+    ConverseRequest,
+    SystemTool,
+    ToolChoice,
+    ToolConfig,
+    ToolDefinition,
+    ToolResultBlock,
+    ToolSpec,
+    ToolUseBlock,
+)
 from .adjustment import Adjustment
 from .tool_schema import Tool
 
@@ -50,17 +60,18 @@ class ToolSet:
             return cls(tools, {}, tool_names(tools.tools))
         read = [as_tool(each, f"toolConfig.tools[{index}]") for index, each in enumerate(_listed(tools))]
         functions: dict[str, Tool[..., Any]] = {}
+        declared = tool_names(read)
         for index, each in enumerate(read):
             if not isinstance(each, Tool):
                 continue
-            if each.name in functions:
+            if each.name in functions or each.name in declared:
                 raise InvalidRequestError(
                     f"two tools are called {each.name!r}.",
                     path=f"toolConfig.tools[{index}]",
                     hint='Give one of them another name: @tool(name="...").',
                 )
             functions[each.name] = each
-        return cls(cast("Tools", read), functions, tool_names(read))
+        return cls(cast("Tools", read), functions, declared)
 
 
 def tool_config(tools: object, choice: object) -> object:
@@ -77,8 +88,30 @@ def tool_config(tools: object, choice: object) -> object:
             "tools": [definition(each, f"toolConfig.tools[{index}]") for index, each in enumerate(_listed(tools))]
         }
     if choice is not None and choice != "none":
-        config["toolChoice"] = wire_tool_choice(choice)
+        config["toolChoice"] = _known_choice(wire_tool_choice(choice), cast("Sequence[object]", config["tools"]))
     return config
+
+
+def _known_choice(choice: object, tools: Sequence[object]) -> object:
+    """Return the choice. Raises InvalidRequestError for that of a tool that is not there."""
+    if isinstance(choice, ToolChoice):
+        name: object = None if choice.tool is None else choice.tool.name
+    else:
+        name = _mapping(_mapping(choice).get("tool")).get("name")
+    known = tool_names(tools, ToolSpec, SystemTool)
+    if isinstance(name, str) and name not in known:
+        near = difflib.get_close_matches(name, [*known, *_WORDS, "none"], n=1)
+        others = f'Pass "auto", "any", "none" or the name of a tool: {", ".join(sorted(known))}.'
+        raise InvalidRequestError(
+            f"tool_choice is {name!r}, and no tool is called so.",
+            path="tool_choice",
+            hint=f"Did you mean {near[0]!r}?" if near else others,
+        )
+    return choice
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
 
 
 def wire_tool_choice(choice: object) -> object:
@@ -200,14 +233,13 @@ def _listed(tools: object) -> Sequence[object]:
     )
 
 
-def tool_names(tools: Sequence[object]) -> frozenset[str]:
-    """Return the names of the definitions that the caller is to run: those of ``toolSpec``."""
+def tool_names(tools: Sequence[object], *kinds: type[ToolSpec | SystemTool]) -> frozenset[str]:
+    """Return the names of the definitions of these kinds: ``toolSpec``, those that the caller is to run, by default."""
     found: set[str] = set()
     for each in tools:
-        name: object = each.name if isinstance(each, ToolSpec) else None
-        spec = cast("Mapping[str, object]", each).get(ToolSpec.tag) if isinstance(each, Mapping) else None
-        if isinstance(spec, Mapping):
-            name = cast("Mapping[str, object]", spec).get("name")
+        name: object = None
+        for kind in kinds or (ToolSpec,):
+            name = each.name if isinstance(each, kind) else _mapping(_mapping(each).get(kind.tag)).get("name", name)
         if isinstance(name, str):
             found.add(name)
     return frozenset(found)

@@ -5,6 +5,8 @@ text and images of the last message; of any other model the input is its native 
 answer. The call's ``provider_options``: ``output_s3_uri``, where the service writes (needed); ``kms_key_id``,
 ``bucket_owner``, ``client_request_token`` and ``tags`` as `BedrockClient.start_async_invoke` takes them. S3 checks
 ``bucket_owner`` when the output is read, too. Other names are options of the family.
+
+A job has no place for a guardrail, a latency, a service tier or metadata: a call that asks for one is refused.
 """
 
 from __future__ import annotations

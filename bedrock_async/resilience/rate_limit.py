@@ -154,7 +154,7 @@ class RateWindow:
         self._forget(now)
         share = self.share(now)
         if limit.max_in_flight is not None and self.in_flight >= max(1, floor(limit.max_in_flight * share)):
-            return inf
+            return self._place_wait_s(limit.max_in_flight, share)
         wait_s = 0.0
         if limit.requests_per_minute is not None:
             over = len(self._recent) + 1 - max(1, floor(limit.requests_per_minute * share))
@@ -186,6 +186,12 @@ class RateWindow:
         if throttled and limit.adaptive and entry.admitted_at > self._backed_off_at:
             self._share = max(LEAST_SHARE, self.share(now) * BACK_OFF)
             self._share_at = self._backed_off_at = now
+
+    def _place_wait_s(self, most: int, share: float) -> float:
+        """Return when the share has grown so far that there is one more place, `inf` when all of them are taken."""
+        if self.in_flight >= most:
+            return inf
+        return max(((self.in_flight + 1) / most - share) / RECOVERY_PER_S, _SLACK_S)
 
     def _tokens_wait_s(self, over: int, now: float) -> float:
         for entry in self._recent:

@@ -56,13 +56,14 @@ class StandardRetry:
         """Return the seconds to wait before the next attempt, or None to give up."""
         if not (failure.retryable or (self.retry_timeouts and isinstance(failure, FirstEventTimeoutError))):
             return None
-        if isinstance(failure, ModelNotReadyError):
-            if attempt >= self.model_not_ready_attempts:
-                return None
-            return random.uniform(*self.model_not_ready_delay_s)
-        if attempt >= self.max_attempts:
+        loading = isinstance(failure, ModelNotReadyError)
+        if attempt >= (self.model_not_ready_attempts if loading else self.max_attempts):
             return None
-        delay_s = random.random() * min(self.base_delay_s * 2.0 ** min(attempt - 1, _MAX_DOUBLINGS), self.max_delay_s)
+        if loading:
+            delay_s = random.uniform(*self.model_not_ready_delay_s)
+        else:
+            most_s = min(self.base_delay_s * 2.0 ** min(attempt - 1, _MAX_DOUBLINGS), self.max_delay_s)
+            delay_s = random.random() * most_s
         if isinstance(failure, ServiceError) and failure.retry_after_s is not None:
             return max(delay_s, min(failure.retry_after_s, self.max_delay_s))
         return delay_s

@@ -45,7 +45,7 @@ from .expecting import (
     wires,
 )
 from .frames import chunk_frame
-from .probes import PROBES
+from .probes import PARTS, PROBES
 
 __all__ = ["FamilyContract", "FamilySample"]
 
@@ -168,6 +168,22 @@ class FamilyContract:
             body = self._text(request, sample)
             found = marker in body if marker is not None else len(body) > len(plain[sample.model])
             expect(holds=found, otherwise=f"{feature} ({marker!r}) is not in the body for {sample.model}: {body}")
+
+    def test_parts_of_what_it_supports_are_sent_or_refused(self) -> None:
+        """A document has a name and perhaps a context, a tool and a schema are described: none is dropped silently."""
+        for sample in self._given():
+            features = set(self.family().supports(self._ctx(sample)))
+            for what, (wire, marker) in PARTS.items():
+                request = ConverseRequest.from_dict(wire)
+                if not set(features_used(request)) <= features:
+                    continue
+                try:
+                    body = self._text(request, sample)
+                except InvalidRequestError:
+                    continue
+                expect(
+                    holds=marker in body, otherwise=f"{what} ({marker!r}) is not in the body for {sample.model}: {body}"
+                )
 
     # -- encoding
 

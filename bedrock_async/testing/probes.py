@@ -93,3 +93,23 @@ PROBES: Final[Mapping[str, tuple[Mapping[str, Any], str | None]]] = {
     "unknown_members": ({"messages": [{**_USER, "probeMember": "probe-strange"}]}, "probe-strange"),
     "video": (_with({"video": {"format": "mp4", "source": {"bytes": b"probe"}}}), None),
 }
+
+_TEXT_FORMAT: Final[Mapping[str, Any]] = {
+    "type": "json_schema",
+    "structure": {"jsonSchema": {"name": "probe", "description": "probe-told", "schema": '{"type":"object"}'}},
+}
+
+PARTS: Final[Mapping[str, tuple[Mapping[str, Any], str]]] = {
+    "the context of a document": (
+        _with({"document": {"name": "d", "source": {"text": "probe"}, "context": "probe-context"}}),
+        "probe-context",
+    ),
+    "the description of a schema": ({"messages": [_USER], "outputConfig": {"textFormat": _TEXT_FORMAT}}, "probe-told"),
+    "the description of a tool": ({"messages": [_USER], "toolConfig": {"tools": [_TOOL]}}, "Probes."),
+    "the name of a document": (_with({"document": {"name": "probe-name", "source": {"text": "probe"}}}), "probe-name"),
+    "the title of a search result": (
+        _with({"searchResult": {"source": "s", "title": "probe-title", "content": [{"text": "probe"}]}}),
+        "probe-title",
+    ),
+}
+"""Members within a feature: a family that takes the feature sends them too, or refuses them."""

@@ -28,6 +28,7 @@ logger = logging.getLogger("bedrock_async.testing.emulator")
 
 _JSON: Final = "application/json"
 _MODEL_ERRORS: Final = "http://internal.amazon.com/coral/com.amazon.bedrock/"
+_BAD_REQUEST: Final = 400
 _FRONT_END_ERRORS: Final = "http://internal.amazon.com/coral/com.amazon.coral.service/"
 _FRONT_END_CODES: Final = frozenset({"SerializationException", "UnknownOperationException"})
 _REFUSED_BY_IAM: Final = " is not authorized to perform: "
@@ -167,7 +168,7 @@ def _refusal(
     }
     if error.retry_after_s is not None:
         headers["x-amz-retry-after"] = str(round(error.retry_after_s * 1000))
-    return HttpAnswer(error.status, wire_json(members), headers)
+    return HttpAnswer(error.status or _BAD_REQUEST, wire_json(members), headers)  # a new code has no status yet
 
 
 def original_members(error: ServiceError) -> dict[str, JSONValue]:

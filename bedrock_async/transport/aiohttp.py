@@ -308,10 +308,13 @@ class _Response:
 class _Link:
     """What we know of one connection of the pool, for as long as it lives."""
 
-    __slots__ = ("content",)
+    __slots__ = ("content", "watched")
 
     def __init__(self) -> None:
         self.content: aiohttp.StreamReader | None = None
+        """The body under way, where ``watched``."""
+        self.watched = False
+        """Whether `lost` will be called."""
 
     def lost(self, protocol: ResponseHandler, closed: asyncio.Future[None]) -> None:
         """Wake whoever reads a body that will not come.
@@ -320,8 +323,10 @@ class _Link:
         """
         if not closed.cancelled():
             closed.exception()  # looked at, so that asyncio does not report it as overlooked
-        if self.content is not None and not self.content.is_eof() and self.content.exception() is None:
-            self.content.set_exception(protocol.exception() or aiohttp.ServerDisconnectedError())
+        # Let go of: a body holds its connection, and this object, which would then keep each other for ever.
+        content, self.content = self.content, None
+        if content is not None and not content.is_eof() and content.exception() is None:
+            content.set_exception(protocol.exception() or aiohttp.ServerDisconnectedError())
 
 
 class _Attempt:
@@ -372,8 +377,9 @@ class _Connector(aiohttp.TCPConnector):
                 link = self._links[protocol] = _Link()
                 closed: asyncio.Future[None] | None = getattr(protocol, "closed", None)  # since aiohttp 3.12.4
                 if closed is not None:
+                    link.watched = True
                     closed.add_done_callback(partial(link.lost, protocol))
-            attempt.link = link
+            attempt.link = link if link.watched else None
         return connection
 
     def abort(self) -> None:

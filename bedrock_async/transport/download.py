@@ -22,6 +22,7 @@ from ..errors import (
     InvalidRequestError,
     ProtocolError,
     RedirectError,
+    TooManyOpenFilesError,
     TotalTimeoutError,
     TransportError,
 )
@@ -32,9 +33,11 @@ __all__ = ["Download", "download", "is_public"]
 _MAX_REDIRECTS: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _CHUNK_BYTES: Final = 64 * 1024
-_CLIENT_ERRORS: Final = range(400, 500)
+_CLIENT_ERRORS: Final = frozenset(range(400, 500)) - {408, 429}  # these two pass
 _OK: Final = 200
 _HEADERS: Final = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "bedrock-async"}
+
+_NO_SERVER: Final = "Check the URL, and whether this machine reaches the internet without a proxy: none is used."
 
 # Addresses that carry another one inside, and are as private as that.
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
@@ -136,11 +139,16 @@ async def _get(session: aiohttp.ClientSession, target: URL, gate: _Gate, max_byt
     except (aiohttp.ClientConnectorError, UnicodeError) as exc:  # a label of a name may be too long to be asked for
         if gate.refused is not None:
             raise _private(target, gate.refused) from exc
-        raise connect_failure(exc, peer=peer, max_connections=None) from exc
+        failure = connect_failure(exc, peer=peer, max_connections=None)
+        if not isinstance(failure, TooManyOpenFilesError):
+            failure.hint = _NO_SERVER  # not that of the service, which nobody asked
+        raise failure from exc
     except aiohttp.InvalidURL as exc:
         raise InvalidRequestError("the URL cannot be requested.", path="url") from exc
     except (aiohttp.ClientError, OSError) as exc:
-        raise connection_lost(exc, peer=peer, received_bytes=received) from exc
+        failure = connection_lost(exc, peer=peer, received_bytes=received)
+        failure.hint = "Try again; when it persists, fetch it by other means, and pass the bytes."
+        raise failure from exc
 
 
 def _check_head(response: aiohttp.ClientResponse, target: URL, max_bytes: int) -> None:
@@ -166,8 +174,8 @@ def _check_head(response: aiohttp.ClientResponse, target: URL, max_bytes: int) -
 def _parsed(url: object) -> URL:
     try:
         target = URL(url) if isinstance(url, str) else None
-    except ValueError:
-        target = None
+    except ValueError as exc:
+        raise InvalidRequestError("the URL cannot be read: host or port are none.", path="url") from exc
     if target is None or target.scheme not in {"http", "https"} or not target.host:
         scheme = f"the scheme {target.scheme!r}" if target is not None and target.scheme else "no scheme and host"
         raise InvalidRequestError(

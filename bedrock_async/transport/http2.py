@@ -439,9 +439,6 @@ class Http2Transport:
                 limit_s=connect_timeout_s,
                 hint="Check that the endpoint, or the proxy before it, is reachable.",
             ) from exc
-        if self._closed:  # meanwhile
-            stream.abort()
-            raise _failures.transport_closed()
         self._streams.add(stream)
         stream.start(request, route)
         return stream
@@ -478,6 +475,9 @@ class Http2Transport:
         except BaseException:
             channel.close()
             raise
+        if self._closed:  # meanwhile
+            stream.abort()
+            raise _failures.transport_closed()
         return stream
 
 

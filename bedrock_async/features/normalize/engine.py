@@ -126,8 +126,11 @@ def is_plain(request: ConverseRequest, profile: ModelProfile) -> bool:
     """
     if request.additional_model_request_fields is not None or not request.messages:
         return False
-    if request.tool_config is not None and not _TOOLS.issuperset(map(type, request.tool_config.tools)):
-        return False
+    if (config := request.tool_config) is not None:
+        if not _TOOLS.issuperset(map(type, config.tools)):
+            return False
+        if not profile.strict_tools and any(type(each) is ToolSpec and each.strict for each in config.tools):
+            return False
     if (inference := request.inference_config) is not None and (
         inference.temperature is not None or inference.top_p is not None
     ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from ...families.profiles import UNKNOWN
 from ...types import (
     AudioBlock,
     CachePointBlock,
@@ -102,6 +103,13 @@ RULES: Final[tuple[Rule, ...]] = (
         tools.declare_a_tool,
         applies=lambda profile: profile.tools,
         blocks=tools.TOOL_BLOCKS,
+    ),
+    Rule(
+        "strict_tool",
+        "Not every model can be held to the schema of a tool.",
+        tools.loosen_tools,
+        models=("*.*",),
+        applies=lambda profile: not profile.strict_tools and profile is not UNKNOWN,
     ),
     Rule(
         "forced_tool",

@@ -61,6 +61,23 @@ def keep_tool_inputs_objects(draft: Draft) -> None:
     edit_blocks(draft, edit)
 
 
+def loosen_tools(draft: Draft) -> None:
+    """Leave ``strict`` out of the tools."""
+    config = draft.request.tool_config
+    if config is None:
+        return
+    definitions = [changed(each, strict=None) if _is_strict(each) else each for each in config.tools]
+    for index, each in enumerate(config.tools):
+        if _is_strict(each):
+            draft.report(f"toolConfig.tools[{index}].toolSpec.strict", "dropped, because the model takes none")
+    if any(map(_is_strict, config.tools)):
+        draft.set(tool_config=changed(config, tools=definitions))
+
+
+def _is_strict(definition: object) -> bool:
+    return isinstance(definition, ToolSpec) and definition.strict is True
+
+
 def _any_block(draft: Draft, kind: type[Any], is_one: Callable[[Any], bool]) -> bool:
     """Tell whether a block of this kind is one: most requests have none, and need no copy."""
     for turn in draft.turns:

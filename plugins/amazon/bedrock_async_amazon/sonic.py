@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 from uuid import uuid4
 
 from bedrock_async import BidirectionalStream
-from bedrock_async.errors import InvalidRequestError
+from bedrock_async.errors import ConnectionLostError, InvalidRequestError
 
 from . import sonic_events as events
 from .sonic_events import SonicEvent, SonicReader, SonicToolUse
@@ -87,8 +87,7 @@ class SonicSession:
         """Open the stream and begin the session. Raises as `BidirectionalStream`."""
         await self.stream.__aenter__()
         try:
-            for event in self._opening:
-                await self.stream.send(event)
+            await self._begin()
         except BaseException:
             self.stream.abort()
             raise
@@ -155,6 +154,15 @@ class SonicSession:
         await self.stream.send(events.prompt_end(self._prompt))
         await self.stream.send(events.session_end())
         await self.stream.end_input()
+
+    async def _begin(self) -> None:
+        try:
+            for event in self._opening:
+                await self.stream.send(event)
+        except ConnectionLostError:
+            async for _ in self.stream:  # nobody else reads yet, and this raises why the service takes no more
+                pass
+            raise
 
     def _text(self, role: str, text: str, *, interactive: bool) -> list[dict[str, Any]]:
         content = self._new_name()

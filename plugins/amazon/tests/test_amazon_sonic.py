@@ -31,8 +31,8 @@ from bedrock_async_amazon import (
 )
 
 from bedrock_async import BedrockClient, Credentials
-from bedrock_async.errors import EventDecodeError, InvalidRequestError, ValidationError
-from bedrock_async.testing import BedrockEmulator, ScriptedModel
+from bedrock_async.errors import EventDecodeError, InvalidRequestError, ValidationError, service_error
+from bedrock_async.testing import BedrockEmulator, DuplexSession, ScriptedModel
 
 MODEL = "amazon.nova-2-sonic-v1:0"
 KEYS = Credentials("AKIDEXAMPLE", "secret")
@@ -211,6 +211,22 @@ async def test_tools() -> None:
                 break
         texts = [event.text for event in await said(sonic) if isinstance(event, SonicText)]
     assert texts == ['{"rain": true}'] * 3
+
+
+async def test_a_beginning_that_is_refused() -> None:
+    """What the service has against the first events is raised on entering, when it ends the conversation under them."""
+
+    async def refuse(session: DuplexSession) -> None:
+        await anext(session)
+        raise service_error("ValidationException", "There is no such voice.")
+
+    long = [("USER", "x" * 200_000)]  # more than is sent ahead of a service that does not read
+    async with (
+        BedrockEmulator([ScriptedModel.text(bidirectional=refuse)], credentials=[KEYS]) as emulator,
+        BedrockClient(region="us-east-1", credentials=KEYS, endpoint_url=emulator.url) as client,
+    ):
+        with pytest.raises(ValidationError, match="no such voice"):
+            await SonicSession(client.invoke_bidirectional(MODEL), voice="nobody", history=long).__aenter__()
 
 
 async def test_long_audio_is_cut() -> None:
