@@ -241,19 +241,20 @@ async def run(flow: Flow[T], call: Call) -> T:
     """Drive a flow to its result within ``total_s``. Cancelling closes the connection that is in use."""
     limit_s = call.timeouts.total_s
     in_flight = call.line.in_flight
+    limit = in_flight.limit(limit_s)
     try:
-        with in_flight.limit(limit_s):
+        with limit:
             value = await _drive(flow, call)
     except BedrockError as exc:
         if not exc.attempts:  # the answer came, and could not be read
             exc.attempts = tuple(call.attempts)
         raise
     except TimeoutError as exc:
-        if in_flight.closed:
+        if not limit.expired:  # somebody else's, as of a transport that lets those of the system through
+            raise
+        if in_flight.closed or limit_s is None:
             call.cut(ClientClosedError.__name__)
             raise cut_short(call.attempts) from exc
-        if limit_s is None:
-            raise
         call.cut(TIMED_OUT)
         raise too_late(limit_s, call.attempts) from exc
     else:
@@ -381,16 +382,17 @@ async def open_stream(plan: StreamPlan[E], plan_again: Callable[[], StreamPlan[E
         ends_at = None if limit_s is None else now() + limit_s
         if deadline is not None and (ends_at is None or deadline < ends_at):
             ends_at = deadline
+        limit = in_flight.limit_at(ends_at)
         try:
             try:
-                with in_flight.limit_at(ends_at):
+                with limit:
                     wire_request = await _signed(plan.request, call)
                     response = await line.transport.send(wire_request, connect_timeout_s=call.timeouts.connect_s)
                     if response.status not in _OK:
                         raise _failed(plan.request, response, await response.read(_MAX_ERROR_BYTES))
                     first = await _first_events(response, plan.decoder)
             except TimeoutError as exc:
-                if isinstance(exc, BedrockError) or (ends_at is None and not in_flight.closed):
+                if isinstance(exc, BedrockError) or not limit.expired:
                     raise
                 raise _no_event(call, at_deadline=ends_at == deadline) from exc
         except BaseException as exc:

@@ -446,12 +446,9 @@ class OutputError(BedrockError):
     @property
     def usage(self) -> UsageTotals:
         """The tokens of all rounds, and their cost where it is known."""
-        from .usage import NO_USAGE
+        from .usage import usage_of
 
-        totals = NO_USAGE
-        for each in self.rounds:
-            totals = totals.plus(each.usage, each.meta.cost)
-        return totals
+        return usage_of(self.rounds)
 
 
 class OutputRefusedError(OutputError):

@@ -385,7 +385,7 @@ def _location(uri: str, owner: object) -> S3Location:
 
 
 def _file(path: object) -> bytes:
-    text = os.fspath(cast("StrPath", path)) if isinstance(path, str | os.PathLike) else path
+    text: object = os.fspath(cast("StrPath", path)) if isinstance(path, str | os.PathLike) else path
     if not isinstance(text, str) or "\0" in text:
         said = "holds a NUL" if isinstance(text, str) else f"is a {type(path).__name__}, no name of a file"
         raise InvalidRequestError(f"path {said}.", path="path", hint='Pass from_path("cat.png"), or from_bytes(data).')
@@ -420,7 +420,7 @@ def _data_of(url: object) -> tuple[bytes, str]:
 
 async def _fetched(url: str, *, max_bytes: int, timeout_s: float, allow_private: bool) -> Download:
     check_seconds("timeout_s", timeout_s, hint="Pass timeout_s=30.")
-    limit: object = max_bytes
+    limit = cast("object", max_bytes)
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
         raise InvalidRequestError(
             f"max_bytes is {limit!r}; a number of bytes, 1 or more, is needed.",

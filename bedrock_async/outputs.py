@@ -36,7 +36,7 @@ from .features.structured import (
 from .in_flight import InFlight
 from .stream import ResponseStream
 from .types import ConverseRequest, ConverseResponse, ResponseMeta
-from .usage import NO_USAGE, UsageTotals
+from .usage import UsageTotals, usage_of
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -66,10 +66,7 @@ class Output(Generic[T]):
     @property
     def usage(self) -> UsageTotals:
         """The tokens of all rounds, and their cost where it is known."""
-        totals = NO_USAGE
-        for each in self.rounds:
-            totals = totals.plus(each.usage, each.meta.cost)
-        return totals
+        return usage_of(self.rounds)
 
 
 class Refusals:

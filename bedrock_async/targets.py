@@ -122,7 +122,7 @@ class TargetLoop:
             exc.attempts = attempt.attempts()
             raise
         except TimeoutError as exc:
-            if total_s is None:
+            if total_s is None or attempt.limit is None or not attempt.limit.expired():
                 raise
             raise too_late(total_s, attempt.attempts()) from exc
         answer.way.call.attempts = list(attempt.attempts())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import json
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +28,7 @@ from .errors import (
     ToolTimeoutError,
 )
 from .events import Event
-from .features.normalize import INVALID_JSON
+from .features.normalize import with_object_input
 from .features.settings import Messages
 from .features.tasks import check_positive
 from .features.tool_results import error_block, result_block
@@ -47,7 +46,7 @@ from .types import (
     ToolResultBlock,
     ToolUseBlock,
 )
-from .usage import NO_USAGE, UsageTotals
+from .usage import UsageTotals, usage_of
 
 __all__ = [
     "LoopOptions",
@@ -148,7 +147,7 @@ class ToolLoopResult:
     @property
     def usage(self) -> UsageTotals:
         """The tokens of all rounds, and their cost where it is known."""
-        return _usage(self.rounds)
+        return usage_of(self.rounds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -344,7 +343,7 @@ class ToolLoop:
     @property
     def usage(self) -> UsageTotals:
         """What the complete answers used, together."""
-        return _usage(self._rounds)
+        return usage_of(self._rounds)
 
     def add_done_callback(self, callback: Callable[[ToolLoopResult | None], object]) -> None:
         """Call ``callback`` once no step will be handed out any more, with the result when all of them were read.
@@ -645,24 +644,8 @@ def _sendable(message: Message) -> Message:
     """Return an answer as a history takes it: the input of a tool use is an object there, also one that was cut off."""
     if not any(isinstance(block, ToolUseBlock) and block.invalid_input for block in message.content):
         return message
-    content = [
-        block.model_copy(update={"input": {INVALID_JSON: _text(block.input)}})
-        if isinstance(block, ToolUseBlock) and block.invalid_input
-        else block
-        for block in message.content
-    ]
+    content = [with_object_input(block) if isinstance(block, ToolUseBlock) else block for block in message.content]
     return message.model_copy(update={"content": content})
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _usage(rounds: Sequence[ConverseResponse]) -> UsageTotals:
-    totals = NO_USAGE
-    for response in rounds:
-        totals = totals.plus(response.usage, response.meta.cost)
-    return totals
 
 
 def begin(

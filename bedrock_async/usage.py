@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
-from .types import CacheDetail, TokenUsage
+from .types import CacheDetail, ConverseResponse, TokenUsage
 
 MAX_KINDS: Final = 8_192
 """Kinds of calls that are counted apart, by model, service tier and length of long prompts; the model of those beyond
@@ -103,6 +103,14 @@ class UsageTotals(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 NO_USAGE: Final = UsageTotals()
 """The totals of no call."""
+
+
+def usage_of(answers: Iterable[ConverseResponse]) -> UsageTotals:
+    """Return what these answers used, together, and what they cost where that is known."""
+    totals = NO_USAGE
+    for each in answers:
+        totals = totals.plus(each.usage, each.meta.cost)
+    return totals
 
 
 class Pricing(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -32,6 +33,7 @@ from bedrock_async import (
     ServiceUnavailableError,
     StandardRetry,
     StreamTruncatedError,
+    Target,
     ThrottlingError,
     Timeouts,
     TotalTimeoutError,
@@ -43,7 +45,7 @@ from bedrock_async.providers import CallContext, Flow, HttpRequest, StreamPlan, 
 from bedrock_async.providers.converse import ConverseProvider
 from bedrock_async.testing.canned import CannedResponse, CannedTransport, Piece
 from bedrock_async.testing.frames import exception_frame, stream_bytes
-from bedrock_async.transport import WireRequest
+from bedrock_async.transport import WireRequest, WireResponse
 
 MODEL = "us.anthropic.claude-sonnet-4-20250514-v1:0"
 AT_ONCE = StandardRetry(base_delay_s=0.0, model_not_ready_delay_s=(0.0, 0.0))
@@ -271,6 +273,22 @@ class Slowly:
     def delay_s(self, failure: BedrockError, attempt: int, *, random: Random) -> float | None:
         """Return it."""
         return 3600.0
+
+
+@pytest.mark.parametrize("verb", ["converse", "stream"])
+@pytest.mark.parametrize("targets", [None, [Target(), Target(region="us-west-2")]], ids=["one", "two"])
+async def test_a_timeout_of_somebody_else_is_not_that_of_the_call(verb: str, targets: Sequence[Target] | None) -> None:
+    """What a transport of the caller's lets through of the system comes as it is, and blames no limit of ours."""
+
+    class Bare(CannedTransport):
+        async def send(self, request: WireRequest, *, connect_timeout_s: float) -> WireResponse:
+            raise TimeoutError(errno.ETIMEDOUT, "timed out")
+
+    keys = Credentials("AKIDEXAMPLE", "secret")
+    client = BedrockClient(region="us-east-1", transport=Bare([]), credentials=keys, targets=targets)
+    with pytest.raises(TimeoutError, match="timed out") as caught:
+        await (client.converse(MODEL, "Hi.") if verb == "converse" else anext(client.stream(MODEL, "Hi.")))
+    assert not isinstance(caught.value, BedrockError)
 
 
 @pytest.mark.parametrize("verb", ["converse", "stream"])

@@ -85,11 +85,10 @@ def test_two_limits_that_run_out_together_are_two_timeouts(debug: bool) -> None:
                         await limited(in_flight, 2.0)
                     await forever()
             await left_whole()
-        with pytest.raises(TimeoutError):
-            with in_flight.limit(1.0):
-                with pytest.raises(TimeoutError):
-                    await limited(in_flight, 0.5)
-                await forever()
+        with pytest.raises(TimeoutError), in_flight.limit(1.0):
+            with pytest.raises(TimeoutError):
+                await limited(in_flight, 0.5)
+            await forever()
         await left_whole()
 
     with asyncio.Runner(loop_factory=VirtualLoop, debug=debug) as runner:

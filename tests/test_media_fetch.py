@@ -216,6 +216,7 @@ async def test_cancelling_ends_the_request(site: Site) -> None:
     ("answer", "kind", "said"),
     [
         (says(status=404), InvalidRequestError, "answered 404"),
+        (says(status=429), TransportError, "answered 429"),
         (says(status=503), TransportError, "answered 503"),
         (says(status=204), TransportError, "answered 204"),
         (says(status=302), TransportError, "answered 302"),
@@ -261,7 +262,8 @@ async def test_servers_that_are_not_there() -> None:
 async def test_arguments_that_are_wrong_are_named(site: Site, wrong: dict[str, Any], path: str) -> None:
     """With the tree's own error, before anything is sent where that can be."""
     with pytest.raises(InvalidRequestError) as caught:
-        await Image.fetch(**{"url": f"{site.url}/cat.png", "allow_private": True, **wrong})
+        arguments: dict[str, Any] = {"url": f"{site.url}/cat.png", "allow_private": True, **wrong}
+        await Image.fetch(**arguments)
     assert caught.value.path == path
 
 

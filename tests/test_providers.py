@@ -198,6 +198,18 @@ def test_what_json_cannot_hold_is_refused_before_anything_is_sent(value: Any) ->
             ConverseProvider().stream(request, context())
 
 
+def test_how_a_guardrail_reads_streams_is_told_to_streams_only() -> None:
+    """The service model of Converse has no such member."""
+    config = {"guardrailIdentifier": "g", "guardrailVersion": "1", "streamProcessingMode": "async", "later": 1}
+    request = ConverseRequest.from_dict({"messages": [], "guardrailConfig": config})
+    whole = next(ConverseProvider().converse(request, context()))
+    assert isinstance(whole, Send)
+    assert json.loads(whole.request.body)["guardrailConfig"] == {
+        name: value for name, value in config.items() if name != "streamProcessingMode"
+    }
+    assert json.loads(ConverseProvider().stream(request, context()).request.body)["guardrailConfig"] == config
+
+
 def test_text_that_names_no_number_is_text() -> None:
     """What JSON has no number for may be written about."""
     request = ConverseRequest(additional_model_request_fields={"NaN": "Infinity and -Infinity", "float": "NaN"})

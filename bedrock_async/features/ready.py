@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, cast
 
 from pydantic import ValidationError
 
@@ -40,12 +40,11 @@ def _has_untyped(request: ConverseRequest) -> bool:
     for name, value in request.__dict__.items():
         if isinstance(value, dict) and name not in _OBJECTS:
             return True
-    given: list[object] = [request.messages, request.system]
-    return any(
-        isinstance(blocks, str) or any(isinstance(each, dict | str) for each in blocks)
-        for blocks in given
-        if isinstance(blocks, Iterable)
-    )
+    for name in ("messages", "system"):
+        blocks: object = getattr(request, name)
+        if isinstance(blocks, str) or any(isinstance(each, dict | str) for each in cast("Iterable[object]", blocks or ())):
+            return True
+    return False
 
 
 def _typed(request: ConverseRequest) -> ConverseRequest:

@@ -47,7 +47,7 @@ class Reasoning:
     effort: Literal["minimal", "low", "medium", "high", "xhigh", "max"] | None = None
 
     def __post_init__(self) -> None:
-        budget: object = self.budget_tokens
+        budget = cast("object", self.budget_tokens)
         if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int)):
             raise InvalidRequestError(
                 f"reasoning.budget_tokens is a {type(budget).__name__}, no number of tokens.",

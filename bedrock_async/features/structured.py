@@ -50,7 +50,7 @@ from ..types import (
     ToolUseBlock,
 )
 from .json_schemas import VALUE, malformed_schema, object_schema, schema_faults, strict_obstacle, strict_schema
-from .normalize import INVALID_JSON
+from .normalize import with_object_input
 
 T = TypeVar("T")
 
@@ -518,10 +518,7 @@ def _replayable(content: Sequence[ContentBlock], profile: ModelProfile) -> Itera
             continue
         if isinstance(block, ReasoningBlock) and (profile.reasoning is None or not profile.reasoning.replayed):
             continue
-        if type(block) is ToolUseBlock and block.invalid_input:
-            yield block.model_copy(update={"input": {INVALID_JSON: str(block.input)}})
-        else:
-            yield block
+        yield with_object_input(block) if isinstance(block, ToolUseBlock) else block
 
 
 __all__ = [

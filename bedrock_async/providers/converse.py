@@ -25,12 +25,21 @@ class ConverseProvider:
 
     def converse(self, request: ConverseRequest, ctx: CallContext) -> Flow[ConverseResponse]:
         """One request, one response."""
-        response = yield from send(_request(request, ctx, "converse"))
+        response = yield from send(_request(_without_mode(request), ctx, "converse"))
         return read_json(ConverseResponse, response)
 
     def stream(self, request: ConverseRequest, ctx: CallContext) -> StreamPlan[Event]:
         """One request, an event stream."""
         return StreamPlan(_request(request, ctx, "converse-stream"), ConverseEventDecoder())
+
+
+def _without_mode(request: ConverseRequest) -> ConverseRequest:
+    """Return the request without the mode in which guardrails read streams, which Converse does not know."""
+    guardrail = request.guardrail_config
+    if guardrail is None or guardrail.stream_processing_mode is None:
+        return request
+    kept = {name: value for name, value in guardrail.to_wire().items() if name != "streamProcessingMode"}
+    return request.model_copy(update={"guardrail_config": type(guardrail).from_wire(kept)})
 
 
 def _request(request: ConverseRequest, ctx: CallContext, operation: str) -> HttpRequest:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self, TypeAlias, TypeVar
 
 import msgspec
 
@@ -151,7 +151,7 @@ class ServiceResponse(WireModel):
     # A private attribute of pydantic's would be a twentieth of a call: each validation sets it up in Python.
     __slots__ = ("_meta",)
     if TYPE_CHECKING:
-        _meta: ResponseMeta
+        _meta: ClassVar[ResponseMeta]
 
     @property
     def meta(self) -> ResponseMeta:

@@ -40,6 +40,14 @@ NO_TOOL: Final = "noop"
 TOOL_BLOCKS: Final = frozenset({ToolUseBlock, ToolResultBlock})
 
 
+def with_object_input(use: ToolUseBlock) -> ToolUseBlock:
+    """Return a tool use whose input is an object, as a history needs it; what is none is kept in it as text."""
+    if not use.invalid_input:
+        return use
+    whole = use.input if isinstance(use.input, str) else json.dumps(use.input)
+    return changed(use, input={INVALID_JSON: whole})
+
+
 def keep_tool_inputs_objects(draft: Draft) -> None:
     """Let the input of each tool use be an object; what is none stays readable inside one."""
     if not _any_block(draft, ToolUseBlock, lambda use: not isinstance(use.input, dict)):
@@ -55,8 +63,7 @@ def keep_tool_inputs_objects(draft: Draft) -> None:
             draft.report(where, "JSON text read as the object that it is")
         else:
             draft.report(where, f"no JSON object: kept as text below {INVALID_JSON!r}")
-        whole = block.input if isinstance(block.input, str) else json.dumps(block.input)
-        yield changed(block, input={INVALID_JSON: whole} if parsed is None else parsed)
+        yield with_object_input(block) if parsed is None else changed(block, input=parsed)
 
     edit_blocks(draft, edit)
 

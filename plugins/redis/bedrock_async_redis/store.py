@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -18,6 +19,8 @@ from bedrock_async import BedrockError, InvalidRequestError, RateLimit
 from .scripts import ADMIT, FINISH, RENEW
 
 _PARTS: Final = ("recent", "tokens", "flight", "state")
+_MOST_ENDS: Final = 10_000
+"""How much may wait to be told. What is dropped beyond that is free when its lease runs out."""
 _CLOSING_S: Final = 5.0
 """How long leaving may take to tell Redis what has ended."""
 
@@ -68,7 +71,7 @@ class RedisRateStore:
         self._finish = self._redis.register_script(FINISH)
         self._renew = self._redis.register_script(RENEW)
         self._under_way: dict[str, set[str]] = {}
-        self._ended: list[tuple[str, list[str]]] = []
+        self._ended: deque[tuple[str, list[str]]] = deque(maxlen=_MOST_ENDS)
         self._something_ended = asyncio.Event()
         self._group: TaskGroup | None = None
 
@@ -137,11 +140,11 @@ class RedisRateStore:
     async def flush(self) -> None:
         """Tell Redis what has ended; the store does it by itself, as soon as something has. Raises RedisError."""
         while self._ended:
-            key, arguments = self._ended[0]
-            await self._run(
-                self._finish, key, arguments
-            )  # twice is once, should this be cancelled before the next line
-            self._ended.pop(0)
+            first = self._ended[0]
+            await self._run(self._finish, *first)
+            # Twice is once, should it be cancelled before this. Meanwhile the first may have been dropped.
+            if self._ended and self._ended[0] is first:
+                self._ended.popleft()
 
     async def renew(self) -> None:
         """Keep the places of what is under way; the store does it by itself, in time. Raises RedisError."""

@@ -127,6 +127,14 @@ async def test_redis_that_is_gone(tmp_path: Path, when_down: Literal["raise", "a
             ticket.close()
 
 
+async def test_what_cannot_be_told_does_not_pile_up(tmp_path: Path) -> None:
+    """However long Redis is gone; what is dropped is free there when its lease runs out."""
+    async with RedisRateStore(f"unix://{tmp_path}/nothing", when_down="admit") as store:
+        for number in range(20_000):
+            store.finish(KEY, RateLimit(max_in_flight=1), str(number), 0, throttled=False)
+        assert len(store._ended) == 10_000  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+
 async def test_what_goes_wrong_inside_comes_out_as_it_is(redis_url: str, fresh: Server) -> None:
     """No group of exceptions around it; cancelling, too."""
     with pytest.raises(ZeroDivisionError):
