@@ -690,9 +690,10 @@ class BedrockClient(Engine):
         """Return how many input tokens a call would have, without making it; it is free of charge.
 
         Arguments are those of `converse`; messages, system, tools and additional_request_fields count. With ``body``
-        in place of messages a native body is counted. The service takes the profile id for some models and the base
-        id for others: what it refuses under one is asked for under the other, and remembered, also where a model cannot
-        count at all.
+        in place of messages a native body is counted; with ``provider="invoke"`` it is the one that the family makes
+        of the messages, where it makes one for this and no ``breakdown`` is asked for. The service takes the profile id
+        for some models and the base id for others: what it refuses under one is asked for under the other, and
+        remembered, also where a model cannot count at all.
 
         ``breakdown=True`` sends up to three more requests at once, for what of it system prompt and tools are.
         ``estimate="offline"`` sends nothing and tells the number from the length of the request, ``"fallback"`` does so
@@ -702,7 +703,7 @@ class BedrockClient(Engine):
         Bedrock Runtime API, 2023-09-30.
         """
         self._check_open()
-        request, effective = self._count_tokens_request(model, messages, body, settings)
+        request, effective = self._count_tokens_request(model, messages, body, settings, in_parts=breakdown)
         target, base = self._route(request.model_id, effective)
         with self._line.in_flight:
             return await self._counter.count(request, target, base, effective, breakdown=breakdown, estimate=estimate)

@@ -33,7 +33,8 @@ from .control_plane import ControlPlane, resolve_control_endpoint
 from .counting import TokenCounter, priced_settings
 from .errors import BedrockError, ClientClosedError, InvalidModelIdError, InvalidRequestError, WrongEventLoopError
 from .events import Event, MetadataEvent
-from .families import ModelFamily
+from .families import ModelFamily, native_body
+from .families._encoding import encode_count
 from .families.profiles import ModelProfile, overridden
 from .families.registry import FamilyRegistry
 from .features.arguments import check_options, check_texts, checked_settings, of_kind
@@ -63,6 +64,7 @@ from .outputs import OutputStream, Question, Refusals
 from .plugins import allowed_plugins
 from .pricing import Bill, Prices, PriceTable, as_prices, bill_of, bill_of_stream, native_usage
 from .providers import CallContext, Flow, Provider, runtime
+from .providers.invoke import InvokeProvider, family_context
 from .providers.registry import ProviderRegistry
 from .resilience import Continuation, Failover, Limits, RateLimit, RetryPolicy, StandardRetry, Target, Timeouts
 from .resilience.failover import checked_targets
@@ -268,6 +270,8 @@ class Engine:
     ) -> Prepared:
         """Return a request with the facts about its model, settled where it was made of ``messages``."""
         target, base = self._route(request.model_id, settings)
+        if getattr(self._registry.get(settings.get("provider") or self._provider), "needs_family", False):
+            self._family(base, settings)  # loaded before its first call: the facts that it brings come first
         facts = self._facts_of(base, settings)
         if messages is None:
             return Prepared(request, settings, target, base, facts)
@@ -319,10 +323,14 @@ class Engine:
         messages: Messages | ConverseRequest | None,
         body: NativeBody | None,
         settings: Mapping[str, Any],
+        *,
+        in_parts: bool = False,
     ) -> tuple[CountTokensRequest, Mapping[str, Any]]:
         if body is None and not isinstance(model, CountTokensRequest):
             asked = self._request(model, messages, settings, verb="count_tokens")
-            return build_count_tokens(self._asking(asked)), asked.settings
+            request = self._asking(asked)
+            counted = None if in_parts else self._native_count(asked, request)
+            return counted or build_count_tokens(request), asked.settings
         check_names(settings, verb="count_tokens")
         check_ready(settings, verb="count_tokens")
         if messages is not None or (body is not None and isinstance(model, ConverseRequest | CountTokensRequest)):
@@ -334,6 +342,17 @@ class Engine:
         if isinstance(model, CountTokensRequest):
             return model, settings
         return build_count_tokens_of_body(parse_model_id(model).raw, body), settings
+
+    def _native_count(self, asked: Prepared, request: ConverseRequest) -> CountTokensRequest | None:
+        """Return the count of the native body that a call would send; None where it sends none that can be counted."""
+        if (asked.settings.get("provider") or self._provider) != InvokeProvider.name:
+            return None
+        family = self._family(asked.base, asked.settings)
+        context = self._context_of(asked.target, asked.base, asked.settings, family, asked.profile)
+        native = encode_count(family, request, family_context(context))
+        if native is None:
+            return None
+        return build_count_tokens_of_body(request.model_id or asked.target.raw, native_body(family, native))
 
     def _job(
         self,
@@ -570,6 +589,8 @@ class Engine:
             provider = self._registry.get(target.provider)
         if target.model is not None:
             request = request.model_copy(update={"model_id": model.raw})
+            if getattr(provider, "needs_family", False):
+                self._family(model, settings)  # as in `_prepared`
             context = self._context_of(model, model, settings, None)
             if inference.made and model.base_model != inference.context.model.base_model:
                 was, facts = inference.context.profile, context.profile

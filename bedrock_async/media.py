@@ -385,7 +385,8 @@ def _location(uri: str, owner: object) -> S3Location:
 
 
 def _file(path: object) -> bytes:
-    text: object = os.fspath(cast("StrPath", path)) if isinstance(path, str | os.PathLike) else path
+    named = isinstance(path, str | os.PathLike)
+    text: object = os.fspath(cast("StrPath", path)) if named else None
     if not isinstance(text, str) or "\0" in text:
         said = "holds a NUL" if isinstance(text, str) else f"is a {type(path).__name__}, no name of a file"
         raise InvalidRequestError(f"path {said}.", path="path", hint='Pass from_path("cat.png"), or from_bytes(data).')

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 import pytest
+from acme import Acme
 from media_files import png
 
 from bedrock_async import (
@@ -24,6 +25,7 @@ from bedrock_async import (
     TokenCount,
     ValidationError,
 )
+from bedrock_async.families import FamilyContext, NativeRequest
 from bedrock_async.testing.canned import CannedResponse, CannedTransport
 from bedrock_async.transport import WireRequest, WireResponse
 
@@ -103,6 +105,33 @@ async def test_no_more_is_sent_than_is_needed() -> None:
         assert len(counter.bodies) == 5
         native = await client.count_tokens(MODEL, body=b'{"a": 1}', breakdown=True)
         assert (native.input_tokens, native.breakdown) == (8, None)
+
+
+class Counted(Acme):
+    """A family whose native body CountTokens takes."""
+
+    def encode_count(self, request: ConverseRequest, ctx: FamilyContext) -> NativeRequest:
+        """Return the body of a call, and a mark."""
+        return NativeRequest({**self.encode(request, ctx).body, "counted": True})
+
+
+async def test_what_a_native_call_would_send_is_counted_natively() -> None:
+    """With the family's own body where it has one for this; Converse's form otherwise, and for the parts."""
+    counter = Counter()
+    async with client_of(counter, families={"acme": Counted()}) as client:
+        await client.count_tokens("acme.chat-1", "Hello!", provider="invoke", extra_body={"more": 1})
+        await client.count_tokens("acme.chat-1", "Hello!", provider="invoke", breakdown=True)
+        await client.count_tokens("acme.chat-1", "Hello!")
+        with pytest.raises(InvalidRequestError, match="'acme' cannot express a system prompt"):
+            await client.count_tokens("acme.chat-1", "Hello!", provider="invoke", system="Be brief.")
+    native, *others = counter.bodies
+    body = json.loads(base64.b64decode(native["invokeModel"]["body"]))
+    assert body == {"prompt": "Hello!", "stream": False, "counted": True, "more": 1}
+    assert [list(each) for each in others] == [["converse"], ["converse"]]
+    counter = Counter()
+    async with client_of(counter, families={"acme": Acme()}, provider="invoke") as client:
+        await client.count_tokens("acme.chat-1", "Hello!")
+    assert [list(each) for each in counter.bodies] == [["converse"]]
 
 
 async def test_tool_results_in_the_history_can_be_counted_in_parts() -> None:

@@ -22,6 +22,7 @@ from bedrock_async.model_id import VENDORS, parse_model_id
 from bedrock_async.plugins import EVERYTHING, VARIABLE, Allowed, PluginKind, PluginRegistry, allowed_plugins
 from bedrock_async.providers.registry import GROUP as PROVIDER_GROUP
 from bedrock_async.providers.registry import ProviderRegistry
+from bedrock_async.testing.canned import CannedResponse, CannedTransport
 
 Install: TypeAlias = Callable[..., None]
 
@@ -107,6 +108,34 @@ def test_a_family_may_bring_facts(install: Install) -> None:
     registry = FamilyRegistry()
     registry.resolve(MODEL)
     assert registry.profile("zebra.chat-1").context_window == 9
+
+
+async def test_the_first_call_has_the_facts_that_a_family_brings(install: Install) -> None:
+    """As the second one, for which the family is loaded already: the same call sends the same body."""
+    install(
+        "acme-zebra",
+        """
+        from bedrock_async.families import ModelProfile, NativeRequest
+
+        class Family:
+            name = "zebra"
+            interface_version = 1
+            models = ("zebra.*",)
+            verified = True
+            profiles = {"zebra.*": ModelProfile(source="the vendor's page", max_output_tokens=77)}
+
+            def supports(self, ctx): return ()
+            def encode(self, request, ctx): return NativeRequest({"limit": ctx.profile.max_output_tokens})
+            def decode(self, body, headers, ctx): ...
+            def stream_decoder(self, ctx): ...
+        """,
+    )
+    transport = CannedTransport([CannedResponse([b"{}"]) for _ in range(2)])
+    async with BedrockClient(region="us-east-1", transport=transport, credentials=Credentials("any", "key")) as client:
+        for _ in range(2):
+            with pytest.raises(PluginError, match="gave a NoneType, not a ConverseResponse"):
+                await client.converse("zebra.chat-1", "Hi", provider="invoke")
+    assert [request.body for request in transport.requests] == [b'{"limit":77}'] * 2
 
 
 def test_given_families_are_asked_first(install: Install) -> None:

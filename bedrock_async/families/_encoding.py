@@ -10,6 +10,7 @@ from ..errors import BedrockError, EventDecodeError, InvalidRequestError, Plugin
 from ..types import ConverseRequest, ConverseResponse
 from ._features import check_supported
 from ._protocol import FamilyContext, ModelFamily, NativeDecoder, NativeObject, NativeRequest
+from ._tasks import CountsTokens
 from .profiles import UNKNOWN, OutputModality
 
 T = TypeVar("T")
@@ -21,13 +22,30 @@ def encode_request(family: ModelFamily, request: ConverseRequest, ctx: FamilyCon
     These are ``additional_request_fields`` and ``extra_body``, object into object. Raises InvalidRequestError for what
     the family cannot express and for a model that does not chat, PluginError for a family that fails.
     """
+    return _encoded(family, request, ctx, "encode", family.encode)
+
+
+def encode_count(family: ModelFamily, request: ConverseRequest, ctx: FamilyContext) -> NativeRequest | None:
+    """Return the native request whose tokens are to be counted, None where the family has none. Raises as above."""
+    if not isinstance(family, CountsTokens):
+        return None
+    return _encoded(family, request, ctx, "encode_count", family.encode_count)
+
+
+def _encoded(
+    family: ModelFamily,
+    request: ConverseRequest,
+    ctx: FamilyContext,
+    method: str,
+    encode: Callable[[ConverseRequest, FamilyContext], object],
+) -> NativeRequest:
     check_output(ctx, "text")
     supported = _called(family, "supports", lambda: family.supports(ctx))
     if isinstance(supported, str) or not isinstance(supported, Collection):
         raise _wrong_type(family, "supports", supported, "a collection of names")
     check_supported(request, cast("Collection[str]", supported), family=family.name, model=ctx.base_model)
     _check_schema(request)
-    native = checked_native(family, "encode", lambda: family.encode(request, ctx))
+    native = checked_native(family, method, lambda: encode(request, ctx))
     return NativeRequest(with_callers_members(native.body, request), native.content_type, native.accept)
 
 

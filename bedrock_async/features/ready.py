@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final, cast
 
 from pydantic import ValidationError
@@ -40,9 +40,12 @@ def _has_untyped(request: ConverseRequest) -> bool:
     for name, value in request.__dict__.items():
         if isinstance(value, dict) and name not in _OBJECTS:
             return True
-    for name in ("messages", "system"):
-        blocks: object = getattr(request, name)
-        if isinstance(blocks, str) or any(isinstance(each, dict | str) for each in cast("Iterable[object]", blocks or ())):
+    for blocks in cast("tuple[object, object]", (request.messages, request.system)):
+        if blocks is None:
+            continue
+        if not isinstance(blocks, list | tuple):
+            return True
+        if any(isinstance(each, dict | str) for each in cast("Sequence[object]", blocks)):
             return True
     return False
 

@@ -308,13 +308,10 @@ class _Response:
 class _Link:
     """What we know of one connection of the pool, for as long as it lives."""
 
-    __slots__ = ("content", "watched")
+    __slots__ = ("content",)
 
     def __init__(self) -> None:
         self.content: aiohttp.StreamReader | None = None
-        """The body under way, where ``watched``."""
-        self.watched = False
-        """Whether `lost` will be called."""
 
     def lost(self, protocol: ResponseHandler, closed: asyncio.Future[None]) -> None:
         """Wake whoever reads a body that will not come.
@@ -377,9 +374,8 @@ class _Connector(aiohttp.TCPConnector):
                 link = self._links[protocol] = _Link()
                 closed: asyncio.Future[None] | None = getattr(protocol, "closed", None)  # since aiohttp 3.12.4
                 if closed is not None:
-                    link.watched = True
                     closed.add_done_callback(partial(link.lost, protocol))
-            attempt.link = link if link.watched else None
+            attempt.link = link
         return connection
 
     def abort(self) -> None:

@@ -22,7 +22,7 @@ from .engine import (
     rules_for,
 )
 from .table import RULES
-from .tools import INVALID_JSON, NO_OUTPUT, NO_TOOL, SEPARATOR
+from .tools import INVALID_JSON, NO_OUTPUT, NO_TOOL, SEPARATOR, with_object_input
 
 __all__ = [
     "DOCUMENT_TEXT",
@@ -40,4 +40,5 @@ __all__ = [
     "normalize",
     "refused",
     "rules_for",
+    "with_object_input",
 ]

@@ -132,7 +132,7 @@ async def test_what_cannot_be_told_does_not_pile_up(tmp_path: Path) -> None:
     async with RedisRateStore(f"unix://{tmp_path}/nothing", when_down="admit") as store:
         for number in range(20_000):
             store.finish(KEY, RateLimit(max_in_flight=1), str(number), 0, throttled=False)
-        assert len(store._ended) == 10_000  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        assert len(store._ended) == 10_000  # pyright: ignore[reportPrivateUsage]
 
 
 async def test_what_goes_wrong_inside_comes_out_as_it_is(redis_url: str, fresh: Server) -> None:
