@@ -990,4 +990,4 @@ class BedrockClient(Engine):
             await self._disconnect()
             farewell, self._farewell = self._farewell, None
             if farewell is not None:
-                await farewell.aclose()
+                farewell.cancel()

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
 
-from .errors import InvalidRequestError
+from .errors import InvalidRequestError, OutputToolUseError
 from .features.guardrails import redacted_answer, redacted_messages
 from .features.history import (
     TurnContent,
@@ -214,16 +214,23 @@ class Conversation:
 
         Added are what was said and the last answer, not the rounds of repair. Where the model gave the output to a tool
         that it was made to call, its JSON is added as text: that tool is not there in the next call.
+
+        OutputToolUseError is the one error that adds the turn: the results of the tools come next, as in
+        ``await chat.parse(chat.tool_results(...), output_type=...)``.
         """
         with self._alone("parse"):
             given, said = self._turn(content)
-            output = await self._model.parse(
-                [*self._messages, *given],
-                output_type=output_type,
-                output_mode=output_mode,
-                max_repairs=max_repairs,
-                **settings,
-            )
+            try:
+                output = await self._model.parse(
+                    [*self._messages, *given],
+                    output_type=output_type,
+                    output_mode=output_mode,
+                    max_repairs=max_repairs,
+                    **settings,
+                )
+            except OutputToolUseError as exc:
+                self._add(said, [exc.response.message], exc.rounds, settings)
+                raise
             answer = without_output_tool(output.response.message, output.tool)
             self._add(said, [answer], output.rounds, settings)
         return output

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -55,7 +55,7 @@ from .features.settings import (
 )
 from .features.tasks import TaskSettings
 from .hooks import HookedCall, HookedRequest, Hooks, Watch
-from .in_flight import await_at_end_of_loop
+from .in_flight import AtEndOfLoop
 from .jobs import AsyncInvokeJob
 from .limiting import RateLimiter
 from .model_id import ModelId, parse_model_id
@@ -203,7 +203,7 @@ class Engine:
         # Asked for only when there is a conversation: the profile is a file to read.
         self._duplex_options = partial(connection.with_ca_bundle, environ, config)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._farewell: AsyncGenerator[None] | None = None
+        self._farewell: AtEndOfLoop | None = None
         self._closing = False
         """Nothing new begins; what has begun goes on."""
         self._closed = False
@@ -733,7 +733,7 @@ class Engine:
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop = loop
-            self._farewell = await_at_end_of_loop(self._disconnect)
+            self._farewell = AtEndOfLoop(self._disconnect)
         elif self._loop is not loop:
             raise WrongEventLoopError(
                 "this client belongs to another event loop: its connections live there.",

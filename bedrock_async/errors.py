@@ -456,7 +456,10 @@ class OutputRefusedError(OutputError):
 
 
 class OutputToolUseError(OutputError):
-    """The model wants tools of the caller to run before it answers: ``response.tool_uses`` says which."""
+    """The model wants tools of the caller to run before it answers: ``response.tool_uses`` says which.
+
+    A `Conversation` has kept the answer: what comes next are the results.
+    """
 
 
 class OutputTruncatedError(OutputError):

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from math import inf
 from typing import Generic, TypeVar
 from uuid import uuid4
@@ -121,6 +122,11 @@ class _Waiter:
         self._future: asyncio.Future[None] | None = None
         self._signalled = False
 
+    @property
+    def gone(self) -> bool:
+        """Whether nobody can wake it up any more."""
+        return self._loop.is_closed()
+
     async def rest(self, seconds: float) -> None:
         """Wait for `signal`, at most for ``seconds``; one that came since the last rest counts."""
         if not self._signalled:
@@ -180,6 +186,8 @@ class _Queue:
         lease = uuid4().hex
         try:
             while True:
+                if self.waiters[0].gone:
+                    self._signal_first()
                 if self.waiters[0] is not waiter:
                     await waiter.rest(inf)
                     continue
@@ -192,7 +200,7 @@ class _Queue:
                     raise _full(self.key, self.limit)
                 await waiter.rest(wait_s)
         finally:
-            with self._lock:
+            with self._lock, suppress(ValueError):  # it was passed over when its loop had been closed
                 self.waiters.remove(waiter)
             self._signal_first()
 
@@ -209,6 +217,8 @@ class _Queue:
 
     def _signal_first(self) -> None:
         with self._lock:
+            while self.waiters and self.waiters[0].gone:
+                self.waiters.popleft()
             first = self.waiters[0] if self.waiters else None
         if first is not None:
             first.signal()

@@ -185,7 +185,7 @@ def encode_input(event: Mapping[str, object] | bytes | str) -> bytes:
         data = event
     else:
         try:
-            text = event if isinstance(event, str) else json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+            text = event if isinstance(event, str) else _as_json(event)
             data = text.encode()
         except (TypeError, ValueError, RecursionError) as exc:
             raise InvalidRequestError(
@@ -200,6 +200,9 @@ def encode_input(event: Mapping[str, object] | bytes | str) -> bytes:
             hint="Send audio in shorter pieces: 32 ms of it are some 1,000 bytes.",
         )
     return encode_frame(_INPUT_HEADERS, b'{"bytes":"%b"}' % base64.b64encode(data))
+
+
+_as_json: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 class _Payload(msgspec.Struct):

@@ -16,7 +16,7 @@ from .calls import CANCELLED, TIMED_OUT, Call, Inference, Line, OpenStream, too_
 from .errors import BedrockError
 from .events import Event
 from .resilience import Breaker, Failover, Target, Timeouts
-from .resilience.failover import HedgeBudget, Latencies, escalates
+from .resilience.failover import HedgeBudget, Latencies, escalates, is_the_targets
 from .transport import Endpoint
 from .types import Attempt
 
@@ -209,9 +209,9 @@ class _Asking(Generic[T]):
             self._ways.append(way)
             value = await self._ask(way)
         except BedrockError as exc:
-            policy = self._limits.retry
-            failed = escalates(exc, retry_timeouts=bool(getattr(policy, "retry_timeouts", False)))
-            return _Outcome(way, failure=exc, escalates=failed)
+            failed = is_the_targets(exc)
+            wanted = bool(getattr(self._limits.retry, "retry_timeouts", False))
+            return _Outcome(way, failure=exc, escalates=escalates(exc, retry_timeouts=wanted))
         except Exception as exc:  # noqa: BLE001 - raised by `run`; out of a task group it would come as a group
             return _Outcome(way, failure=exc)
         except asyncio.CancelledError:

@@ -177,6 +177,11 @@ class RawServer:
             await self._newcomer.wait()
         return self.connections[index]
 
+    def forget(self) -> None:
+        """Let go of the connections whose scripts have ended, so that a test can count what is left."""
+        kept = [pair for pair in zip(self.connections, self._scripts, strict=True) if not pair[1].done()]
+        self.connections[:], self._scripts[:] = [pair[0] for pair in kept], [pair[1] for pair in kept]
+
     def connected(self, connection: RawConnection, script: Awaitable[None]) -> None:
         self.connections.append(connection)
         self._scripts.append(asyncio.ensure_future(script))

@@ -179,8 +179,9 @@ async def test_what_cannot_be_sent_is_refused_here() -> None:
         async with duplex:
             with pytest.raises(InvalidRequestError, match="1000001 bytes; 1000000 are allowed"):
                 await duplex.send(bytes(1_000_001))
-            with pytest.raises(InvalidRequestError, match="what JSON cannot"):
-                await duplex.send({"audio": b"raw"})
+            for value in (b"raw", float("nan"), "\ud800"):
+                with pytest.raises(InvalidRequestError, match="what JSON cannot"):
+                    await duplex.send({"audio": value})
             await duplex.send(b"{}")
             await duplex.end_input()
             with pytest.raises(InvalidRequestError, match=r"after end_input"):

@@ -532,6 +532,24 @@ async def test_a_blank_turn_is_refused() -> None:
     assert len(transport.requests) == 1
 
 
+async def test_text_that_utf_8_cannot_encode_is_saved_and_loaded() -> None:
+    """A name of a file may have a lone surrogate: the history can be loaded, with U+FFFD in its place."""
+    chat, _ = talking(text("Fine."))
+    await chat.converse("report-\ud800.pdf \U0001f600")
+    loaded = Conversation.from_json(chat.to_json(), chat.model)
+    assert wire(loaded) == [user("report-\ufffd.pdf \U0001f600"), assistant("Fine.")]
+
+
+def test_what_json_cannot_hold_is_refused_when_it_is_saved() -> None:
+    """As when it is sent: with an error of the tree."""
+    held = {"toolUse": {"toolUseId": "t", "name": "n", "input": {"data": b"\xff"}}}
+    chat, _ = talking(
+        messages=[{"role": "user", "content": [{"text": "Hi."}]}, {"role": "assistant", "content": [held]}]
+    )
+    with pytest.raises(InvalidRequestError, match="what JSON cannot"):
+        chat.to_json()
+
+
 def test_a_conversation_is_with_a_model_of_a_client() -> None:
     """An id is none, and the error says what is."""
     chat, _ = talking()
@@ -571,6 +589,29 @@ async def test_a_stream_of_an_output_is_added_as_an_output_is() -> None:
     assert wire(chat) == [user("Capital?"), assistant('{"name": "Paris"}')]
 
 
+@pytest.mark.parametrize(
+    ("results", "said"),
+    [
+        (["18"], "results is a list"),
+        (None, "results is a NoneType"),
+        ({"weather": "18"}, "'weather' was asked for 2 times. Results go by id. Open: t1 (weather), t2 (weather)."),
+        (
+            {"t1": "18", "t2": {"status": "error", "content": [{"image": {"format": "png"}}]}},
+            "the result of weather (t2)",
+        ),
+    ],
+)
+async def test_results_that_cannot_be_are_refused(results: Any, said: str) -> None:  # noqa: ANN401
+    """What was given, and what to give instead."""
+    uses = [{"toolUse": {"name": "weather", "toolUseId": use, "input": {}}} for use in ("t1", "t2")]
+    chat, _ = talking(answer(*uses), tools=TOOLS)
+    await chat.converse("Weather?")
+    with pytest.raises(InvalidRequestError) as caught:
+        chat.tool_results(results)
+    assert said in str(caught.value)
+    assert (caught.value.path or "").startswith("results")
+
+
 @pytest.mark.parametrize("order", [1, -1])
 async def test_an_output_with_another_tool_beside_it_leaves_no_tool_open(order: int) -> None:
     """The answer is the output, whatever else it asks for: the same for a stream and for a whole answer."""
@@ -608,6 +649,20 @@ async def test_a_tool_that_is_asked_for_in_the_place_of_an_output_stays() -> Non
     assert output.value == {"degrees": 18}
     assert [message["role"] for message in sent(transport)["messages"]] == ["user", "assistant", "user"]
     assert wire(chat)[-1] == assistant('{"degrees": 18}')
+
+
+async def test_a_tool_that_is_wanted_before_the_output_is_answered_next() -> None:
+    """`parse` keeps the answer that asks for it, as the stream does: nothing has to be put together by hand."""
+    use = {"toolUse": {"toolUseId": "t1", "name": "weather", "input": {"city": "Paris"}}}
+    chat, transport = talking(answer(use), answer({"text": '{"degrees": 18}'}), tools=TOOLS)
+    schema = {"title": "city", "type": "object"}
+    with pytest.raises(OutputToolUseError):
+        await chat.parse("Weather?", output_type=schema)
+    assert [each.name for each in chat.open_tool_uses] == ["weather"]
+    output = await chat.parse(chat.tool_results({"weather": "18"}), output_type=schema)
+    assert output.value == {"degrees": 18}
+    assert [message["role"] for message in sent(transport)["messages"]] == ["user", "assistant", "user"]
+    assert chat.usage.calls == 2
 
 
 async def test_an_output_that_nobody_reads_is_refused() -> None:

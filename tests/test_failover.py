@@ -391,6 +391,26 @@ def test_refusals_do_not_open_it_and_cancelled_calls_leave_no_trace() -> None:
     run_virtually(main())
 
 
+def test_silence_opens_it() -> None:
+    """A first event that does not come is no reason to ask twice, and one to ask somebody else the next time."""
+
+    async def main() -> None:
+        world = World({EAST: [asyncio.Event()], WEST: [stream("west")]})
+        breaker = CircuitBreaker(min_calls=1, open_s=30.0)
+        client = client_of(world, Failover(TARGETS[:2], breaker=breaker), timeouts=Timeouts(first_event_s=5.0))
+        with pytest.raises(FirstEventTimeoutError):
+            await anext(client.stream(MODEL, "Hi."))
+        assert (await client.stream(MODEL, "Hi.").get_final_response()).text == "west"
+        await asyncio.sleep(30)
+        with pytest.raises(FirstEventTimeoutError):
+            await anext(client.stream(MODEL, "Hi."))
+        loop = client._routing._targets
+        assert loop is not None
+        assert loop.breaker_states() == {EAST: "open", WEST: "closed"}
+
+    run_virtually(main())
+
+
 def test_a_probe_that_is_cancelled_is_not_the_last() -> None:
     """The next call may probe."""
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+from typing_extensions import override
 from virtual_time import VirtualLoop, now, run_virtually
 
 from bedrock_async.in_flight import InFlight
@@ -70,6 +71,39 @@ def test_each_of_many_ends_at_its_own_time() -> None:
         assert not in_flight.limits
 
     run_virtually(main())
+
+
+def test_thousands_that_end_one_by_one_are_ended_together() -> None:
+    """Where looking at all of them takes long, they are not looked at for each that ends."""
+
+    class Slow(VirtualLoop):
+        @override
+        def time(self) -> float:
+            self.now += 0.001
+            return self.now
+
+    class Counted(InFlight):
+        looks = 0
+
+        @override
+        def look(self) -> None:
+            self.looks += 1
+            super().look()
+
+    async def main() -> None:
+        in_flight = Counted()
+
+        async def one(number: int) -> None:
+            with pytest.raises(TimeoutError), in_flight.limit_at(1_010 + number / 1_000):
+                await forever()
+
+        async with asyncio.TaskGroup() as group:
+            for number in range(1_000):
+                group.create_task(one(number))
+        assert in_flight.looks < 100
+
+    with asyncio.Runner(loop_factory=Slow) as runner:
+        runner.run(main())
 
 
 @pytest.mark.parametrize("debug", [False, True])

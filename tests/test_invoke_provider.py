@@ -343,6 +343,20 @@ def test_a_recorded_intervention_in_a_stream_is_told_in_its_events() -> None:
     assert response.trace.guardrail.output_assessments
 
 
+@pytest.mark.parametrize("action", ["INTERVENED", "GUARDRAIL_INTERVENED"])
+@pytest.mark.parametrize("header", ["amazon-bedrock-guardrailaction", "x-amzn-bedrock-guardrail-action", None])
+def test_an_intervention_is_one_wherever_it_is_said(action: str, header: str | None) -> None:
+    """In a header, which is all that some answers have, or in the body, in either word of the service."""
+    headers, body = (
+        ({}, {**LAST, "amazon-bedrock-guardrailAction": action}) if header is None else ({header: action}, LAST)
+    )
+    response = answered(body, headers)
+    assert response.stop_reason == "guardrail_intervened"
+    assert response.guardrail is not None
+    assert response.guardrail.intervened
+    assert fold(streamed(body, headers=headers)).stop_reason == "guardrail_intervened"
+
+
 def test_a_guardrail_that_did_nothing_changes_nothing() -> None:
     """NONE is no intervention; one intervention in a stream is one, whatever later chunks say."""
     assert answered({**LAST, "amazon-bedrock-guardrailAction": "NONE"}).stop_reason == "end_turn"

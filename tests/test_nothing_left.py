@@ -8,15 +8,15 @@ import logging
 import sys
 import threading
 import warnings
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from life_server import MODEL, TEXT, Service, client_of, ours
-from rawserver import RawServer
+from life_server import DELTA, MODEL, START, STREAM_HEAD, TEXT, Service, chunk, client_of, ours
+from rawserver import RawConnection, RawServer
 from transports import turns
 
 from bedrock_async import BedrockClient, ClientClosedError, ConnectionLostError
@@ -56,8 +56,8 @@ async def use_normally(client: BedrockClient, _: Service) -> None:
     assert (await client.converse(MODEL, "Hi.")).text == TEXT
     async with client.stream(MODEL, "Hi.") as stream:
         assert (await stream.get_final_response()).text == TEXT
-    async for chunk in client.invoke_stream(MODEL, {}):
-        assert chunk.bytes
+    async for native in client.invoke_stream(MODEL, {}):
+        assert native.bytes
 
 
 async def abandon_streams(client: BedrockClient, _: Service) -> None:
@@ -176,6 +176,28 @@ def test_nothing_is_left_when_the_loop_ends_without_closing(
         assert complaints == []
 
 
+def test_closing_while_the_loop_ends_is_allowed(kind: str, complaints: list[str]) -> None:
+    """A generator that the loop ends may close the client in its turn, whichever of the two comes first."""
+    with serving_elsewhere(answers=True) as server:
+        held: list[object] = []
+
+        async def replies() -> AsyncGenerator[str]:
+            async with client_of(server, transport=kind) as client:
+                held.append(client)
+                while True:
+                    yield (await client.converse(MODEL, "Hi.")).text
+
+        async def main() -> None:
+            for generator in (replies(), replies(), replies()):
+                held.append(generator)
+                assert await anext(generator) == TEXT
+
+        asyncio.run(main())
+        held.clear()
+        gc.collect()
+        assert complaints == []
+
+
 @contextmanager
 def serving_elsewhere(*, answers: bool) -> Generator[RawServer]:
     """Run the service in a thread, whose loop goes on when that of the test has ended."""
@@ -216,6 +238,29 @@ async def test_a_client_that_is_forgotten_closes_its_connections(kind: str) -> N
             await server.connections[0].closed.wait()
         await turns(20)
         assert not ours(server)
+
+
+async def test_connections_that_broke_leave_nothing(kind: str) -> None:
+    """Not one object for each of them, in the pool or anywhere else, once the collector has run."""
+
+    async def script(peer: RawConnection) -> None:
+        await peer.read_request()
+        await peer.send(STREAM_HEAD, chunk(START, DELTA))
+        peer.reset()
+
+    async with RawServer(script) as server, client_of(server, transport=kind) as client:
+
+        async def broken(times: int) -> int:
+            for _ in range(times):
+                with pytest.raises(ConnectionLostError):
+                    await client.stream(MODEL, "Hi.").get_final_response()
+            server.forget()
+            await turns(5)
+            gc.collect()
+            return len(gc.get_objects())
+
+        before = await broken(20)
+        assert await broken(100) - before < 100
 
 
 def open_descriptors() -> int:

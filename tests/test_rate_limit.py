@@ -453,6 +453,41 @@ def test_a_place_that_nobody_can_free_is_freed() -> None:
     asyncio.run(second())
 
 
+def test_who_waits_in_a_loop_that_was_closed_holds_up_nobody() -> None:
+    """Nobody can wake it up any more: those behind it go on."""
+    limiter = RateLimiter(RateLimit(max_in_flight=1))
+
+    def ticket() -> Ticket:
+        ticket = limiter.ticket(parse_model_id(MODEL), region="us-east-1", tokens=lambda limit: Counted(0, 0, 1.0))
+        assert ticket is not None
+        return ticket
+
+    async def hold() -> Ticket:
+        held = ticket()
+        await held.enter()
+        return held
+
+    async def wait() -> None:
+        waiting.append(asyncio.ensure_future(ticket().enter()))
+        await settled()
+
+    async def go_on(held: Ticket) -> None:
+        task = asyncio.ensure_future(ticket().enter())
+        await settled()
+        held.close()
+        async with asyncio.timeout(30):
+            await task
+
+    waiting: list[asyncio.Task[None]] = []
+    held = asyncio.run(hold())
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(wait())
+    loop.close()
+    asyncio.run(go_on(held))
+    assert limiter.waiting() == 0
+    waiting[0].get_coro().close()  # it would complain of being forgotten
+
+
 def test_whoever_waits_is_told_of_it() -> None:
     """Of a place that was abandoned while it waited."""
 

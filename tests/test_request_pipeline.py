@@ -500,7 +500,7 @@ INTERVENED: Final = {
         (GuardrailSettings("g", "1"), {"trace": "enabled"}),
         (
             GuardrailSettings("g", "1", trace="enabled_full", stream_processing_mode="async"),
-            {"trace": "enabled_full", "streamProcessingMode": "async"},
+            {"trace": "enabled_full"},  # the mode is for streams
         ),
         (GuardrailSettings("g", "1", trace=None), {}),
         ({"id": "g", "version": "1", "redact_output": True}, {"trace": "enabled"}),
@@ -613,10 +613,16 @@ async def test_the_decision_is_part_of_the_reply() -> None:
 
 
 def test_a_question_as_text_is_redacted_too() -> None:
-    """What `converse` takes as its messages can be redacted."""
+    """What `converse` takes as its messages can be redacted, and what is no message is an error that shows none."""
     decision = GuardrailDecision(intervened=True, input="blocked", output="none")
     kept = redacted_messages("secret", decision, GuardrailSettings("g", "1"))
-    assert [message.text for message in kept if isinstance(message, Message)] == ["[User input redacted.]"]
+    assert [message.text for message in kept] == ["[User input redacted.]"]
+    for wrong in (5, "secret", {"role": "user", "content": "secret"}):
+        messages: Any = [user("a"), wrong]
+        with pytest.raises(InvalidRequestError) as failure:
+            redacted_messages(messages, decision, GuardrailSettings("g", "1"))
+        assert failure.value.path == "messages[1]"
+        assert "secret" not in str(failure.value)
 
 
 def test_the_turn_that_was_looked_at_is_redacted() -> None:

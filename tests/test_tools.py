@@ -150,6 +150,19 @@ def test_tools_of_the_client_count_where_a_call_has_none() -> None:
     assert client.prepare(CLAUDE, "Hello").to_wire()["toolConfig"] == wire(tools=[weather])["toolConfig"]
 
 
+class Shelf:
+    """Has tools that need an object."""
+
+    @tool
+    def count(self, what: str) -> int:
+        """Count."""
+        return len(what)
+
+    def plain(self, what: str) -> int:
+        """Count, too."""
+        return len(what)
+
+
 @pytest.mark.parametrize(
     ("tools", "path"),
     [
@@ -159,6 +172,8 @@ def test_tools_of_the_client_count_where_a_call_has_none() -> None:
         ({"toolSpec": {}}, "toolConfig.tools"),
         ([BaseModel], "toolConfig.tools[0]"),
         ([weather, Finder], "toolConfig.tools[1]"),
+        ([weather, Shelf.count], "toolConfig.tools[1]"),
+        ([Shelf.plain], "toolConfig.tools[0]"),
         (["weather"], "toolConfig.tools[0]"),
     ],
 )

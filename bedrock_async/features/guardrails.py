@@ -247,7 +247,7 @@ def redacted_messages(
     trace does not tell which side was, the last message of the user is replaced, with ``latest_turn_only`` the one that
     was looked at.
     Results of tools keep their ids, so that the tool uses before them still have their answers. Everything else stays
-    the same object.
+    the same object. Raises InvalidRequestError for what is no message, or no guardrail.
     """
     settings, decision = _settings(guardrail), _decision(reply)
     kept: list[M | Message] = (
@@ -255,7 +255,7 @@ def redacted_messages(
     )
     if not settings.redacts_input(decision):
         return kept
-    typed = [each if isinstance(each, Message) else Message.from_dict(each) for each in kept]
+    typed = [_message(index, each) for index, each in enumerate(kept)]
     at = _latest_turn(typed) if settings.latest_turn_only else None
     if at is None:
         at = max((index for index, each in enumerate(typed) if each.role == "user"), default=None)
@@ -270,6 +270,17 @@ def redacted_answer(answer: Message, reply: ConverseResponse | GuardrailDecision
     if not settings.redacts_output(_decision(reply)):
         return answer
     return _replaced(answer, [TextBlock(text=settings.redact_output_message)])
+
+
+def _message(index: int, given: Message | Mapping[str, Any]) -> Message:
+    try:
+        return given if isinstance(given, Message) else Message.from_dict(given)
+    except (TypeError, ValueError) as exc:  # pydantic's error is a ValueError
+        raise InvalidRequestError(
+            f"messages[{index}] is no message.",
+            path=f"messages[{index}]",
+            hint="Pass the messages of the call, or its question as text.",
+        ) from exc
 
 
 def _settings(guardrail: object) -> GuardrailSettings:

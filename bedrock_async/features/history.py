@@ -172,15 +172,23 @@ def tool_results(uses: Sequence[ToolUseBlock], results: Mapping[str, object]) ->
     Keys are ids of tool uses, or names of tools that are used once; values are what tools may return (`result_block`),
     or exceptions. Raises InvalidRequestError for results that are missing or that nobody asked for.
     """
+    given: object = results
+    if not isinstance(given, Mapping):
+        raise InvalidRequestError(
+            f"results is a {type(given).__name__}, not a mapping.",
+            path="results",
+            hint="Pass {tool_use_id: result, ...}.",
+        )
     names = [use.name for use in uses]
     by_key = {use.name: use for use in uses if names.count(use.name) == 1} | {use.tool_use_id: use for use in uses}
     found: dict[str, object] = {}
     for key, value in results.items():
         if key not in by_key:
+            times = names.count(key)
             raise InvalidRequestError(
-                f"there is no open tool use {key!r}.",
+                f"{key!r} was asked for {times} times." if times else f"there is no open tool use {key!r}.",
                 path=f"results[{key!r}]",
-                hint=f"Open: {', '.join(f'{use.tool_use_id} ({use.name})' for use in uses) or 'none'}.",
+                hint=f"{'Results go by id. ' * bool(times)}Open: {', '.join(f'{use.tool_use_id} ({use.name})' for use in uses) or 'none'}.",
             )
         found[by_key[key].tool_use_id] = value
     missing = {use.tool_use_id: use.name for use in uses if use.tool_use_id not in found}
@@ -199,7 +207,7 @@ def _result(use: ToolUseBlock, value: object) -> ToolResultBlock:
         return error_block(use, f"{type(value).__name__}: {value}")
     try:
         return result_block(use, value)
-    except TypeError as exc:
+    except (TypeError, ValueError) as exc:
         raise InvalidRequestError(
             f"the result of {use.name} ({use.tool_use_id}) is none: {exc}.",
             path=f"results[{use.tool_use_id!r}]",

@@ -12,7 +12,8 @@ import msgspec
 from pydantic import ValidationError
 
 from ..errors import InvalidRequestError
-from ..types import ConverseRequest, Message
+from ..events import mended
+from ..types import ConverseRequest, JSONValue, Message
 from ..usage import NO_USAGE, UsageTotals
 from .settings import invalid_request
 
@@ -33,14 +34,14 @@ class SavedConversation:
 
     def to_json(self) -> str:
         """Return it as JSON, in ASCII. Raises InvalidRequestError for what JSON cannot hold."""
-        members = {
-            "version": VERSION,
-            "model": self.model,
-            "messages": [message.to_wire() for message in self.messages],
-            "usage": msgspec.to_builtins(self.usage, enc_hook=dict),
-            **self.more,
-        }
         try:
+            members = {
+                "version": VERSION,
+                "model": self.model,
+                "messages": [message.to_wire() for message in self.messages],
+                "usage": msgspec.to_builtins(self.usage, enc_hook=dict),
+                **self.more,
+            }
             return json.dumps(members, separators=(",", ":"))
         except (TypeError, ValueError, RecursionError) as exc:
             raise InvalidRequestError(
@@ -60,7 +61,7 @@ class SavedConversation:
                 hint="It comes from a newer version of bedrock-async, or is no saved conversation.",
             )
         try:
-            messages = ConverseRequest.from_wire({"messages": members.get("messages")}).messages
+            messages = _messages(members.get("messages"))
             usage = msgspec.convert(members.get("usage", {}), UsageTotals)
         except ValidationError as exc:
             raise invalid_request(exc) from exc
@@ -71,6 +72,16 @@ class SavedConversation:
         model = members.get("model")
         more = {name: value for name, value in members.items() if name not in _OURS}
         return cls(messages, usage, model if isinstance(model, str) else None, MappingProxyType(more))
+
+
+def _messages(given: JSONValue) -> Sequence[Message] | None:
+    try:
+        return ConverseRequest.from_wire({"messages": given}).messages
+    except ValidationError as exc:
+        if exc.errors(include_url=False, include_input=False)[0]["type"] != "json_invalid":
+            raise
+        # Text of the user may have lone surrogates, as names of files do; the strict reader takes none.
+        return ConverseRequest.from_wire({"messages": mended(given)}).messages
 
 
 def _members(saved: str | bytes) -> dict[str, Any]:

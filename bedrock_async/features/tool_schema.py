@@ -83,8 +83,8 @@ class Tool(Generic[P, R]):
 
     Calling the tool calls the function. ``is_async`` says whether that returns an awaitable; a function that is not
     async may block, and belongs off the event loop. A tool may also be made of a method: reached through an object, it
-    is a tool of that object. ``context_parameter`` is the name of the parameter that takes a `ToolContext`, where there
-    is one.
+    is a tool of that object, and ``unbound`` before that. ``context_parameter`` is the name of the parameter that takes
+    a `ToolContext`, where there is one.
     """
 
     def __init__(
@@ -122,6 +122,7 @@ class Tool(Generic[P, R]):
         self.description = description or said or None
         update_wrapper(self, function, updated=())
         self._model = self._input_model()
+        self.unbound: bool = next(iter(self._fields), None) == "self"
         self._plain_schema = self._read_schema()
         if strict and (obstacle := strict_obstacle(self._plain_schema)) is not None:
             raise self._fault(f"cannot be strict: {obstacle}", "Use types with fixed members, or leave strict out.")

@@ -142,16 +142,24 @@ def definition(each: object, path: str) -> object:
 
 
 def as_tool(each: object, path: str) -> Tool[..., Any] | object:
-    """Return a `Tool` for a function; all else is returned as it is. Raises InvalidRequestError for a class."""
+    """Return a `Tool` for a function; all else is returned as it is.
+
+    Raises InvalidRequestError for a class, and for a method without an object.
+    """
     if isinstance(each, Tool):
-        return cast("Tool[..., Any]", each)
+        made = cast("Tool[..., Any]", each)
+        if made.unbound:
+            raise InvalidRequestError(
+                f"{path} is the method {made.name!r} without its object.", path=path, hint="Pass that of an object."
+            )
+        return made
     if inspect.isclass(each):
         raise InvalidRequestError(
             f"{path} is the class {each.__name__}, no tool.",
             path=path,
             hint="Pass a function, or an object that can be called.",
         )
-    return Tool(each) if callable(each) else each
+    return as_tool(Tool(each), path) if callable(each) else each
 
 
 def settle_tool_choice(request: ConverseRequest, settings: Mapping[str, Any], profile: ModelProfile) -> ConverseRequest:

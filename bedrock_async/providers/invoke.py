@@ -50,13 +50,12 @@ from ..types import (
     ServiceTier,
     TokenUsage,
 )
+from ..types.guardrail_decisions import INTERVENED, NATIVE_ACTION, NATIVE_TRACE, native_decision
 from ._protocol import INTERFACE_VERSION, CallContext, EventDecoder, Flow, HttpResponse, StreamPlan
 from .runtime import invoke, invoke_stream
 
 _OURS: Final = "amazon-bedrock-"
 _MARK: Final = b'"amazon-bedrock-'
-_ACTION: Final = "amazon-bedrock-guardrailAction"
-_TRACE: Final = "amazon-bedrock-trace"
 _GUARDRAIL: Final = "amazon-bedrock-guardrailConfig"
 # How streams are guarded is the one part of the configuration that stands in the body.
 # [user guide, "Configure streaming response behavior to filter content"]
@@ -211,10 +210,10 @@ class _Service:
             return native
         if isinstance(metrics := native.get(METRICS), Mapping):
             self.metrics = cast("Mapping[str, JSONValue]", metrics)
-        if isinstance(action := native.get(_ACTION), str):
+        if isinstance(action := native.get(NATIVE_ACTION), str):
             # Every chunk of a stream tells the action; one intervention makes it one.
-            self.action = action if self.action != "INTERVENED" else self.action
-        if isinstance(trace := native.get(_TRACE), Mapping):
+            self.action = self.action if self._intervened() else action
+        if isinstance(trace := native.get(NATIVE_TRACE), Mapping):
             self.trace = cast("Mapping[str, JSONValue]", trace)
         return {name: value for name, value in native.items() if not name.startswith(_OURS)}
 
@@ -223,9 +222,9 @@ class _Service:
         changes: dict[str, Any] = {"usage": self._usage(response.usage)}
         if response.metrics.latency_ms is None and (latency_ms := self._latency_ms()) is not None:
             changes["metrics"] = ConverseMetrics(latency_ms=latency_ms)
-        if self.action == "INTERVENED":
+        if self._intervened():
             # Converse says so whether the guardrail blocked or masked.  [corpus, 2025-02]
-            changes["stop_reason"] = "guardrail_intervened"
+            changes["stop_reason"] = INTERVENED
         if response.trace is None and self.trace:
             changes["trace"] = _trace(self.trace)
         if latency := self.headers.get("x-amzn-bedrock-performanceconfig-latency"):
@@ -233,6 +232,10 @@ class _Service:
         if tier := self.headers.get("x-amzn-bedrock-service-tier"):
             changes["service_tier"] = ServiceTier(type=tier)
         return response.model_copy(update=changes)
+
+    def _intervened(self) -> bool:
+        decision = native_decision(self.headers, {NATIVE_ACTION: self.action})
+        return decision is not None and decision.intervened
 
     def _usage(self, usage: TokenUsage) -> TokenUsage:
         counts: dict[str, int] = {}

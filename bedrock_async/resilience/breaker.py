@@ -20,8 +20,9 @@ class CircuitBreaker:
     """When a target is passed over, and when it is tried again.
 
     It opens when, of at least ``min_calls`` calls in ``window_s`` seconds, the share ``error_rate`` failed in a way
-    that another target may not (`BedrockError.retryable`). After ``open_s`` seconds it lets ``probes`` calls through:
-    once as many have succeeded it closes, and with the first failure it stays open for as long again.
+    that another target may not: `BedrockError.retryable`, or no first event in time. After ``open_s`` seconds it lets
+    ``probes`` calls through: once as many have succeeded it closes, and with the first failure it stays open for as
+    long again.
     """
 
     error_rate: float = 0.5

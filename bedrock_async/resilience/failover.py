@@ -133,6 +133,11 @@ def escalates(failure: BedrockError, *, retry_timeouts: bool) -> bool:
     return failure.retryable or (retry_timeouts and isinstance(failure, FirstEventTimeoutError))
 
 
+def is_the_targets(failure: BedrockError) -> bool:
+    """Return whether a failure speaks against the target that was asked: silence does, too."""
+    return failure.retryable or isinstance(failure, FirstEventTimeoutError)
+
+
 class Latencies:
     """How long the last answers of a target took, in seconds."""
 

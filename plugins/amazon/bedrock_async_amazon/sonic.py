@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
@@ -81,7 +82,8 @@ class SonicSession:
         self._input_sample_rate_hz = input_sample_rate_hz
         self._reader = SonicReader()
         self._audio: str | None = None
-        self._ended = False
+        self._closing = [events.prompt_end(self._prompt), events.session_end()]
+        self._ending = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         """Open the stream and begin the session. Raises as `BidirectionalStream`."""
@@ -122,7 +124,11 @@ class SonicSession:
         if self._audio is None:
             self._audio = self._new_name()
             rate = self._input_sample_rate_hz
-            await self.stream.send(events.audio_start(self._prompt, self._audio, sample_rate_hz=rate))
+            try:
+                await self.stream.send(events.audio_start(self._prompt, self._audio, sample_rate_hz=rate))
+            except BaseException:
+                self._audio = None  # cancelled while others were sending: it has not begun
+                raise
         for at in range(0, len(pcm), _PIECE_BYTES):
             await self.stream.send(events.audio_input(self._prompt, self._audio, pcm[at : at + _PIECE_BYTES]))
 
@@ -143,17 +149,23 @@ class SonicSession:
         """End the user's audio; more of it begins anew. Without effect where none is open."""
         audio, self._audio = self._audio, None
         if audio is not None:
-            await self.stream.send(events.content_end(self._prompt, audio))
+            try:
+                await self.stream.send(events.content_end(self._prompt, audio))
+            except BaseException:
+                self._audio = audio
+                raise
 
     async def end(self) -> None:
-        """End audio, prompt and session, in the order that the model wants; its answers still come. Idempotent."""
-        if self._ended:
-            return
-        self._ended = True
-        await self.end_audio()
-        await self.stream.send(events.prompt_end(self._prompt))
-        await self.stream.send(events.session_end())
-        await self.stream.end_input()
+        """End audio, prompt and session, in the order that the model wants; its answers still come.
+
+        Idempotent. Where it was cancelled, and the stream is still open, the next call does the rest.
+        """
+        async with self._ending:
+            await self.end_audio()
+            while self._closing:
+                await self.stream.send(self._closing[0])
+                del self._closing[0]
+            await self.stream.end_input()
 
     async def _begin(self) -> None:
         try:

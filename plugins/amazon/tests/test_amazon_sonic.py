@@ -8,7 +8,7 @@ import itertools
 import json
 import math
 import struct
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -227,6 +227,37 @@ async def test_a_beginning_that_is_refused() -> None:
     ):
         with pytest.raises(ValidationError, match="no such voice"):
             await SonicSession(client.invoke_bidirectional(MODEL), voice="nobody", history=long).__aenter__()
+
+
+async def test_audio_that_was_cancelled_before_its_turn() -> None:
+    """What waited behind another event and was given up has not happened: audio begins, and ends, when it is asked."""
+    go_on = asyncio.Event()
+
+    async def late(session: DuplexSession) -> None:
+        await go_on.wait()
+        await sonic_echo(session)
+
+    async def given_up(sending: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(sending)
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+    tone = sine(1_000)
+    async with (
+        BedrockEmulator([ScriptedModel.text(bidirectional=late)], credentials=[KEYS]) as emulator,
+        BedrockClient(region="us-east-1", credentials=KEYS, endpoint_url=emulator.url) as client,
+        SonicSession(client.invoke_bidirectional(MODEL)) as sonic,
+        asyncio.TaskGroup() as tasks,
+    ):
+        tasks.create_task(sonic.send_text("x" * 200_000))  # more than goes out before somebody reads
+        await asyncio.sleep(0)
+        await given_up(sonic.send_audio(tone))
+        await given_up(sonic.end())
+        go_on.set()
+        await sonic.send_audio(tone)
+        assert b"".join([event.audio for event in await said(sonic) if isinstance(event, SonicAudio)]) == tone
 
 
 async def test_long_audio_is_cut() -> None:
