@@ -20,7 +20,9 @@ T = TypeVar("T")
 S = TypeVar("S", bound="Ending")
 
 _PAUSE: Final = 20.0
-"""How many times as long as looking took nobody looks again."""
+"""How many times as long as looking took nobody looks again,"""
+_LONGEST_PAUSE_S: Final = 0.1
+"""and no longer than this: looking takes long, too, when the machine does something else."""
 
 
 class Body(Protocol):
@@ -138,7 +140,8 @@ class InFlight:
                 ends = min(ends, limit.when)
         if ends < inf:
             # Where thousands end one by one, looking at all of them takes a twentieth of the time at most.
-            self.look_at(max(ends, now + _PAUSE * (loop.time() - now)))
+            pause_s = min(_PAUSE * (loop.time() - now), _LONGEST_PAUSE_S)
+            self.look_at(max(ends, now + pause_s))
 
     def opened(self, body: Body) -> None:
         """Take note of a stream that is open."""

@@ -29,6 +29,7 @@ from .errors import (
 )
 from .events import Event
 from .features.normalize import with_object_input
+from .features.pipeline import checked_result
 from .features.settings import Messages
 from .features.tasks import check_positive
 from .features.tool_results import error_block, result_block
@@ -614,7 +615,7 @@ class ToolLoop:
         limit_s = self._options.tool_timeout_s if tool.timeout_s is None else tool.timeout_s
         try:
             with anyio.move_on_after(limit_s):
-                return result_block(call.use, await _called(tool, call.arguments))
+                return checked_result(result_block(call.use, await _called(tool, call.arguments)))
         except Exception as exc:
             raise ToolFailedError(_said(f"The tool {tool.name!r} failed", exc), tool_use=call.use) from exc
         except asyncio.CancelledError as exc:

@@ -427,7 +427,7 @@ async def test_results_are_named_by_id_or_by_a_tool_that_was_asked_once() -> Non
     await chat.converse("Weather?")
     assert chat.tool_results({"weather": "18"}) == chat.tool_results({"t1": "18"})
     await chat.converse(chat.tool_results({"weather": "18"}))
-    with pytest.raises(InvalidRequestError, match="no open tool use 'weather'"):
+    with pytest.raises(InvalidRequestError, match="'weather' was asked for 2 times"):
         chat.tool_results({"weather": "18"})
     with pytest.raises(InvalidRequestError, match=r"the results of t2 \(weather\) are missing"):
         chat.tool_results({"t1": "18"})
@@ -594,7 +594,10 @@ async def test_a_stream_of_an_output_is_added_as_an_output_is() -> None:
     [
         (["18"], "results is a list"),
         (None, "results is a NoneType"),
-        ({"weather": "18"}, "'weather' was asked for 2 times. Results go by id. Open: t1 (weather), t2 (weather)."),
+        (
+            {"weather": "18"},
+            "'weather' was asked for 2 times. Name its results by their ids. Open: t1 (weather), t2 (weather).",
+        ),
         (
             {"t1": "18", "t2": {"status": "error", "content": [{"image": {"format": "png"}}]}},
             "the result of weather (t2)",
@@ -603,7 +606,9 @@ async def test_a_stream_of_an_output_is_added_as_an_output_is() -> None:
 )
 async def test_results_that_cannot_be_are_refused(results: Any, said: str) -> None:  # noqa: ANN401
     """What was given, and what to give instead."""
-    uses = [{"toolUse": {"name": "weather", "toolUseId": use, "input": {}}} for use in ("t1", "t2")]
+    uses: list[dict[str, Any]] = [
+        {"toolUse": {"name": "weather", "toolUseId": use, "input": {}}} for use in ("t1", "t2")
+    ]
     chat, _ = talking(answer(*uses), tools=TOOLS)
     await chat.converse("Weather?")
     with pytest.raises(InvalidRequestError) as caught:

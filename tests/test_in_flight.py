@@ -9,7 +9,7 @@ import pytest
 from typing_extensions import override
 from virtual_time import VirtualLoop, now, run_virtually
 
-from bedrock_async.in_flight import InFlight
+from bedrock_async.in_flight import InFlight, Limit
 
 
 async def forever() -> None:
@@ -104,6 +104,34 @@ def test_thousands_that_end_one_by_one_are_ended_together() -> None:
 
     with asyncio.Runner(loop_factory=Slow) as runner:
         runner.run(main())
+
+
+def test_a_machine_that_hangs_once_makes_no_limit_late() -> None:
+    """A pause of the whole process while the limits are looked at delays the next look by a tenth of a second."""
+
+    class Hung(Limit):
+        @override
+        def expire(self) -> None:
+            loop = asyncio.get_running_loop()
+            assert isinstance(loop, VirtualLoop)
+            loop.now += 5.0
+            super().expire()
+
+    async def main() -> None:
+        in_flight = InFlight()
+
+        async def hang() -> None:
+            with pytest.raises(TimeoutError), Hung(in_flight, 1_001.0):
+                await forever()
+
+        task = asyncio.ensure_future(hang())
+        await asyncio.sleep(0)
+        with pytest.raises(TimeoutError):
+            await limited(in_flight, 2.0)
+        assert now() == pytest.approx(1_006.0, abs=0.11)
+        await task
+
+    run_virtually(main())
 
 
 @pytest.mark.parametrize("debug", [False, True])

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from strategies import IMAGES, bodies, inputs, json_objects
 
 from bedrock_async import NO_RETRY, BedrockClient, ConnectionLostError, ConverseRequest, Credentials
+from bedrock_async.families import MediaLimits
 from bedrock_async.model_id import parse_model_id
 from bedrock_async.providers import CallContext, Flow, HttpRequest, Send, StreamPlan, runtime
 from bedrock_async.providers.converse import ConverseProvider
@@ -168,6 +169,7 @@ def keywords(members: Members) -> Members:
         "effort": output.get("effort"),
         "extra_body": {"outputConfig": {"textFormat": output["textFormat"]}} if "textFormat" in output else None,
         "normalize": False,  # for botocore puts nothing right
+        "model_profile": {"media": MediaLimits(documents=None)},  # and counts nothing
     }
     return {name: value for name, value in made.items() if value is not None}
 

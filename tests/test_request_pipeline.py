@@ -260,6 +260,17 @@ async def test_a_ready_request_is_not_touched(wire: Wire) -> None:
             await wire.client.converse(request, **each)
 
 
+async def test_a_blank_question_is_no_wish_to_have_the_last_answer_continued(wire: Wire) -> None:
+    """Dropping it would leave an answer to be continued, which nobody asked for; a blank beginning of one may go."""
+    history = [user("a"), assistant("b")]
+    with pytest.raises(InvalidRequestError, match="nothing but blank text") as failure:
+        await wire.client.converse(CLAUDE, [*history, user(" ")])
+    assert failure.value.path == "messages[2]"
+    assert wire.transport.requests == []
+    await wire.client.converse(CLAUDE, [user("a"), assistant(" ")])
+    assert wire.sent["messages"] == [user("a")]
+
+
 async def test_a_misspelt_block_is_found_where_it_was_given(wire: Wire) -> None:
     """Before the normaliser, which may drop what stands before it."""
     with pytest.raises(InvalidRequestError, match="Did you mean 'image'") as failure:

@@ -9,29 +9,15 @@ import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+from life_server import DELTA, METADATA, START, STOP, STREAM_HEAD, chunk
 from rawserver import RawConnection, RawServer
 
 from bedrock_async import BedrockClient, Credentials, EventStreamError, StandardRetry, StreamError, Timeouts
 from bedrock_async.stream import ResponseStream
-from bedrock_async.testing.frames import corrupted, event_frame
+from bedrock_async.testing.frames import corrupted
 
 MODEL = "us.anthropic.claude-sonnet-4-20250514-v1:0"
 CLOSE_LIMIT_S = 0.1
-
-HEAD = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: application/vnd.amazon.eventstream\r\n"
-    b"x-amzn-requestid: r-1\r\ntransfer-encoding: chunked\r\n\r\n"
-)
-START = event_frame("messageStart", {"role": "assistant"})
-DELTA = event_frame("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "Hello"}})
-STOP = event_frame("messageStop", {"stopReason": "end_turn"})
-METADATA = event_frame("metadata", {"usage": {}, "metrics": {"latencyMs": 1}})
-
-
-def chunk(*frames: bytes) -> bytes:
-    """Return frames as one HTTP chunk."""
-    body = b"".join(frames)
-    return b"%x\r\n%b\r\n" % (len(body), body)
 
 
 class Endless:
@@ -42,7 +28,7 @@ class Endless:
 
     async def script(self, peer: RawConnection) -> None:
         await peer.read_request()
-        await peer.send(HEAD, chunk(START, DELTA))
+        await peer.send(STREAM_HEAD, chunk(START, DELTA))
         self.served += 1
         await peer.closed.wait()
 
@@ -219,7 +205,7 @@ async def test_a_broken_frame_closes_at_once(transport: str) -> None:
 
     async def script(peer: RawConnection) -> None:
         await peer.read_request()
-        await peer.send(HEAD, chunk(START, DELTA, corrupted(DELTA)))
+        await peer.send(STREAM_HEAD, chunk(START, DELTA, corrupted(DELTA)))
         await peer.closed.wait()
 
     async with (
@@ -256,7 +242,7 @@ async def test_a_finished_stream_gives_its_connection_back(transport: str) -> No
     async def script(peer: RawConnection) -> None:
         while True:
             await peer.read_request()
-            await peer.send(HEAD, chunk(START, DELTA), chunk(STOP, METADATA), b"0\r\n\r\n")
+            await peer.send(STREAM_HEAD, chunk(START, DELTA), chunk(STOP, METADATA), b"0\r\n\r\n")
 
     async with (
         RawServer(script) as server,

@@ -317,6 +317,23 @@ async def test_tools_return_text_json_media_and_results() -> None:
     assert results[6] == {"toolUseId": "u6", "content": [{"json": {"n": 1}}], "status": "error"}
 
 
+async def test_media_that_would_be_refused_are_a_failure_of_the_tool() -> None:
+    """The model is told, and may try something else: a broken file does not end the loop."""
+
+    @tool
+    def look(x: int) -> ImageBlock:
+        """Look."""
+        return ImageBlock(format="png", source=MediaSource(bytes=b"no image"))
+
+    async with serving(uses(("look", "a", {"x": 1})), text_events("Sorry.")) as service:
+        steps = await steps_of(service.run(look))
+        (told,) = results_in(service.bodies[1])
+    assert told["status"] == "error"
+    assert "content[0].image.source.bytes: the 8 bytes do not begin like a png file" in told["content"][0]["text"]
+    assert "messages[" not in told["content"][0]["text"]
+    assert isinstance(finished(steps)[0].error, ToolFailedError)
+
+
 async def test_a_tool_may_see_the_context() -> None:
     """The parameter gets the use, the turns so far and what the caller gave; the model knows nothing of it."""
     seen: list[ToolContext] = []

@@ -244,6 +244,14 @@ def test_a_choice_of_a_tool_that_is_not_there_is_refused(choice: Any, hint: str)
         assert hint in str(raised.value)
 
 
+def test_a_tool_of_a_new_kind_may_be_chosen() -> None:
+    """Of what this version does not know, nobody can say how it is called."""
+    new = {"remoteTool": {"server": "x"}}
+    for each in (new, UnknownBlock(raw=new)):
+        made = wire(tools=[weather, each], tool_choice="there")["toolConfig"]
+        assert made["toolChoice"] == {"tool": {"name": "there"}}
+
+
 def test_no_tools_are_no_tools() -> None:
     """An empty list, which the service refuses, leaves them out: those of the client, too."""
     assert "toolConfig" not in wire(tools=[])

@@ -34,7 +34,7 @@ from ..types import (
     WireModel,
 )
 from ..types._wire import Block
-from .media_checks import check_media, check_video
+from .media_checks import check_clip, check_media
 from .media_formats import ENDINGS, detect, what_it_is
 
 MAX_CACHE_POINTS: Final = 4
@@ -213,8 +213,8 @@ def document_name_fault(name: str) -> str | None:
     return "has more than one blank in a row" if "  " in name else None
 
 
-def _check_video_block(block: VideoBlock | AudioBlock, path: str) -> None:
-    check_video(block, f"{path}.{block.tag}")
+def _check_clip_block(block: VideoBlock | AudioBlock, path: str) -> None:
+    check_clip(block, f"{path}.{block.tag}")
 
 
 def _check_document(block: DocumentBlock, path: str) -> None:
@@ -286,8 +286,8 @@ _TOOL_TAGS: Final = _tags(ToolDefinition)
 _CHECKS: Final[Mapping[type[Any], _Check]] = {
     ImageBlock: _check_image_block,
     DocumentBlock: _check_document,
-    VideoBlock: _check_video_block,
-    AudioBlock: _check_video_block,
+    VideoBlock: _check_clip_block,
+    AudioBlock: _check_clip_block,
     GuardContentBlock: _check_guard_content,
     ToolResultBlock: _check_tool_result,
 }

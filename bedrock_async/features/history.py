@@ -172,10 +172,9 @@ def tool_results(uses: Sequence[ToolUseBlock], results: Mapping[str, object]) ->
     Keys are ids of tool uses, or names of tools that are used once; values are what tools may return (`result_block`),
     or exceptions. Raises InvalidRequestError for results that are missing or that nobody asked for.
     """
-    given: object = results
-    if not isinstance(given, Mapping):
+    if not hasattr(results, "items"):
         raise InvalidRequestError(
-            f"results is a {type(given).__name__}, not a mapping.",
+            f"results is a {type(results).__name__}, not a mapping.",
             path="results",
             hint="Pass {tool_use_id: result, ...}.",
         )
@@ -185,10 +184,11 @@ def tool_results(uses: Sequence[ToolUseBlock], results: Mapping[str, object]) ->
     for key, value in results.items():
         if key not in by_key:
             times = names.count(key)
+            known = ", ".join(f"{use.tool_use_id} ({use.name})" for use in uses) or "none"
             raise InvalidRequestError(
                 f"{key!r} was asked for {times} times." if times else f"there is no open tool use {key!r}.",
                 path=f"results[{key!r}]",
-                hint=f"{'Results go by id. ' * bool(times)}Open: {', '.join(f'{use.tool_use_id} ({use.name})' for use in uses) or 'none'}.",
+                hint=f"{'Name its results by their ids. ' if times else ''}Open: {known}.",
             )
         found[by_key[key].tool_use_id] = value
     missing = {use.tool_use_id: use.name for use in uses if use.tool_use_id not in found}

@@ -10,7 +10,7 @@ from ..families import MediaLimits
 from ..types import AudioBlock, ConverseRequest, DocumentBlock, ImageBlock, ToolResultBlock, VideoBlock
 from .media_formats import MediaKind, detect, image_size, what_it_is
 
-__all__ = ["check_media", "check_video", "megabytes"]
+__all__ = ["check_clip", "check_media", "megabytes"]
 
 Medium: TypeAlias = ImageBlock | DocumentBlock | VideoBlock | AudioBlock
 
@@ -53,7 +53,7 @@ def megabytes(size: int) -> str:
     return f"{size / _MEBIBYTE:.2f}".rstrip("0").rstrip(".") + " MB"
 
 
-def check_video(block: VideoBlock | AudioBlock, path: str) -> None:
+def check_clip(block: VideoBlock | AudioBlock, path: str) -> None:
     """Refuse bytes that are a medium of another format than the one that is named. Raises InvalidRequestError."""
     data = block.source.bytes
     if data is None:

@@ -14,7 +14,7 @@ import msgspec
 from ..errors import InvalidRequestError
 from ..families.profiles import ModelProfile
 from ..model_id import ModelId
-from ..types import ConverseRequest
+from ..types import ConverseRequest, JsonBlock, Message, TextBlock, ToolResultBlock
 from .adjustment import Adjustment
 from .cache_plan import CachePlan, cache_config, plan_cache
 from .checks import check_given, check_request
@@ -70,6 +70,7 @@ def settle(
         adjustments += made
     if rules is not None:
         normalized = normalize(request, base_model=base_model, profile=profile, off=rules.off, strict=rules.strict)
+        _check_still_asks(request, normalized.request)
         request = normalized.request
         adjustments += normalized.adjustments
     guardrail = guardrail_settings(settings.get("guardrail"))
@@ -85,6 +86,18 @@ def settle(
         raise refused(adjustments)
     check_request(request, profile.media)
     return request, tuple(adjustments), plan
+
+
+def _check_still_asks(given: ConverseRequest, normalized: ConverseRequest) -> None:
+    """Refuse a question without content behind an answer: without it the model would go on with that answer."""
+    before, after = given.messages or (), normalized.messages or ()
+    if before and after and before[-1].role == "user" and after[-1].role != "user":
+        path = f"messages[{len(before) - 1}]"
+        raise InvalidRequestError(
+            f"{path} holds nothing but blank text, and without it the answer before it would be continued.",
+            path=path,
+            hint="Ask something, or leave the message out where that is meant.",
+        )
 
 
 def resettle(
@@ -117,6 +130,24 @@ def resettle(
         if adjustments and rules.strict:
             raise refused(adjustments)
     return request, tuple(adjustments)
+
+
+_IN_RESULT: Final = "messages[0].content[0].toolResult."
+
+
+def checked_result(result: ToolResultBlock) -> ToolResultBlock:
+    """Return the result of a tool. Raises InvalidRequestError where a request with it would be refused.
+
+    What the rules put right is no fault.
+    """
+    if all(isinstance(block, TextBlock | JsonBlock) for block in result.content):
+        return result
+    try:
+        check_request(normalize(ConverseRequest(messages=[Message(role="user", content=[result])])).request)
+    except InvalidRequestError as exc:
+        path = (exc.path or "").removeprefix(_IN_RESULT)
+        raise InvalidRequestError(exc.message.replace(_IN_RESULT, ""), path=path or None, hint=exc.hint) from exc
+    return result
 
 
 def cache_plan_of(prepared: Prepared) -> CachePlan:

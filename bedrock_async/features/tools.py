@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, TypeAlias, cast
 from ..errors import InvalidRequestError
 from ..families.profiles import ModelProfile
 from ..types import (
+    CachePointBlock,
     ConverseRequest,
     SystemTool,
     ToolChoice,
@@ -19,6 +20,7 @@ from ..types import (
     ToolResultBlock,
     ToolSpec,
     ToolUseBlock,
+    UnknownBlock,
 )
 from .adjustment import Adjustment
 from .tool_schema import Tool
@@ -99,7 +101,7 @@ def _known_choice(choice: object, tools: Sequence[object]) -> object:
     else:
         name = _mapping(_mapping(choice).get("tool")).get("name")
     known = tool_names(tools, ToolSpec, SystemTool)
-    if isinstance(name, str) and name not in known:
+    if isinstance(name, str) and name not in known and not any(map(_is_of_a_new_kind, tools)):
         near = difflib.get_close_matches(name, [*known, *_WORDS, "none"], n=1)
         others = f'Pass "auto", "any", "none" or the name of a tool: {", ".join(sorted(known))}.'
         raise InvalidRequestError(
@@ -108,6 +110,11 @@ def _known_choice(choice: object, tools: Sequence[object]) -> object:
             hint=f"Did you mean {near[0]!r}?" if near else others,
         )
     return choice
+
+
+def _is_of_a_new_kind(definition: object) -> bool:
+    tags = set(_mapping(definition.raw if isinstance(definition, UnknownBlock) else definition))
+    return not tags <= {ToolSpec.tag, SystemTool.tag, CachePointBlock.tag}
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
