@@ -200,6 +200,9 @@ def conversations(draw: st.DrawFn, operation: str) -> Members:
         members["additionalModelRequestFields"] = draw(json_objects())
     if "guardrailConfig" in members:
         members["guardrailConfig"] |= draw(NAMED)
+    if (tools := members.get("toolConfig", {})).get("toolChoice", {}).keys() == {"tool"}:
+        named = [each for tool in tools["tools"] for each in tool.values() if "name" in each]
+        tools["toolChoice"] = {"tool": {"name": named[0]["name"]}} if named else {"auto": {}}
     return with_values(members, "inferenceConfig", "performanceConfig", "outputConfig")
 
 
