@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import socket
 import sys
 import threading
 import warnings
@@ -158,7 +159,7 @@ def test_nothing_is_left_when_the_loop_ends_without_closing(
     kind: str, leave: Callable[[BedrockClient, list[object]], Awaitable[None]], complaints: list[str]
 ) -> None:
     """`asyncio.run` that ends without ``aclose`` closes what is open, though the server and who holds it would not."""
-    with serving_elsewhere(answers=leave is leave_idle) as server:
+    with serving_elsewhere(answers=leave is leave_idle) as (server, loop):
         held: list[object] = []
         gc.collect()
         descriptors = open_descriptors()
@@ -169,8 +170,7 @@ def test_nothing_is_left_when_the_loop_ends_without_closing(
             await leave(client, held)
 
         asyncio.run(main())
-        # Less those that the server has accepted, which are of this process, too.
-        assert open_descriptors() - still_open(server) <= descriptors
+        assert asyncio.run_coroutine_threadsafe(left_by(server), loop).result() <= descriptors
         held.clear()
         gc.collect()
         assert complaints == []
@@ -178,7 +178,7 @@ def test_nothing_is_left_when_the_loop_ends_without_closing(
 
 def test_closing_while_the_loop_ends_is_allowed(kind: str, complaints: list[str]) -> None:
     """A generator that the loop ends may close the client in its turn, whichever of the two comes first."""
-    with serving_elsewhere(answers=True) as server:
+    with serving_elsewhere(answers=True) as (server, _):
         held: list[object] = []
 
         async def replies() -> AsyncGenerator[str]:
@@ -199,7 +199,7 @@ def test_closing_while_the_loop_ends_is_allowed(kind: str, complaints: list[str]
 
 
 @contextmanager
-def serving_elsewhere(*, answers: bool) -> Generator[RawServer]:
+def serving_elsewhere(*, answers: bool) -> Generator[tuple[RawServer, asyncio.AbstractEventLoop]]:
     """Run the service in a thread, whose loop goes on when that of the test has ended."""
     running: Future[tuple[RawServer, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
@@ -215,15 +215,20 @@ def serving_elsewhere(*, answers: bool) -> Generator[RawServer]:
     thread.start()
     server, loop, stop = running.result()
     try:
-        yield server
+        yield server, loop
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join()
 
 
-def still_open(server: RawServer) -> int:
-    """Return how many of its connections the server has not closed yet."""
-    return sum(connection.transport.get_extra_info("socket").fileno() >= 0 for connection in server.connections)
+async def left_by(server: RawServer) -> int:
+    """Return how many descriptors there are, without the server's own connections, which are of this process, too.
+
+    To be run in the server's loop, so that it opens and closes none meanwhile.
+    """
+    await turns(10)
+    sockets: list[socket.socket] = [each.transport.get_extra_info("socket") for each in server.connections]
+    return open_descriptors() - sum(each.fileno() >= 0 for each in sockets)
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # aiohttp and asyncio say that nobody closed them
