@@ -6,11 +6,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from random import Random
+from types import MappingProxyType
 from typing import Any, Final, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -69,6 +69,8 @@ E = TypeVar("E")
 
 _logger: Final = logging.getLogger("bedrock_async")
 
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+
 _OK: Final = range(200, 300)
 _REDIRECT: Final = range(300, 400)
 _MAX_ERROR_BYTES: Final = 1024 * 1024  # an error answer is never larger
@@ -106,8 +108,7 @@ class Line:
     """What is to end before the client is closed, or with it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Inference:
+class Inference(msgspec.Struct, frozen=True):
     """One question to a model, ready to be sent: what, in which way, and with which settings."""
 
     request: ConverseRequest
@@ -128,8 +129,7 @@ class Inference:
         return self.request.size_hint >= LARGE_BODY_BYTES
 
 
-@dataclass(slots=True)
-class Call:
+class Call(msgspec.Struct, eq=False):
     """One call under way: its limits, and the attempts so far."""
 
     line: Line
@@ -137,10 +137,10 @@ class Call:
     retry: RetryPolicy
     large: bool = False
     """Whether the body is so large that making and hashing it would hold up the other calls of the loop."""
-    attempts: list[Attempt] = field(default_factory=list[Attempt])
+    attempts: list[Attempt] = []
     status: int = 0
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    signed: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    headers: Mapping[str, str] = _NO_HEADERS
+    signed: Mapping[str, str] = _NO_HEADERS
     """The headers of the attempt under way."""
     refreshed: bool = False
     ticket: Ticket | None = None
@@ -154,6 +154,10 @@ class Call:
     """What it goes to."""
     watch: Watch | None = None
     """The caller's functions that see it."""
+
+    def __repr__(self) -> str:
+        """Return how far it has come: its headers hold a signature."""
+        return f"Call(model={self.model}, attempts={self.attempts})"
 
     def succeeded(self, started: float, status: int, headers: Mapping[str, str]) -> None:
         """Note an attempt that was answered, and the head of the answer."""
@@ -216,8 +220,7 @@ class Call:
         self.attempts.append(Attempt(number, duration_s, status, code, request_id, self.started_at, self.target))
 
 
-@dataclass(frozen=True, slots=True)
-class OpenStream(Generic[E]):
+class OpenStream(msgspec.Struct, Generic[E], frozen=True):
     """A stream whose first events have arrived. One that replays a whole answer has no more to come."""
 
     first: Sequence[E]
@@ -234,7 +237,7 @@ class OpenStream(Generic[E]):
 
     def counted(self, count: Callable[[E, ResponseMeta], None]) -> OpenStream[E]:
         """Return this stream with what counts it."""
-        return OpenStream(self.first, self.response, self.decoder, self.advise, self.watch, self.meta, count)
+        return msgspec.structs.replace(self, count=count)
 
 
 async def run(flow: Flow[T], call: Call) -> T:
@@ -262,9 +265,12 @@ async def run(flow: Flow[T], call: Call) -> T:
             call.ticket.settle(getattr(value, "usage", None), call.headers)
         return value
     finally:
-        # Cut short while a worker thread makes a large body, the flow cannot be closed: it ends with that thread.
-        with suppress(ValueError) if call.large else nullcontext():
+        try:
             flow.close()
+        except ValueError:
+            # Cut short while a worker thread makes a large body, the flow cannot be closed: it ends with that thread.
+            if not call.large:
+                raise
         if call.ticket is not None:
             call.ticket.close()
 
@@ -470,8 +476,7 @@ def _plan_again(inference: Inference) -> StreamPlan[Event]:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class OpenDuplex:
+class OpenDuplex(msgspec.Struct, frozen=True):
     """A stream in both directions whose request has begun; ``signer`` is None where events are not signed."""
 
     response: DuplexResponse
@@ -535,22 +540,14 @@ async def _signed(request: HttpRequest, call: Call) -> WireRequest:
     if request.query:
         url += "?" + _query(request.query)
     headers = {"host": base_url.partition("://")[2].partition("/")[0], "user-agent": line.user_agent, **request.headers}
-    authorize = partial(
-        authenticator.authorize,
-        request.method,
-        url,
-        headers,
-        request.body,
-        service=request.signing_name,
-        region=line.region,
-        now=now,
-    )
-    if call.large:
-        await to_thread.run_sync(authorize)
+    body, service, region = request.body, request.signing_name, line.region
+    if not call.large:
+        authenticator.authorize(request.method, url, headers, body, service=service, region=region, now=now)
     else:
-        authorize()
+        authorize = partial(authenticator.authorize, service=service, region=region, now=now)
+        await to_thread.run_sync(authorize, request.method, url, headers, body)
     call.signed = headers
-    return WireRequest(request.method, url, headers, request.body)
+    return WireRequest(request.method, url, headers, body)
 
 
 def _query(query: Mapping[str, str]) -> str:

@@ -451,10 +451,11 @@ class Engine:
         async def asked() -> T:
             changed = await watch.ask()
             if changed is None:
-                return await send(replace(inference, watch=watch))
+                return await send(msgspec.structs.replace(inference, watch=watch))
             how = {name: value for name, value in inference.settings.items() if name in HOW_SENT}
             other = self._inference(cast("ConverseRequest", changed), None, how, verb=verb)
-            return await send(replace(inference, request=other.request, context=other.context, watch=watch))
+            asking = {"request": other.request, "context": other.context, "watch": watch}
+            return await send(msgspec.structs.replace(inference, **asking))
 
         return await (watch.guarding(asked) if verb == "stream" else watch.around(asked))
 
@@ -597,8 +598,10 @@ class Engine:
                 request, more = resettle(request, settings, was=was, base_model=model.base_model, profile=facts)
                 adjustments += more
         family = self._family(context.model, settings) if getattr(provider, "needs_family", False) else None
-        context = replace(context, region=place.region or self._region, family=family)
-        return replace(inference, request=request, provider=provider, context=context, adjustments=adjustments)
+        context = msgspec.structs.replace(context, region=place.region or self._region, family=family)
+        return msgspec.structs.replace(
+            inference, request=request, provider=provider, context=context, adjustments=adjustments
+        )
 
     def _question(self, inference: Inference) -> Question[Any]:
         settings = inference.settings

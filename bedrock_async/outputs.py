@@ -6,10 +6,11 @@ import hashlib
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, Generic, Self, TypeAlias, TypeVar
 
 import anyio
+import msgspec
 
 from .calls import Inference, OpenStream
 from .errors import (
@@ -143,7 +144,7 @@ class Question(Generic[T]):
 
     def sent(self, question: Asked[T]) -> Inference:
         """Return the call that asks this."""
-        return replace(self.inference, request=question.request)
+        return msgspec.structs.replace(self.inference, request=question.request)
 
 
 def first_asked(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
+
+import msgspec
 
 from .calls import Call, Inference, OpenStream, open_events, run
 from .continuing import ContinuedStream
@@ -75,10 +76,11 @@ class Routing:
         async def reopen(text: str) -> tuple[OpenStream[Event], ResponseMeta]:
             request = continued_request(later.request, text, prefill=prefill)
             again = Call(call.line, call.timeouts, call.retry, call.large, model=call.model, watch=call.watch)
-            return await self._open(replace(later, request=request), again)
+            return await self._open(msgspec.structs.replace(later, request=request), again)
 
         body = ContinuedStream(stream, meta, continuation=continuation, call=call, prefill=prefill, reopen=reopen)
-        return replace(stream, first=body.first, response=body, decoder=body.decoder, meta=body.meta), meta
+        stream = msgspec.structs.replace(stream, first=body.first, response=body, decoder=body.decoder, meta=body.meta)
+        return stream, meta
 
     def ticket_of_body(self, call: Call, body: bytes) -> Ticket | None:
         """Return the ticket of a call with a native body, of which nobody knows how long its answer may be."""

@@ -127,9 +127,9 @@ def check_names(
 
     ``others`` are names that keywords have elsewhere, for those of a call what is known of these.
     """
-    if unknown := settings.keys() - known.__annotations__.keys():
-        name = min(unknown)
-        names = known.__annotations__
+    names = known.__annotations__
+    if not settings.keys() <= names.keys():
+        name = min(settings.keys() - names.keys())
         where = verb if verb.endswith(")") else f"{verb}()"
         if others is None:
             others = OTHER_NAMES if known is CallSettings else {}
@@ -248,7 +248,7 @@ def build_request(model_id: str, messages: Messages, settings: Mapping[str, Any]
     if (paths := settings.get("additional_response_field_paths")) is not None:
         members["additionalModelResponseFieldPaths"] = paths
     try:
-        request = ConverseRequest.model_validate(members)
+        request: ConverseRequest = ConverseRequest.__pydantic_validator__.validate_python(members)
         if (extra := settings.get("extra_body")) is not None:
             request = _extended(request, _mapping("extra_body", extra))
     except ValidationError as exc:
@@ -277,7 +277,7 @@ def _extended(request: ConverseRequest, extra: Mapping[str, object]) -> Converse
 def _messages(messages: object) -> Sequence[object]:
     if isinstance(messages, str):
         return [{"role": "user", "content": [{"text": messages}]}]
-    if isinstance(messages, bytes | bytearray) or not isinstance(messages, Sequence):
+    if not isinstance(messages, list | Sequence) or isinstance(messages, bytes | bytearray):
         raise InvalidRequestError(
             f"messages is a {type(messages).__name__}, not text or a list of messages.",
             path="messages",
@@ -285,10 +285,11 @@ def _messages(messages: object) -> Sequence[object]:
         )
     turns = list(cast("Sequence[object]", messages))
     for index, message in enumerate(turns):
-        role: object = message.role if isinstance(message, Message) else None
-        if isinstance(message, Mapping):
+        if isinstance(message, dict | Mapping):
             role = cast("Mapping[str, object]", message).get("role")
-        elif not isinstance(message, Message):
+        elif isinstance(message, Message):
+            role = message.role
+        else:
             raise InvalidRequestError(
                 f"messages[{index}] is a {type(message).__name__}, not a dict or a Message.",
                 path=f"messages[{index}]",

@@ -13,9 +13,8 @@ and a list of canned answers tests it.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -32,7 +31,7 @@ T = TypeVar("T")
 E = TypeVar("E")
 E_co = TypeVar("E_co", covariant=True)
 
-_NOTHING: Mapping[str, str] = MappingProxyType({})
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 ErrorReader: TypeAlias = Callable[[int, Mapping[str, str], bytes], BedrockError]
 """Makes the error of an answer that is no success: of its status, its headers (lower-case names) and its body."""
@@ -72,15 +71,13 @@ class Send(msgspec.Struct, frozen=True, gc=False):
     request: HttpRequest
 
 
-@dataclass(frozen=True, slots=True)
-class Sleep:
+class Sleep(msgspec.Struct, frozen=True, gc=False):
     """The effect of waiting; its result is None."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class ReadObject:
+class ReadObject(msgspec.Struct, frozen=True, gc=False):
     """The effect of reading an object of S3 (``s3://bucket/key``); its result is its bytes.
 
     ``owner`` is the account that the bucket must belong to, where that is to be checked.
@@ -142,16 +139,14 @@ class EventDecoder(Protocol[E_co]):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class StreamPlan(Generic[E]):
+class StreamPlan(msgspec.Struct, Generic[E], frozen=True):
     """How a stream is read: the request that opens it, and the decoder of its body (fresh for every plan)."""
 
     request: HttpRequest
     decoder: EventDecoder[E]
 
 
-@dataclass(frozen=True, slots=True)
-class CallContext:
+class CallContext(msgspec.Struct, frozen=True):
     """What a provider may know of the call beside the request.
 
     ``model`` is the model whose capabilities count. Where an inference profile stands before it, ``inference_profile``
@@ -161,7 +156,7 @@ class CallContext:
 
     model: ModelId
     region: str
-    provider_options: Mapping[str, JSONValue] = field(default_factory=lambda: MappingProxyType({}))
+    provider_options: Mapping[str, JSONValue] = _NOTHING
     inference_profile: ModelId | None = None
     family: ModelFamily | None = None
     profile: ModelProfile = UNKNOWN

@@ -14,6 +14,7 @@ from ._protocol import INTERFACE_VERSION, CallContext, Flow, HttpRequest, HttpRe
 M = TypeVar("M", bound=WireModel)
 
 JSON_TYPE: Final = "application/json"
+_JSON_TYPES: Final = frozenset({JSON_TYPE, "application/x-amz-json-1.1"})
 JSON_HEADERS: Final = MappingProxyType({"content-type": JSON_TYPE})
 
 
@@ -67,7 +68,7 @@ def _refuse(constant: str) -> object:
 def read_json(kind: type[M], response: HttpResponse) -> M:
     """Read a JSON answer. Raises UnexpectedContentTypeError or ResponseDecodeError."""
     content_type = response.headers.get("content-type", "")
-    if content_type.partition(";")[0].strip().lower() not in {JSON_TYPE, "application/x-amz-json-1.1"}:
+    if content_type != JSON_TYPE and content_type.partition(";")[0].strip().lower() not in _JSON_TYPES:
         raise unexpected_content_type(response.status, content_type, JSON_TYPE)
     if not response.body:
         raise ResponseDecodeError(

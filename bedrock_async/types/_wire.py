@@ -159,9 +159,9 @@ class WireModel(BaseModel):
     @classmethod
     def from_wire(cls, wire: bytes | str | Mapping[str, object]) -> Self:
         """Read the wire's JSON, as bytes, text or parsed. Raises pydantic's ValidationError with the path."""
-        if isinstance(wire, Mapping):
-            wire = json.dumps(wire)
-        return cls.model_validate_json(wire, by_alias=True, by_name=False)
+        text = wire if isinstance(wire, bytes | bytearray | str) else json.dumps(wire)
+        made: Self = cls.__pydantic_validator__.validate_json(text, by_alias=True, by_name=False)
+        return made
 
     @classmethod
     def from_dict(cls, members: Mapping[str, object]) -> Self:
@@ -338,10 +338,10 @@ def _discriminator(by_tag: Mapping[str, type[Block]]) -> Callable[[object], str 
     steps = {tag: _step(block) for tag, block in by_tag.items()}
     steps_of_types: dict[type[object], str] = {block: steps[tag] for tag, block in by_tag.items()}
 
-    def tag_of(value: object) -> str | None:
-        kind: type[object] = type(value)
-        if kind is dict and len(cast("dict[str, object]", value)) == 1:  # as nearly all blocks are
-            return steps.get(next(iter(cast("dict[str, object]", value))), _UNKNOWN)
+    def tag_of(value: Any) -> str | None:  # noqa: ANN401 - pydantic asks for whatever it was given
+        kind: type[Any] = value.__class__
+        if kind is dict and len(value) == 1:  # as nearly all blocks are
+            return steps.get(next(iter(value)), _UNKNOWN)
         if (step := steps_of_types.get(kind)) is not None:
             return step
         if isinstance(value, Mapping):

@@ -109,7 +109,11 @@ class ConverseRequest(WireModel):
     @property
     def size_hint(self) -> int:
         """Bytes of text and media in the messages, roughly: what makes a body large."""
-        return sum(_size(block) for message in self.messages or () for block in message.content)
+        size = 0
+        for message in self.messages or ():
+            for block in message.content:
+                size += len(block.text) if type(block) is TextBlock else _size(block)
+        return size
 
     def to_wire_bytes(self) -> bytes:
         """Return `to_wire` as compact UTF-8 JSON; text with lone surrogates is escaped as ASCII JSON.
