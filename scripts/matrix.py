@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from benchmarks.environments import EnvironmentFailedError, interpreter
+
 ROOT: Final = Path(__file__).resolve().parent.parent
 PINNED: Final = ("--constraint", "constraints.txt")
 THIS_PYTHON: Final = ".".join(map(str, sys.version_info[:2]))
@@ -88,23 +90,6 @@ def uv(*arguments: str, **variables: str) -> None:
     subprocess.run([program, *arguments], cwd=ROOT, env=environment, check=True)
 
 
-def interpreter(version: str) -> str:
-    """Return this Python where it is of that version, else the first on the PATH that runs.
-
-    Version managers put some there that do not.
-    """
-    if version == THIS_PYTHON:
-        return sys.executable
-    for folder in os.get_exec_path():
-        candidate = Path(folder, f"python{version}")
-        if (
-            candidate.exists()
-            and subprocess.run([candidate, "-c", ""], check=False, capture_output=True).returncode == 0
-        ):
-            return str(candidate)
-    return version
-
-
 def install(environment: Environment, python: Path) -> None:
     """Install what the environment names, the plugins and the development tools."""
     requirements = [*environment.requirements, *plugins(), "--group", "dev"]
@@ -130,8 +115,11 @@ def passes(environment: Environment) -> bool:
     folder = ROOT / f".venv-{environment.name}"
     python = folder / "bin" / "python"
     try:
-        uv("venv", "--quiet", "--clear", "--seed", "--python", interpreter(environment.python), str(folder))
+        uv("venv", "--quiet", "--clear", "--seed", "--python", str(interpreter(environment.python)), str(folder))
         install(environment, python)
+    except EnvironmentFailedError as exc:
+        print(exc)
+        return False
     except subprocess.CalledProcessError:
         return False
     files = sorted({str(path) for pattern in environment.tests for path in ROOT.glob(pattern)})
