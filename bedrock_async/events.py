@@ -1,4 +1,4 @@
-"""The events of a response stream, the decoder that makes them from bytes, and folding them into a response.
+"""The events of a response stream, and the decoder that makes them from bytes; `folding` makes a response of them.
 
 An event is decoded straight from its payload into a small struct, keeps that payload, and looks at the rest of it
 only when asked: `StreamEvent.to_wire` has every member that was received, also those no class here knows.
@@ -36,7 +36,7 @@ from .types import (
     TokenUsage,
     WireModel,
 )
-from .types._wire import is_member
+from .types._wire import is_member, read_wire
 from .types.guardrail_decisions import INTERVENED, GuardrailDecision, trace_decision
 
 EventType = Literal[
@@ -481,7 +481,7 @@ def read_model(kind: type[M], body: bytes) -> M:
     Raises ResponseDecodeError, which says where the JSON is not as the service documents it.
     """
     try:
-        return kind.from_wire(body)
+        return read_wire(kind, body)
     except ValueError as strict:
         try:
             return _read_leniently(kind, mended(_loads(body)))
@@ -494,10 +494,33 @@ def read_model(kind: type[M], body: bytes) -> M:
 
 
 def _read_leniently(kind: type[M], wire: JSONValue) -> M:
-    try:
-        return kind.from_wire(json.dumps(wire))
-    except ValueError:
-        return kind.from_wire(json.dumps(without_nulls(wire)))
+    # Where a null was refused it goes; elsewhere it stays, for what nobody knows yet comes back as it came.
+    for _ in range(_MOST_READINGS):
+        try:
+            return read_wire(kind, json.dumps(wire))
+        except ValueError as exc:
+            if not _drop_refused_nulls(wire, exc):
+                break
+    return read_wire(kind, json.dumps(without_nulls(wire)))
+
+
+def _drop_refused_nulls(wire: JSONValue, refusal: ValueError) -> bool:
+    """Remove in place the members that are null where something else was wanted; return whether there were any."""
+    dropped = False
+    details: list[dict[str, Any]] = getattr(refusal, "errors", list)()
+    for each in details:
+        steps: list[int | str] = list(filter(is_member, each["loc"]))
+        holder: JSONValue = wire
+        for step in steps[:-1]:
+            if isinstance(holder, dict):
+                holder = holder.get(str(step))
+            elif isinstance(holder, list) and isinstance(step, int) and step < len(holder):
+                holder = holder[step]
+        name = str(steps[-1]) if steps else ""
+        if isinstance(holder, dict) and name in holder and holder[name] is None:
+            del holder[name]
+            dropped = True
+    return dropped
 
 
 def _first_fault(fault: ValueError) -> str:
@@ -507,6 +530,9 @@ def _first_fault(fault: ValueError) -> str:
     path = ".".join(str(step) for step in filter(is_member, details[0]["loc"]))
     return f"{path}: {details[0]['msg']}" if path else str(details[0]["msg"])
 
+
+_MOST_READINGS: Final = 8
+"""Each reading finds the nulls that the one before hid: those of one answer are all found at once, as a rule."""
 
 # Members that hold a document of the user's or the model's: a null in there means something.
 _DOCUMENTS: Final = frozenset({"input", "json", "additionalModelResponseFields"})
@@ -602,25 +628,25 @@ class ConverseEventDecoder:
 
     def receive(self, data: bytes) -> list[Event]:
         """Return all events that are complete with ``data``; ``b""`` only raises what is pending."""
-        self._raise_pending()
+        if self.pending_error is not None:
+            self._raise_pending()
         events: list[Event] = []
         frames = self._frames
         try:
-            frames.receive_data(data)
-            # The second look raises the fault that stood behind the last good frame.
-            while batch := frames.next_raw_frames():
-                for block, payload in batch:
-                    decode = _ROUTES.get(block)
-                    if decode is None:
-                        events.append(self._decode(block, payload))
-                        continue
-                    try:
-                        event = decode(payload)
-                    except _REFUSALS:
-                        events.append(self._decode(block, payload))
-                    else:
-                        force_setattr(event, "payload", payload)
-                        events.append(event)
+            for block, payload in frames.take_raw_frames(data):
+                decode = _ROUTES.get(block)
+                if decode is None:
+                    events.append(self._decode(block, payload))
+                    continue
+                try:
+                    event = decode(payload)
+                except _REFUSALS:
+                    events.append(self._decode(block, payload))
+                else:
+                    force_setattr(event, "payload", payload)
+                    events.append(event)
+            if frames.failure is not None:
+                frames.next_raw_frames()  # raises the fault that stood behind the last good frame
         except BedrockError as exc:
             self.pending_error = exc
             if not events:

@@ -155,14 +155,15 @@ class EventStreamDecoder:
     __slots__ = (
         "_decoded_bytes",
         "_ended",
-        "_failure",
         "_max_header_bytes",
         "_max_payload_bytes",
         "_needed_bytes",
+        "_plain_bytes",
         "_raised",
         "_ready",
         "_tail",
         "_taken",
+        "failure",
     )
 
     def __init__(
@@ -177,13 +178,15 @@ class EventStreamDecoder:
         _check_limits(max_payload_bytes, max_header_bytes)
         self._max_payload_bytes = max_payload_bytes
         self._max_header_bytes = max_header_bytes
+        self._plain_bytes = min(max_payload_bytes, max_header_bytes)  # no frame up to this size breaks either limit
         self._ready: list[tuple[bytes, bytes]] = []
         self._taken = 0  # how many of _ready next_frame() has handed out
         self._tail = bytearray()  # the start of one frame, never more
         self._needed_bytes = _PRELUDE_BYTES  # the size of _tail at which there is something to decide
         self._decoded_bytes = 0  # the size of all complete frames so far, hence the offset of the next one
         self._ended = False
-        self._failure: EventStreamError | None = None
+        self.failure: EventStreamError | None = None
+        """What is raised as soon as all frames in front of it are handed out."""
         self._raised = False
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> None:
@@ -192,9 +195,9 @@ class EventStreamDecoder:
         A fault in ``data`` is raised by the next call that has no frame left to hand out, never by this one; this
         one raises EventStreamError only after that, or when the end of the body has been declared before.
         """
-        if self._failure is not None:
+        if self.failure is not None:
             if self._raised:
-                raise self._failed(self._failure)
+                raise self._failed(self.failure)
             return
         if type(data) is not bytes:
             # The caller may use its buffer again. Over a memoryview: bytes(3) would be three zeros.
@@ -211,7 +214,7 @@ class EventStreamDecoder:
                 self._tail.clear()
                 self._split(block, 0)
         # Whole frames, nearly all there are, are cut straight from the piece that the transport gave.
-        if start < len(data) and self._failure is None:
+        if start < len(data) and self.failure is None:
             self._split(data, start)
 
     def receive_eof(self) -> None:
@@ -220,18 +223,18 @@ class EventStreamDecoder:
         Raises EventStreamError when the body ends inside a frame.
         """
         self._ended = True
-        if self._failure is None and self._tail:
+        if self.failure is None and self._tail:
             have, need = len(self._tail), self._needed_bytes
             least = "at least " if need == _PRELUDE_BYTES else ""
             size = max(need, _OVERHEAD_BYTES)
-            self._failure = EventStreamError(
+            self.failure = EventStreamError(
                 f"the stream ended inside the frame at byte {self._decoded_bytes}: "
                 f"{have} of {least}{size} bytes had arrived",
                 hint="The connection was closed too early: try again.",
                 retryable=True,
             )
-        if self._failure is not None:
-            raise self._failed(self._failure)
+        if self.failure is not None:
+            raise self._failed(self.failure)
 
     def next_raw_frames(self) -> list[tuple[bytes, bytes]]:
         """Return all complete frames as (header block, payload), empty when more data is needed.
@@ -241,14 +244,32 @@ class EventStreamDecoder:
         """
         frames = self._ready
         if not frames:
-            if self._failure is not None:
-                raise self._failed(self._failure)
+            if self.failure is not None:
+                raise self._failed(self.failure)
             return []
         self._ready = []
         if self._taken:
             del frames[: self._taken]
             self._taken = 0
         return frames
+
+    def take_raw_frames(self, data: bytes | bytearray | memoryview) -> list[tuple[bytes, bytes]]:
+        """Take the next piece and return all complete frames: `receive_data` and `next_raw_frames` in one call.
+
+        For the hot path, too. Raises EventStreamError when there is none in front of a fault; a fault behind some of
+        them is left in `failure`, and raised by the next call.
+        """
+        if type(data) is bytes and not (self._tail or self._ready or self._ended or self.failure):
+            # A frame that comes alone is one piece, as a rule: nothing to loop over, and nothing left over.
+            lengths = _KNOWN_PRELUDES.get(data[:_PRELUDE_BYTES])
+            if lengths is not None and lengths[0] == len(data) <= self._plain_bytes:
+                crc_at = lengths[0] - _CRC_BYTES
+                if crc32(data[:crc_at]) == _CRC.unpack_from(data, crc_at)[0]:
+                    self._decoded_bytes += lengths[0]
+                    payload_at = _PRELUDE_BYTES + lengths[1]
+                    return [(data[_PRELUDE_BYTES:payload_at], data[payload_at:crc_at])]
+        self.receive_data(data)
+        return self.next_raw_frames()
 
     def next_frames(self) -> list[Frame]:
         """Return all complete frames with their headers parsed, empty when more data is needed.
@@ -268,8 +289,8 @@ class EventStreamDecoder:
     def next_frame(self) -> Frame | None:
         """Return the next complete frame, or None when more data is needed. Raises as `next_frames` does."""
         if not self._ready:
-            if self._failure is not None:
-                raise self._failed(self._failure)
+            if self.failure is not None:
+                raise self._failed(self.failure)
             return None
         block, payload = self._ready[self._taken]
         self._taken += 1
@@ -296,7 +317,7 @@ class EventStreamDecoder:
             lengths = known.get(prelude) or _checked_lengths(prelude)
             if lengths is None or lengths[1] > max_header_bytes or lengths[2] > max_payload_bytes:
                 self._decoded_bytes += pos - start
-                self._failure = self._prelude_error(prelude)
+                self.failure = self._prelude_error(prelude)
                 return
             total, header_bytes, _ = lengths
             end = pos + total
@@ -306,7 +327,7 @@ class EventStreamDecoder:
             crc_at = end - _CRC_BYTES
             if crc32(view[pos:crc_at]) != unpack_crc(data, crc_at)[0]:
                 self._decoded_bytes += pos - start
-                self._failure = self._message_error(data[pos:end])
+                self.failure = self._message_error(data[pos:end])
                 return
             headers_at = pos + _PRELUDE_BYTES
             payload_at = headers_at + header_bytes
@@ -352,8 +373,8 @@ class EventStreamDecoder:
         try:
             return parse_headers(block)
         except EventStreamError as exc:
-            self._failure = exc.copy()
-            return self._failure
+            self.failure = exc.copy()
+            return self.failure
 
     def _failed(self, failure: EventStreamError) -> EventStreamError:
         """Return what to raise, from now on at every call.
@@ -361,7 +382,7 @@ class EventStreamDecoder:
         A copy each time: a traceback's frames lead to the caller's stream, and were they reachable from here, an
         abandoned stream and its connection would stay alive until the garbage collector finds the cycle.
         """
-        self._failure = failure
+        self.failure = failure
         self._raised = True
         self._ready.clear()
         self._taken = 0

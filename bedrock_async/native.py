@@ -238,10 +238,10 @@ class ChunkDecoder:
             raise error
         chunks: list[InvokeChunk] = []
         try:
-            self._frames.receive_data(data)
-            while batch := self._frames.next_raw_frames():
-                for block, payload in batch:  # one by one: the chunks before a fault are not lost
-                    chunks.append(_chunk(block, payload))
+            for block, payload in self._frames.take_raw_frames(data):  # one by one: those before a fault are not lost
+                chunks.append(_chunk(block, payload))
+            if self._frames.failure is not None:
+                self._frames.next_raw_frames()  # raises the fault that stood behind the last good frame
         except BedrockError as exc:
             self.pending_error = exc
             if not chunks:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from copy import copy
 from functools import partial
 from itertools import cycle
 from types import TracebackType
-from typing import Any, Final, Generic, Protocol, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, Self, TypeAlias, TypeVar
 
 import msgspec
 
@@ -17,13 +18,15 @@ from .errors import BedrockError, CallTimeoutError, IdleTimeoutError, ServiceErr
 from .events import Event, MetadataEvent
 from .features.tool_inputs import PartialToolInput, ToolInputs
 from .folding import condensed, fold
-from .hooks import Watch
-from .in_flight import InFlight
+from .in_flight import InFlight, Limit
 from .native import METRICS, InvokeChunk
 from .providers import EventDecoder
 from .transport import WireResponse
 from .types import ConverseResponse, ResponseMeta
-from .types.guardrail_decisions import GuardrailDecision
+
+if TYPE_CHECKING:
+    from .hooks import Watch
+    from .types.guardrail_decisions import GuardrailDecision
 
 E = TypeVar("E")
 # An event is some 400 bytes; joined, little more than its text is left. Joining costs 0.7 us per event, which a stream
@@ -31,16 +34,36 @@ E = TypeVar("E")
 _KEPT_EVENTS: Final = 64
 _KEPT_S: Final = 2.0
 _METRICS: Final = METRICS.encode("ascii")
-_TURNS: Final = cycle([turn * _KEPT_S / 64 for turn in range(32)])
+# Streams that began together take turns with it, or a thousand of them would hold each other up: so many events later.
+_TURNS: Final = cycle([turn * 37 % _KEPT_EVENTS for turn in range(_KEPT_EVENTS)])
+
+# Of no client: closing one ends the call that opens a stream, which says so in its own way.
+_OPENING: Final = InFlight()
 
 Opener: TypeAlias = Callable[[], Awaitable[tuple[OpenStream[E], ResponseMeta]]]
+
+
+class _AwaitedResponse(Protocol):
+    """What responses of the default transport offer beside ``receive``: a wait that needs no coroutine of its own.
+
+    Whoever is cancelled while waiting aborts the response.
+    """
+
+    def arrival(self) -> asyncio.Future[None] | None:
+        """Return what is done when there is something to take; None when there is something already."""
+        ...
+
+    def take(self) -> bytes:
+        """Return what `WireResponse.receive` would, now that it is there. Raises as it does."""
+        ...
 
 
 class ServiceStream(Generic[E]):
     """An async iterator over what one call streams. Nothing is sent before the first ``__anext__`` or ``__aenter__``.
 
     The connection closes at once on leaving ``async with``, on `aclose`, on cancellation, on an error, and when the
-    last reference dies; a stream that was read to its end gives its connection back. It can be iterated once.
+    last reference dies; a stream that was read to its end gives its connection back. It can be iterated once; one that
+    has failed raises its error again.
 
     Errors while iterating are `BedrockError`: ServiceError (also for exceptions inside the stream), TransportError,
     CallTimeoutError, EventStreamError, EventDecodeError or StreamTruncatedError. Cancelling a pending ``__anext__``
@@ -53,12 +76,16 @@ class ServiceStream(Generic[E]):
         self._in_flight = in_flight
         self._ready: list[E] = []  # in reverse, so that the next one is popped from the end
         self._body: WireResponse | None = None
+        self._awaited: _AwaitedResponse | None = None
+        """The body once more, where it is awaited in the quicker way."""
         self._decoder: EventDecoder[E] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._now: Callable[[], float] = float
         self._watch: asyncio.TimerHandle | None = None
         self._waiting_since: float | None = None
-        self._looked_at = 0.0
-        """The loop's time when data was last asked for."""
+        self._opening: Limit | None = None
+        """The request under way, which `abort` ends."""
+        self._failure: BedrockError | None = None
         self._idle = False
         self._complete = False
         self._meta: ResponseMeta | None = None
@@ -123,6 +150,8 @@ class ServiceStream(Generic[E]):
         """Send the request and return when the first events have arrived."""
         if self._opener is not None:
             await self._open(self._opener)
+        elif self._opening is not None:
+            raise _another_task()
         return self
 
     async def __aexit__(
@@ -138,6 +167,8 @@ class ServiceStream(Generic[E]):
     def abort(self) -> None:
         """Do what `aclose` does, from synchronous code in the loop's thread."""
         self._opener = None
+        if self._opening is not None:
+            self._opening.expire()
         self._ready.clear()
         self._release(self._body)
         self._finish(read_to_end=False)
@@ -167,24 +198,24 @@ class ServiceStream(Generic[E]):
             await self._open(self._opener)
             if self._ready:
                 return
-        body, decoder = self._body, self._decoder
+        body, awaited, decoder = self._body, self._awaited, self._decoder
         if body is None or decoder is None:
-            if self._complete:
-                self._finish(read_to_end=True)
-                await self._show_end()
+            await self._stop()
             raise StopAsyncIteration
         if self._waiting_since is not None:
-            raise StreamError(
-                "another task is already waiting for the next event of this stream.",
-                hint="Let one task iterate and hand the events on.",
-            )
-        loop = asyncio.get_running_loop()
+            raise _another_task()
         try:
             while True:
                 if decoder.pending_error is not None:
                     decoder.receive(b"")
-                self._waiting_since = self._looked_at = loop.time()
-                data = await body.receive()
+                self._waiting_since = self._now()
+                if awaited is None:
+                    data = await body.receive()
+                else:
+                    arrival = awaited.arrival()
+                    if arrival is not None:
+                        await arrival
+                    data = awaited.take()
                 self._waiting_since = None
                 events = decoder.receive(data) if data else decoder.eof()
                 if events:
@@ -201,33 +232,66 @@ class ServiceStream(Generic[E]):
             raise
         except BaseException as exc:
             self._waiting_since = None
-            self._release(body)
-            self._finish(read_to_end=False)
-            if self._idle and isinstance(exc, TransportError):
-                raise await self._shown(self._broken(self._idle_timeout())) from exc
-            if isinstance(exc, BedrockError):
-                await self._shown(self._broken(exc))
+            await self._break(body, exc)
             raise
+
+    async def _stop(self) -> None:
+        """Return where there is nothing to read from, because the stream has come to its end or was closed."""
+        if self._complete:
+            self._finish(read_to_end=True)
+            await self._show_end()
+        elif self._opening is not None:
+            raise _another_task()
+        elif self._failure is not None:
+            raise copy(self._failure)
+
+    async def _break(self, body: WireResponse, exc: BaseException) -> None:
+        """End with an error; raise the one to be raised in its place."""
+        self._release(body)
+        self._finish(read_to_end=False)
+        if self._idle and isinstance(exc, TransportError):
+            raise await self._shown(self._failed(self._broken(self._idle_timeout()))) from exc
+        if isinstance(exc, BedrockError):
+            await self._shown(self._failed(self._broken(exc)))
 
     async def _open(self, opener: Opener[E]) -> None:
         self._opener = None
         loop = asyncio.get_running_loop()
+        limit = self._opening = _OPENING.limit(None)
         try:
-            stream, self._meta = await opener()
-        except BaseException:
+            with limit:
+                stream, self._meta = await opener()
+        except BaseException as exc:
             self._finish(read_to_end=False)
+            if isinstance(exc, BedrockError):
+                self._failed(exc)
+            elif isinstance(exc, TimeoutError) and limit.expired:
+                raise self._failed(_closed()) from exc
             raise
+        finally:
+            self._opening = None
         self._loop = loop
         self._body, self._decoder = stream.response, stream.decoder
+        # Asked of the class: a response that passes on what it does not know to another one is to be read itself.
+        if hasattr(type(stream.response), "arrival"):
+            body: Any = stream.response
+            self._awaited = body
+        self._now = loop.time
         self._advise, self._hooks, self._late_meta = stream.advise, stream.watch, stream.meta
         self._count = stream.count
         self._complete = stream.response is None
-        self._take(stream.first)
+        if stream.first:
+            self._take(stream.first)
         if self._body is not None:
             if self._in_flight is not None:
                 self._in_flight.opened(self._body)
             if self._idle_s is not None:
                 self._watch_idle(self._idle_s)
+
+    def _failed(self, error: BedrockError) -> BedrockError:
+        """Keep the error that ends the stream for those who ask again."""
+        self._failure = copy(error)  # without its frames, which hold the stream
+        return error
 
     def _end(self) -> None:
         """Note that everything has come, and give the connection back."""
@@ -246,7 +310,7 @@ class ServiceStream(Generic[E]):
         """Let go of the connection, closing it when ``body`` is given. Synchronous, idempotent."""
         if self._body is not None and self._in_flight is not None:
             self._in_flight.ended(self._body)
-        self._body = self._decoder = None
+        self._body = self._awaited = self._decoder = None
         watch, self._watch = self._watch, None
         if watch is not None:
             watch.cancel()
@@ -320,6 +384,19 @@ class ServiceStream(Generic[E]):
             body.abort()
 
 
+def _another_task() -> StreamError:
+    return StreamError(
+        "another task is already waiting for the next event of this stream.",
+        hint="Let one task iterate and hand the events on.",
+    )
+
+
+def _closed() -> StreamError:
+    return StreamError(
+        "the stream was closed before its first event.", hint="Close it only when nobody waits for it any more."
+    )
+
+
 class ResponseStream(ServiceStream[Event]):
     """The events of one answer; see `ServiceStream` for its life.
 
@@ -341,6 +418,8 @@ class ResponseStream(ServiceStream[Event]):
         self._last: Event | None = None
         self._condensed = 0
         self._condensed_at = 0.0
+        self._full = _KEPT_EVENTS + next(_TURNS)
+        """With so many events kept it is time to see whether they are to be joined."""
 
     @property
     def meta(self) -> ResponseMeta:
@@ -407,25 +486,27 @@ class ResponseStream(ServiceStream[Event]):
 
     def _take(self, events: Sequence[Event]) -> None:
         self._ready += reversed(events)
-        if self._count is not None and events and type(events[-1]) is MetadataEvent:
-            count, self._count = self._count, None
-            count(events[-1], self.meta)
-        if events:
+        if type(events[-1]) is MetadataEvent:
+            if self._count is not None:
+                count, self._count = self._count, None
+                count(events[-1], self.meta)
             self._last = events[-1]
         if self._accumulate:
-            self._seen += events
-            if self._looked_at - self._condensed_at > _KEPT_S and len(self._seen) - self._condensed > _KEPT_EVENTS:
+            seen = self._seen
+            seen += events
+            if len(seen) >= self._full:
                 self._condense()
 
     def _condense(self) -> None:
-        """Join the text of what was kept: this stream takes its time, and may be one of a thousand."""
+        """Join the text of what was kept, if this stream takes its time: then it may be one of a thousand."""
+        seen, now = self._seen, self._now()
         if not self._condensed_at:
-            # Streams that began together take turns, or a thousand of them would hold each other up.
-            self._condensed_at = self._looked_at - next(_TURNS)
-            return
-        self._seen[self._condensed :] = condensed(self._seen[self._condensed :])
-        self._condensed = len(self._seen)
-        self._condensed_at = self._looked_at
+            self._condensed_at = now
+        elif now - self._condensed_at > _KEPT_S:
+            seen[self._condensed :] = condensed(seen[self._condensed :])
+            self._condensed = len(seen)
+            self._condensed_at = now
+        self._full = len(seen) + _KEPT_EVENTS
 
     def _explained(self, error: BedrockError) -> BedrockError:
         """Put on an error what the stream knows, the response so far included."""

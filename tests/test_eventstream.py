@@ -140,6 +140,7 @@ class TestFaults:
             decoder.receive_eof,
             lambda: decoder.receive_data(ONE),
             lambda: decoder.receive_data(b""),
+            lambda: decoder.take_raw_frames(ONE),
             decoder.next_frames,
         ]
         messages: set[tuple[str, bool]] = set()
@@ -267,6 +268,29 @@ class TestFaults:
             with pytest.raises(EventStreamError, match=message) as caught:
                 call()
             assert caught.value.retryable
+
+    def test_a_frame_that_comes_alone_waits_for_those_before_it(self) -> None:
+        """Taken in one call, too, the frames come in the order of the wire, also those that were received before."""
+        assert [payload for _, payload in fed(ONE).take_raw_frames(TWO)] == [b'{"one":1}', b'{"two":22}']
+        assert [payload for _, payload in fed(ONE[:9]).take_raw_frames(ONE[9:] + TWO)] == [b'{"one":1}', b'{"two":22}']
+        assert fed().take_raw_frames(ONE) == fed().take_raw_frames(bytearray(ONE)) == fed(ONE).next_raw_frames()
+
+    def test_a_frame_that_comes_alone_after_the_declared_end_is_refused(self) -> None:
+        """Whole as it is, nothing can follow the end."""
+        decoder = fed(ONE)
+        decoder.receive_eof()
+        decoder.next_frames()
+        with pytest.raises(EventStreamError, match=f"{len(TWO)} bytes arrived after the declared end"):
+            decoder.take_raw_frames(TWO)
+
+    def test_a_fault_behind_the_frames_of_a_piece_is_there_to_be_seen(self) -> None:
+        """Taking the frames leaves it in `failure`, and the next call raises it."""
+        decoder = fed()
+        assert decoder.failure is None
+        assert len(decoder.take_raw_frames(ONE + BAD_CRC)) == 1
+        assert "message checksum" in str(decoder.failure)
+        with pytest.raises(EventStreamError, match="message checksum"):
+            decoder.take_raw_frames(ONE)
 
     def test_bytes_after_the_declared_end_are_refused(self) -> None:
         """Nothing can follow the end of the body but nothing."""

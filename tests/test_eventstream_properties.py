@@ -157,6 +157,39 @@ def test_any_bytes_end_in_frames_or_an_event_stream_error(wire: bytes, data: st.
     assert wire.startswith(b"".join(encode_frame(frame.headers, frame.payload) for frame in frames))
 
 
+def raw_outcome(parts: list[bytes], *, in_one_call: bool) -> tuple[list[tuple[bytes, bytes]], str]:
+    """Return the raw frames of all pieces, taken in one of two ways, and the message of the error at the end."""
+    decoder = EventStreamDecoder(max_payload_bytes=100, max_header_bytes=40)
+    frames: list[tuple[bytes, bytes]] = []
+    try:
+        for part in parts:
+            if in_one_call:
+                frames += decoder.take_raw_frames(part)
+            else:
+                decoder.receive_data(part)
+                frames += decoder.next_raw_frames()
+        frames += decoder.next_raw_frames()
+        decoder.receive_eof()
+    except EventStreamError as error:
+        return frames, str(error)
+    return frames, ""
+
+
+LONE_FRAMES: Final = st.tuples(st.binary(max_size=60), st.binary(max_size=160)).map(lambda parts: build_frame(*parts))
+
+
+@given(st.lists(st.one_of(LONE_FRAMES, NEARLY_FRAMES), min_size=1, max_size=5), st.data())
+def test_taking_the_frames_of_a_piece_in_one_call_changes_nothing(parts: list[bytes], data: st.DataObject) -> None:
+    """One whole frame, several, a part of one, one beyond a limit or damaged: what comes out is the same."""
+    for part in parts:
+        EventStreamDecoder().receive_data(part)  # from here on its prelude is known
+    victim = data.draw(st.integers(0, len(parts) - 1))
+    if damaged := bytearray(parts[victim]):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] ^= data.draw(st.integers(0, 1))
+        parts[victim] = bytes(damaged)
+    assert raw_outcome(parts, in_one_call=True) == raw_outcome(parts, in_one_call=False)
+
+
 @given(st.one_of(st.binary(max_size=60), WIRE_BLOCKS, st.tuples(WIRE_BLOCKS, st.binary(max_size=10)).map(b"".join)))
 def test_a_header_block_is_refused_or_restored(block: bytes) -> None:
     """There is one way to write headers: what parses encodes to the same bytes."""

@@ -7,6 +7,7 @@ import gc
 import threading
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import cast
 
 import pytest
 from life_server import DELTA, METADATA, START, STOP, STREAM_HEAD, chunk
@@ -15,6 +16,7 @@ from rawserver import RawConnection, RawServer
 from bedrock_async import BedrockClient, Credentials, EventStreamError, StandardRetry, StreamError, Timeouts
 from bedrock_async.stream import ResponseStream
 from bedrock_async.testing.frames import corrupted
+from bedrock_async.transport import NativeTransport, WireRequest, WireResponse
 
 MODEL = "us.anthropic.claude-sonnet-4-20250514-v1:0"
 CLOSE_LIMIT_S = 0.1
@@ -141,6 +143,56 @@ async def test_the_connection_closes_at_once(
     await end(stream)
     await closed_at_once(server, loop.time())
     assert [event async for event in stream] == [], "a closed stream is at its end"
+
+
+class Passing:
+    """A response that counts what is read of another one, and passes on all else that it is asked for."""
+
+    def __init__(self, response: WireResponse) -> None:
+        self.response = response
+        self.received_pieces = 0
+
+    def __getattr__(self, name: str) -> object:
+        passed: object = getattr(self.response, name)
+        return passed
+
+    async def receive(self) -> bytes:
+        self.received_pieces += 1
+        return await self.response.receive()
+
+
+class Wrapping:
+    """A transport that wraps the responses of another one."""
+
+    name = "wrapping"
+
+    def __init__(self) -> None:
+        self.transport = NativeTransport(trust_env=False)
+        self.responses: list[Passing] = []
+
+    async def send(self, request: WireRequest, *, connect_timeout_s: float) -> WireResponse:
+        response = Passing(await self.transport.send(request, connect_timeout_s=connect_timeout_s))
+        self.responses.append(response)
+        return cast("WireResponse", response)
+
+    async def aclose(self) -> None:
+        await self.transport.aclose()
+
+
+async def test_a_response_that_wraps_another_is_read_itself(server: RawServer) -> None:
+    """What a caller's own transport does to the pieces is not passed by, however quick the one below could be."""
+    transport = Wrapping()
+    async with BedrockClient(
+        region="us-east-1", endpoint_url=server.url, credentials=Credentials("id", "secret"), transport=transport
+    ) as client:
+        stream = client.stream(MODEL, "Hi.")
+        task = asyncio.ensure_future(stream.get_final_response())
+        await until_waiting(stream)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    (response,) = transport.responses
+    assert response.received_pieces == 2, "the two events, and the wait for the third"
 
 
 async def test_break_out_of_a_bare_loop_closes_at_once(client: BedrockClient, server: RawServer) -> None:

@@ -70,6 +70,26 @@ async def test_a_slow_stream_keeps_little_more_than_its_text(monkeypatch: pytest
     assert await grown(monkeypatch, accumulate=True) < 25 * COUNT // 2
 
 
+async def test_slow_streams_that_began_together_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With each event of 64 streams only a few join what they keep: no reader waits for the work of all of them."""
+    events = count(1)
+    now = [next(events) / 30]
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now[0])
+    streams = [client().stream(MODEL, "go on") for _ in range(64)]
+    kept = [0] * len(streams)
+    joined: list[int] = []
+    for _ in range(300):
+        now[0] = next(events) / 30
+        for stream in streams:
+            await anext(stream)
+        before, kept = kept, [len(stream._seen) for stream in streams]
+        joined.append(sum(after < least for after, least in zip(kept, before, strict=True)))
+    for stream in streams:
+        stream.abort()
+    assert sum(joined) >= 2 * len(streams)
+    assert max(joined) <= 4
+
+
 async def test_a_stream_that_accumulates_nothing_does_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     """With ``accumulate=False`` memory does not depend on the length of the stream."""
     assert await grown(monkeypatch, accumulate=False) < 20_000

@@ -87,19 +87,26 @@ class Response:
 
     async def receive(self) -> bytes:
         """Return the next piece of the body; see `WireResponse.receive`. Cancelling leaves the response usable."""
-        while not self._pieces:
-            if self.failure is not None:
-                raise self.failure
-            if self._connection is None:
-                return b""
-            if self.reader is not None:
-                raise RuntimeError("another task is already reading this response")
-            self.reader = self._loop.create_future()
+        arrival = self.arrival()
+        if arrival is not None:
             try:
-                await self.reader
+                await arrival
             finally:
                 self.reader = None
-        return self._take()
+        return self.take()
+
+    def arrival(self) -> asyncio.Future[None] | None:
+        """Return what to await before `take`; None when there is something to take.
+
+        For readers who wait for every event: `receive` without a coroutine of its own. Whoever is cancelled there
+        aborts the response.
+        """
+        if self._pieces or self._connection is None:
+            return None
+        if self.reader is not None:
+            raise RuntimeError("another task is already reading this response")
+        reader = self.reader = self._loop.create_future()
+        return reader
 
     async def read(self, max_bytes: int) -> bytes:
         """Return the whole body; see `WireResponse.read`. Cancelling closes the connection."""
@@ -123,14 +130,22 @@ class Response:
         if self._connection is not None:
             self._connection.abort()
 
-    def _take(self) -> bytes:
-        """Return all that has arrived, which is not nothing."""
+    def take(self) -> bytes:
+        """Return all that has arrived, ``b""`` at the end of the body. Raises as `receive` does."""
+        self.reader = None
         pieces = self._pieces
+        if not pieces:
+            if self.failure is not None:
+                raise self.failure
+            return b""
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
         self.received_bytes += len(data)
-        if self._connection is not None:
-            self._connection.caught_up()
+        connection = self._connection
+        if connection is not None:
+            connection.unread_bytes = 0
+            if connection.paused:
+                connection.read_on()
         return data
 
     # -- what the connection says
@@ -167,18 +182,18 @@ class Connection(asyncio.BufferedProtocol):
         "_lost_by",
         "_owner",
         "_parser",
-        "_paused",
         "_peer",
         "_pieces",
         "_response",
         "_transport",
-        "_unread_bytes",
         "_unsent",
         "_until_close",
         "_writable",
         "closed",
         "idle_since",
+        "paused",
         "reused",
+        "unread_bytes",
     )
 
     def __init__(
@@ -208,9 +223,9 @@ class Connection(asyncio.BufferedProtocol):
         self._fields = 0
         self._response: Response | None = None
         self._lost_by: Exception | None = None
-        self._unread_bytes = 0
+        self.unread_bytes = 0
         self._unsent: memoryview | None = None
-        self._complete = self._keep_alive = self._until_close = self._head_only = self._paused = False
+        self._complete = self._keep_alive = self._until_close = self._head_only = self.paused = False
         self._writable = True
         self.closed = False
         self.reused = False
@@ -223,7 +238,7 @@ class Connection(asyncio.BufferedProtocol):
     def start(self, method: str, head: bytes, body: bytes) -> Response:
         """Send a request and return its response, whose head is to be awaited."""
         response = self._response = Response(self, self._pieces, self._loop, self._peer)
-        self._unread_bytes = self._fields = 0
+        self.unread_bytes = self._fields = 0
         self._until_close = False
         self._head_only = method == "HEAD"
         if self.closed:
@@ -314,12 +329,13 @@ class Connection(asyncio.BufferedProtocol):
         if self._complete:
             self._finish(response)
             return
-        self._unread_bytes += len(data)
-        if self._unread_bytes > _MOST_UNREAD_BYTES:
-            self._slow_down(response)
         reader = response.reader
         if reader is not None and self._pieces and not reader.done():
             reader.set_result(None)
+            return  # who waits for a piece has taken all before it
+        self.unread_bytes += len(data)
+        if self.unread_bytes > _MOST_UNREAD_BYTES:
+            self._slow_down(response)
 
     def eof_received(self) -> None:
         """Take note of the end of what the peer has to say; asyncio calls it."""
@@ -421,7 +437,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         cause = exc or EOFError("the peer closed the connection")
         received = response.received_bytes + sum(map(len, self._pieces)) if response.status else None
-        response.unanswered = not (response.status or self._unread_bytes or isinstance(exc, ssl.SSLError))
+        response.unanswered = not (response.status or self.unread_bytes or isinstance(exc, ssl.SSLError))
         self._break(_failures.connection_lost(cause, peer=self._peer, received_bytes=received), cause)
 
     def _broken(self, exc: Exception) -> None:
@@ -446,13 +462,11 @@ class Connection(asyncio.BufferedProtocol):
             self._broken(_EndOfParsingError(f"a head of more than {_MOST_UNREAD_BYTES} bytes"))
         elif not self._pieces:
             self._broken(_EndOfParsingError(f"{_MOST_UNREAD_BYTES} bytes between two pieces of the body"))
-        elif not self._paused:
-            self._paused = True
+        elif not self.paused:
+            self.paused = True
             self._transport.pause_reading()
 
-    def caught_up(self) -> None:
-        """Take note that the reader has taken all that had arrived."""
-        self._unread_bytes = 0
-        if self._paused:
-            self._paused = False
-            self._transport.resume_reading()
+    def read_on(self) -> None:
+        """Read again: the reader has caught up."""
+        self.paused = False
+        self._transport.resume_reading()
