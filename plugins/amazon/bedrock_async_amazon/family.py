@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from bedrock_async.families import (
-    INTERFACE_VERSION,
     Embeddings,
     EmbedRequest,
     EventBuilder,
@@ -37,7 +36,7 @@ class AmazonFamily:
     """
 
     name = "amazon"
-    interface_version = INTERFACE_VERSION
+    interface_version = 1
     models = ("amazon.nova-*", "amazon.titan-*")
     # Nova's and Titan's text and embeddings are; images, videos and segmented embeddings were never recorded.
     verified = True

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pydantic import ValidationError
-
 from bedrock_async import (
     ContentBlockDeltaEvent,
     ContentBlockStartEvent,
@@ -42,11 +40,7 @@ def read_nova(body: NativeObject) -> ConverseResponse:
     }
     if (fields := body.get("additionalModelResponseFields")) is not None:
         wire["additionalModelResponseFields"] = fields
-    try:
-        return ConverseResponse.from_wire(wire)
-    except ValidationError as exc:  # its own message would quote the answer
-        fault = exc.errors(include_url=False, include_input=False)[0]
-        raise ValueError(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}") from exc
+    return ConverseResponse.from_wire(wire)
 
 
 def _usage(native: Mapping[str, Any]) -> dict[str, Any]:

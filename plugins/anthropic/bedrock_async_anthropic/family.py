@@ -7,7 +7,6 @@ from typing import Final
 
 from bedrock_async.families import (
     FEATURES,
-    INTERFACE_VERSION,
     EventBuilder,
     FamilyContext,
     NativeDecoder,
@@ -37,7 +36,7 @@ class AnthropicFamily:
     """
 
     name = "anthropic"
-    interface_version = INTERFACE_VERSION
+    interface_version = 1
     models = ("anthropic.*",)
     verified = True
 

@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from bedrock_async.families import (
-    INTERFACE_VERSION,
     Embeddings,
     EmbedRequest,
     FamilyContext,
@@ -31,7 +30,7 @@ class CohereFamily:
     """Cohere's models: Command and Command R chat, Embed makes embeddings, Rerank ranks documents."""
 
     name = "cohere"
-    interface_version = INTERFACE_VERSION
+    interface_version = 1
     models = ("cohere.*",)
     verified = True
 

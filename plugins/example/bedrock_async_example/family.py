@@ -17,7 +17,6 @@ from bedrock_async import (
     ToolUseBlock,
 )
 from bedrock_async.families import (
-    INTERFACE_VERSION,
     EventBuilder,
     FamilyContext,
     ModelProfile,
@@ -37,7 +36,7 @@ class ExampleFamily:
     """Example's chat models."""
 
     name = "example"
-    interface_version = INTERFACE_VERSION
+    interface_version = 1
     models = ("example.*",)
     verified = False
     """Whether tests hold the family to recorded traffic."""

@@ -13,9 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, cast
 
-import pydantic
-
-from bedrock_async.errors import ServiceError, service_error
+from bedrock_async.errors import InvalidRequestError, ServiceError, service_error
 from bedrock_async.types import (
     CachePointBlock,
     CitationsBlock,
@@ -91,10 +89,8 @@ def read_request(wire: Mapping[str, JSONValue]) -> Plan:
     """Return what to do for a Converse request (wire JSON). Raises ServiceError (ValidationException)."""
     try:
         request = ConverseRequest.from_wire(wire)
-    except pydantic.ValidationError as exc:
-        first = exc.errors(include_input=False, include_url=False)[0]
-        path = ".".join(str(part) for part in first["loc"])
-        raise invalid(f"The request cannot be read: {path}: {first['msg']}.") from exc
+    except InvalidRequestError as exc:
+        raise invalid(f"The request cannot be read: {exc.message}") from exc
     system, messages = _conversation(request)
     config = request.inference_config
     chat = ChatRequest(messages=messages, sampling=_sampling(request.additional_model_request_fields))

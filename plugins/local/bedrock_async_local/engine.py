@@ -52,7 +52,6 @@ _STRUCTURED: Final[Mapping[str, JSONValue]] = {
     "repeat_last_n": 256,
 }
 _CLOSE_S: Final = 10.0
-_HTTP_S: Final = 30.0
 
 Finish: TypeAlias = Literal["end", "max_tokens", "context"]
 """Why a generation ended by itself: the model was done, the limit was reached, or the context window is full."""

@@ -23,8 +23,8 @@ from bedrock_async import (
     UnexpectedContentTypeError,
     fold,
 )
-from bedrock_async.families import FEATURES, features_used, merged_body
-from bedrock_async.providers import INTERFACE_VERSION, CallContext, Flow, HttpRequest, HttpResponse, StreamPlan, send
+from bedrock_async.families import FEATURES, check_output_schema, features_used, merged_body
+from bedrock_async.providers import CallContext, Flow, HttpRequest, HttpResponse, StreamPlan, send
 from bedrock_async.transport import resolve_endpoint
 
 from .chat import chat_body, chat_features
@@ -58,7 +58,7 @@ class MantleProvider:
     """
 
     name = "mantle"
-    interface_version = INTERFACE_VERSION
+    interface_version = 1
 
     def __init__(self, endpoint_url: str | None = None, *, environ: Mapping[str, str] | None = None) -> None:
         self._endpoint_url = endpoint_url
@@ -138,7 +138,7 @@ def _check(request: ConverseRequest, route: Route) -> None:
     # and ignore them; the runtime's chat completions obey them.  [aws-samples/sample-per-model-bedrock, 2026-08]
     if request.guardrail_config is not None and (route.endpoint, route.api) != ("runtime", "chat"):
         raise _refused("a guardrail", "guardrail_config", route, _try(endpoint="runtime", api="chat"))
-    _check_schema(request)
+    check_output_schema(request)
 
 
 def _check_block(block: ContentBlock, role: str, path: str, route: Route) -> None:
@@ -154,21 +154,6 @@ def _check_block(block: ContentBlock, role: str, path: str, route: Route) -> Non
             raise _refused("reasoning that another model has signed or hidden", path, route)
         case _:
             pass
-
-
-def _check_schema(request: ConverseRequest) -> None:
-    text_format = request.output_config.text_format if request.output_config is not None else None
-    definition = text_format.structure.json_schema if text_format is not None else None
-    if definition is None:
-        return
-    try:
-        json.loads(definition.schema_)
-    except (ValueError, RecursionError) as exc:
-        raise InvalidRequestError(
-            f"the schema for the answer is no JSON: {exc}.",
-            path="output_config.text_format.structure.json_schema.schema",
-            hint="Pass a JSON Schema as text, or output_type=... with a type.",
-        ) from exc
 
 
 def _other_way(feature: str, route: Route) -> str | None:

@@ -70,7 +70,8 @@ class SseDecoder:
         if rest and self.error is None:
             self._line.append(rest)
             self._line_bytes += len(rest)
-            if self._line_bytes > self._limit:
+            # The mark that may open the body is no part of its first line, whose length is known when it ends.
+            if self._line_bytes > self._limit + (len(_BOM) if self._first_line else 0):
                 self._refuse("a line", self._line_bytes)
         return events
 

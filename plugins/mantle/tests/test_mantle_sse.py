@@ -115,6 +115,7 @@ def test_any_bytes_are_read_or_not_at_all(body: bytes, places: list[int]) -> Non
 
 
 @given(st.lists(st.tuples(LINES, ENDS)), st.lists(st.integers(min_value=0)), st.integers(min_value=1, max_value=20))
+@example(lines=[(b"\xef\xbb\xbf", b"\n")], places=[3], limit=1)
 def test_cutting_changes_no_refusal(lines: list[tuple[bytes, bytes]], places: list[int], limit: int) -> None:
     """What is too large is too large however it is cut, and the events before it come."""
     body = b"".join(line + end for line, end in lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from bedrock_async.families import INTERFACE_VERSION, FamilyContext, NativeDecoder, NativeObject, NativeRequest
+from bedrock_async.families import FamilyContext, NativeDecoder, NativeObject, NativeRequest
 from bedrock_async.types import ConverseRequest, ConverseResponse
 
 from .reading import LlamaDecoder
@@ -23,7 +23,7 @@ class MetaFamily:
     """
 
     name = "meta"
-    interface_version = INTERFACE_VERSION
+    interface_version = 1
     models = ("meta.*",)
     verified = True
 

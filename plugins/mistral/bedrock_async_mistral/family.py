@@ -8,7 +8,6 @@ from fnmatch import fnmatchcase
 from typing import Final, Literal, TypeAlias
 
 from bedrock_async.families import (
-    INTERFACE_VERSION,
     EventBuilder,
     FamilyContext,
     ModelProfile,
@@ -65,7 +64,7 @@ class MistralFamily:
     """
 
     name = "mistral"
-    interface_version = INTERFACE_VERSION
+    interface_version = 1
     models = ("mistral.*",)
     verified = True
     profiles = _PROFILES

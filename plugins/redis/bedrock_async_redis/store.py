@@ -120,12 +120,13 @@ class RedisRateStore:
         except RedisError as exc:
             if self._admits:
                 return 0.0
+            self._give_back(key, lease)
             raise RateStoreError(
                 f"Redis does not say whether a call may go ({type(exc).__name__}: {exc}).",
                 hint='Check the URL and the server, or pass when_down="admit" to go on without limits meanwhile.',
             ) from exc
         except BaseException:
-            self._end(key, [lease, "none", ""])  # whether it was carried out is not known
+            self._give_back(key, lease)
             raise
         if wait_s <= 0:
             self._under_way.setdefault(key, set()).add(lease)
@@ -152,6 +153,10 @@ class RedisRateStore:
             await self._run(self._renew, key, [str(self._lease_s), *leases])
 
     # -- inside
+
+    def _give_back(self, key: str, lease: str) -> None:
+        """Undo a reservation of which nobody knows whether Redis has made it: the answer has not come."""
+        self._end(key, [lease, "none", ""])
 
     def _end(self, key: str, arguments: list[str]) -> None:
         self._ended.append((key, arguments))

@@ -10,6 +10,8 @@ import pytest
 from bedrock_async_redis import RateStoreError, RedisRateStore
 from readme_examples import run_blocks
 from redis.asyncio import Redis
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from typing_extensions import override
 
 from bedrock_async import InvalidRequestError, RateLimit, RateLimiter, parse_model_id
 from bedrock_async.limiting import Ticket
@@ -110,6 +112,38 @@ async def test_a_waiter_that_is_cancelled_has_taken_nothing(redis_url: str, fres
         assert await store.admit(KEY, limit, "b", 10) == 0
         await store.flush()
     assert int(str(fresh.zcard(f"bedrock-async:{{{KEY}}}:recent"))) == 1
+
+
+class LateRedis(Redis):
+    """A client whose answers come too late, while ``late``: Redis has done by then what it was asked for."""
+
+    late = False
+
+    @override
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        client: Any = super()
+        answer: Any = await client.execute_command(*args, **options)
+        if self.late:
+            raise RedisTimeoutError("Timeout reading from socket")
+        return answer
+
+
+async def test_an_answer_that_comes_too_late_takes_no_place(redis_url: str, fresh: Server) -> None:
+    """What Redis reserved for a call that could not go is given back as soon as it can be told."""
+    limit = RateLimit(max_in_flight=1, requests_per_minute=5)
+    client: Any = LateRedis.from_url(redis_url)  # pyright: ignore[reportUnknownMemberType]
+    async with RedisRateStore(client) as store:
+        assert await store.admit(KEY, limit, "a", 0) == 0
+        store.finish(KEY, limit, "a", 0, throttled=False)
+        await store.flush()
+        client.late = True
+        with pytest.raises(RateStoreError, match="TimeoutError"):
+            await store.admit(KEY, limit, "b", 0)
+        client.late = False
+        await store.flush()
+        assert await store.admit(KEY, limit, "c", 0) == 0
+    await client.aclose()
+    assert fresh.zrange(f"bedrock-async:{{{KEY}}}:recent", 0, -1) == ["a", "c"]
 
 
 @pytest.mark.parametrize("when_down", ["raise", "admit"])

@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping, Sequence
 
 from bedrock_async.errors import InvalidRequestError
 from bedrock_async.families import (
-    INTERFACE_VERSION,
     FamilyContext,
     GeneratedImage,
     ImageRequest,
@@ -24,7 +23,7 @@ class StabilityFamily:
     """Models that make images from text or from other images, and services that change images."""
 
     name = "stability"
-    interface_version = INTERFACE_VERSION
+    interface_version = 1
     models = ("stability.*",)
     verified = False
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from bedrock_async.families import (
-    INTERFACE_VERSION,
     Embeddings,
     EmbedRequest,
     FamilyContext,
@@ -24,7 +23,7 @@ class TwelveLabsFamily:
     """Marengo Embed 2.7 and 3.0, Pegasus 1.2 and 1.5."""
 
     name = "twelvelabs"
-    interface_version = INTERFACE_VERSION
+    interface_version = 1
     models = ("twelvelabs.*",)
     verified = False
 
