@@ -53,7 +53,7 @@ OPERATIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "resolve_model": ("GetInferenceProfile",),
 }
 SEND_NOTHING: Final = frozenset(
-    {"aclose", "conversation", "from_botocore_config", "model", "update_config", "plan_cache", "prepare"}
+    {"aclose", "conversation", "from_botocore_config", "load_prices", "model", "update_config", "plan_cache", "prepare"}
 )
 BESIDE: Final[Mapping[str, frozenset[str]]] = {
     "generate_video": frozenset({"s3:PutObject"}),
