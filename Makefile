@@ -20,7 +20,7 @@ STALE := $(if $(PRESENT),$(filter-out $(PRESENT),$(WANTED)),missing)
 help: ## List the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{printf "%-20s%s\n", $$1, $$2}'
 
-INSTALLED := pyproject.toml constraints.txt scripts/setup_env.sh bedrock_async/_version.py $(PLUGINS:%=%/pyproject.toml)
+INSTALLED := pyproject.toml constraints.txt scripts/setup_env.sh scripts/plugin_projects.py bedrock_async/_version.py $(PLUGINS:%=%/pyproject.toml)
 
 $(STAMP): $(INSTALLED) $(if $(STALE),FORCE)
 	@PYTHON='$(PYTHON)' VENV='$(VENV)' sh scripts/setup_env.sh

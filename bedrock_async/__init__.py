@@ -5,7 +5,7 @@
     from bedrock_async import BedrockClient
 
     async with BedrockClient(region="us-east-1") as client:
-        reply = await client.converse("us.anthropic.claude-sonnet-4-20250514-v1:0", "Say hello.")
+        reply = await client.converse("us.anthropic.claude-sonnet-4-6", "Say hello.")
 
 Names are imported when they are first used, so that ``import bedrock_async`` costs next to nothing.
 """

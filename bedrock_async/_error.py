@@ -54,6 +54,23 @@ def with_hint(text: str, hint: str | None) -> str:
     return f"{text} {hint}" if text.endswith((".", "!", "?")) else f"{text}. {hint}"
 
 
+def a_kind(value: object) -> str:
+    """Return the type of a value with its article, for messages: ``an int``, ``a dict``."""
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'AEIOaeio' or name.startswith('Un') else 'a'} {name}"
+
+
+class InvalidRequestError(BedrockError, ValueError):
+    """The call was refused before anything was sent; ``path`` names the member, e.g. ``messages[2].role``.
+
+    Making an object of `bedrock_async.types` of what cannot be one, or changing one, raises it, too.
+    """
+
+    def __init__(self, message: str, *, path: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.path = path
+
+
 class StreamError(BedrockError):
     """A response stream cannot be read on; ``partial_response`` is the response folded so far, where there is one."""
 

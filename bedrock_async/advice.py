@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 __all__ = ["RULES", "Rule", "find_rule"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """The next step for some errors. ``{name}`` in the hint stands for the group of that name in the pattern.
 
     ``topic`` is the heading under which docs/errors.md says more. ``becomes`` names the class that the text tells,
@@ -82,7 +82,7 @@ RULES: Final[tuple[Rule, ...]] = (
         errors=_VALIDATION,
         texts=("on-demand throughput isn't supported", "doesn't support on-demand throughput"),
         hint="Call the model through an inference profile: put the geography of your region before the id "
-        "(us., eu., apac., jp., au. or global.), for example us.anthropic.claude-sonnet-4-20250514-v1:0, "
+        "(us., eu., apac., jp., au. or global.), for example us.anthropic.claude-sonnet-4-6, "
         "or pass the profile's ARN.",
         becomes="OnDemandNotSupportedError",
         seen="corpus; aws-samples/bedrock-chat 508",

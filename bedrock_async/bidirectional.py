@@ -39,7 +39,7 @@ class BidirectionalStream:
 
     ::
 
-        async with client.invoke_bidirectional("amazon.nova-sonic-v1:0") as duplex:
+        async with client.invoke_bidirectional("amazon.nova-2-sonic-v1:0") as duplex:
             await duplex.send({"event": {"sessionStart": {...}}})
             async for chunk in duplex:
                 print(chunk.json())

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypedDict, cast
 
+import msgspec
+
 from .errors import InvalidRequestError
-from .limiting import RateLimiter
-from .resilience import AdaptiveRetry, Failover, Limits, RateLimit, RetryPolicy, StandardRetry, Target, Timeouts
-from .transport import ConnectionOptions, HttpClient, Transport
+from .resilience import AdaptiveRetry, Limits, StandardRetry, Timeouts
+from .transport import ConnectionOptions
 
 if TYPE_CHECKING:
     from .auth import ApiKey, ApiKeyProvider, AwsSession, Credentials, CredentialsProvider
     from .families import ModelFamily
     from .features.settings import CallSettings
     from .hooks import Hooks
+    from .limiting import RateLimiter
     from .pricing import Prices, PriceTable
     from .providers import Provider
+    from .resilience import Failover, RateLimit, RetryPolicy, Target
+    from .transport import HttpClient, Transport
 
 __all__ = ["BotocoreConfig", "BotocoreConfigWarning", "ClientKeywords", "client_keywords"]
 
@@ -107,8 +111,7 @@ def _given(config: BotocoreConfig) -> dict[str, object]:
     return {name: value for name, value in given.items() if value not in (None, "") or name.endswith("_timeout")}
 
 
-@dataclass(slots=True)
-class _Carried:
+class _Carried(msgspec.Struct):
     """What has been carried over so far."""
 
     passed: Mapping[str, object]
@@ -117,9 +120,9 @@ class _Carried:
     region: str | None = None
     max_connections: int | None = None
     retry: StandardRetry | None = None
-    connection: dict[str, Any] = field(default_factory=dict[str, Any])
-    user_agent_extra: list[str] = field(default_factory=list[str])
-    left_out: list[str] = field(default_factory=list[str])
+    connection: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
+    user_agent_extra: list[str] = msgspec.field(default_factory=list[str])
+    left_out: list[str] = msgspec.field(default_factory=list[str])
 
     def keywords(self, given: Mapping[str, object]) -> ClientKeywords:
         """Return the keywords of the client."""

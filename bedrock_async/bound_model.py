@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar, Unpack, cast, overload
+
+import msgspec
 
 from .features.arguments import check_options
 from .features.operations import BidirectionalSettings, InvokeSettings
@@ -42,8 +43,7 @@ T = TypeVar("T")
 _CONNECTION: Final = frozenset({"timeouts", "retry"})
 
 
-@dataclass(frozen=True, slots=True)
-class _Config:
+class _Config(msgspec.Struct, frozen=True):
     """The model and its settings at one moment; never changed, only replaced."""
 
     model: str
@@ -79,7 +79,7 @@ class BoundModel:
 
     ::
 
-        model = client.model("us.anthropic.claude-sonnet-4-20250514-v1:0", system="Be brief.", temperature=0.7)
+        model = client.model("us.anthropic.claude-sonnet-4-6", system="Be brief.", temperature=0.7)
         reply = await model.converse("Say hello.")
         model.update_config(temperature=0.3)
 

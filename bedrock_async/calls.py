@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from random import Random
 from types import MappingProxyType
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
 import anyio
@@ -36,13 +36,9 @@ from .errors import (
     TransportError,
 )
 from .events import Event
-from .features.adjustment import Adjustment
-from .features.hints import Adviser
 from .features.pipeline import places_of
 from .folding import unfold
-from .hooks import Watch, WatchedDecoder
 from .in_flight import InFlight, cut_short
-from .limiting import Ticket
 from .model_id import ModelId
 from .providers import (
     CallContext,
@@ -60,9 +56,15 @@ from .providers import (
 )
 from .resilience import Pace, RetryPolicy, RetryQuota, Timeouts
 from .transport import DuplexResponse, DuplexTransport, Endpoint, Transport, WireRequest, WireResponse
-from .transport.objects import ObjectReader
 from .types import Attempt, ConverseRequest, ConverseResponse, ResponseMeta
 from .types.request import LARGE_BODY_BYTES
+
+if TYPE_CHECKING:
+    from .features.adjustment import Adjustment
+    from .features.adviser import Adviser
+    from .hooks import Watch
+    from .limiting import Ticket
+    from .transport.objects import ObjectReader
 
 T = TypeVar("T")
 E = TypeVar("E")
@@ -280,6 +282,15 @@ def code_of(failure: BedrockError) -> str:
     return failure.code if isinstance(failure, ServiceError) else type(failure).__name__
 
 
+def forget_frames(failure: BedrockError) -> None:
+    """Let go of the frames that a failure came through, because the call goes on.
+
+    A frame that still names what it raised is freed by a collection only, and with it everything on the stack: a stream
+    that its reader forgets would stay open until then.
+    """
+    failure.__traceback__ = None
+
+
 def broken(attempts: Sequence[Attempt], failure: BedrockError) -> tuple[Attempt, ...]:
     """Return the attempts of a stream that broke after it had begun: the last one failed in the end."""
     *before, last = attempts or (Attempt(1, 0.0),)
@@ -308,10 +319,12 @@ async def _drive(flow: Flow[T], call: Call) -> T:
                     case Send(request):
                         result = await _send(request, call)
                     case Sleep(seconds):
-                        await anyio.sleep(seconds)
+                        await call.line.sleep(seconds)
                         result = None
                     case ReadObject(s3_uri, owner):
                         result = await _read_object(s3_uri, owner, call)
+                    case _:
+                        raise _no_effect(effect)
             except BedrockError as exc:
                 effect = flow.throw(exc)
             else:
@@ -319,6 +332,13 @@ async def _drive(flow: Flow[T], call: Call) -> T:
     except StopIteration as stop:
         value: T = stop.value
         return value
+
+
+def _no_effect(effect: object) -> PluginError:
+    return PluginError(
+        f"a flow yielded a {type(effect).__name__}, which is no effect.",
+        hint="In a provider write: response = yield from send(request); also sleep and read_object.",
+    )
 
 
 def _first(flow: Flow[T]) -> Effect | StopIteration:
@@ -411,7 +431,10 @@ async def open_stream(plan: StreamPlan[E], plan_again: Callable[[], StreamPlan[E
             if response is not None and isinstance(exc, ServiceError) and exc.request_id is None:
                 exc.request_id = response.headers.get("x-amzn-requestid")
             await in_flight.within(_wait_or_raise(exc, started, call, deadline), call.attempts)
-            plan = plan_again()
+            if call.large:
+                plan = await in_flight.within(to_thread.run_sync(plan_again), call.attempts)
+            else:
+                plan = plan_again()
         else:
             call.succeeded(started, response.status, response.headers)
             if call.ticket is None:
@@ -441,7 +464,7 @@ def _opened(
     advise = None if adviser is None else partial(adviser.advise, model=call.model, region=call.line.region)
     if watch is not None:
         watch.came(first)
-        decoder = None if decoder is None else WatchedDecoder(decoder, watch)
+        decoder = None if decoder is None else watch.over(decoder)
     return OpenStream(first, response, decoder, advise, watch)
 
 
@@ -604,6 +627,7 @@ async def _wait_or_raise(failure: BedrockError, started: float, call: Call, dead
         call.refreshed = True
         if call.watch is not None:
             await call.watch.retrying(failure, len(call.attempts), 0.0)
+        forget_frames(failure)
         return
     delay_s = call.delay_s(failure, len(call.attempts))
     if delay_s is None or isinstance(failure, TotalTimeoutError):
@@ -613,4 +637,5 @@ async def _wait_or_raise(failure: BedrockError, started: float, call: Call, dead
         raise too_late(call.timeouts.total_s or 0.0, call.attempts) from failure
     if call.watch is not None:
         await call.watch.retrying(failure, len(call.attempts), delay_s)
+    forget_frames(failure)
     await call.line.sleep(delay_s)

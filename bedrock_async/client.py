@@ -9,26 +9,16 @@ from datetime import datetime
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, Unpack, cast, overload
-from uuid import uuid4
 
-from . import outputs, tasks, tool_loop
 from .auth import BearerAuthenticator, authenticator_of_api_key, authenticator_of_credentials
-from .bidirectional import BidirectionalStream
-from .botocore_config import BotocoreConfig, ClientKeywords, client_keywords
-from .bound_model import BoundModel
-from .calls import OpenDuplex, open_duplex
-from .control_plane import ResolvedModel
-from .counting import Estimate, ExpectedTokens, estimated_cost
-from .engine import Engine
+from .botocore_config import ClientKeywords
+from .calls import open_duplex
+from .engine import Engine, loaded
 from .errors import InvalidRequestError, ValidationError
-from .families import Embeddings, EmbedRequest
 from .features.arguments import check_options, check_seconds
-from .features.cache_plan import CachePlan
 from .features.operations import (
     BidirectionalSettings,
     InvokeSettings,
-    NativeBody,
-    Tags,
     build_apply_guardrail,
     build_guardrail_checks,
     build_invoke,
@@ -39,62 +29,60 @@ from .features.operations import (
 )
 from .features.other_names import OTHER_CLIENT_NAMES
 from .features.pipeline import cache_plan_of
-from .features.settings import CallSettings, Messages, UntypedSettings, changed_settings, check_names, copied
-from .features.structured import OutputMode, OutputType
-from .features.tasks import (
-    EmbedInputs,
-    ImageInput,
-    TaskSettings,
-    build_embed,
-    build_image,
-    build_rerank,
-    build_video,
-    media_bytes,
-)
+from .features.settings import changed_settings, check_names, copied
 from .in_flight import Rounds
-from .jobs import AsyncInvokeJob, AsyncInvokeListing
-from .known_models import KnownModelId
-from .native import InvokeResponse
-from .outputs import Output, OutputStream, Question
-from .pricing import Cost
 from .providers import runtime
-from .providers.invocations import parse_invocation_arn, parse_s3_uri
-from .resilience import RetryPolicy, Timeouts
 from .stream import InvokeStream, ResponseStream
-from .tasks import GeneratedImages, Ranking, VideoJob
-from .tool_loop import LoopOptions, OnToolError, ToolLoop
-from .transport import Endpoint
-from .types import (
-    AsyncInvokePage,
-    ConverseRequest,
-    ConverseResponse,
-    CountTokensRequest,
-    GuardrailChecks,
-    GuardrailChecksReport,
-    GuardrailContent,
-    GuardrailVerdict,
-    JobStatus,
-    Message,
-    ResponseMeta,
-    TokenCount,
-)
-from .types.control_plane import (
-    FoundationModel,
-    InferenceProfile,
-    InferenceProfileType,
-    InferenceType,
-    ModelCustomization,
-    ModelModality,
-)
 from .types.request import LARGE_BODY_BYTES
-from .types.response import ServiceResponse
-from .usage import UsageReport
 
 if TYPE_CHECKING:
     from .auth import ApiKey, ApiKeyProvider, Credentials, CredentialsProvider
+    from .bidirectional import BidirectionalStream
+    from .botocore_config import BotocoreConfig
+    from .bound_model import BoundModel
+    from .calls import OpenDuplex
+    from .control_plane import ResolvedModel
     from .conversation import Conversation
+    from .counting import Estimate
+    from .families import Embeddings, EmbedRequest
+    from .features.cache_plan import CachePlan
+    from .features.operations import NativeBody, Tags
+    from .features.settings import CallSettings, Messages, UntypedSettings
+    from .features.structured import OutputMode, OutputType
+    from .features.tasks import EmbedInputs, ImageInput, TaskSettings
+    from .jobs import AsyncInvokeJob, AsyncInvokeListing
+    from .known_models import KnownModelId
+    from .native import InvokeResponse
+    from .outputs import Output, OutputStream
+    from .pricing import Cost
+    from .resilience import RetryPolicy, Timeouts
+    from .tasks import GeneratedImages, Ranking, VideoJob
+    from .tool_loop import OnToolError, ToolLoop
+    from .transport import Endpoint
+    from .types import (
+        AsyncInvokePage,
+        ConverseRequest,
+        ConverseResponse,
+        CountTokensRequest,
+        GuardrailChecks,
+        GuardrailChecksReport,
+        GuardrailContent,
+        GuardrailVerdict,
+        JobStatus,
+        Message,
+        ResponseMeta,
+        TokenCount,
+    )
+    from .types.control_plane import (
+        FoundationModel,
+        InferenceProfile,
+        InferenceProfileType,
+        InferenceType,
+        ModelCustomization,
+        ModelModality,
+    )
+    from .usage import UsageReport
 
-R = TypeVar("R", bound=ServiceResponse)
 T = TypeVar("T")
 
 _BAD_OUTPUT: Final = "Output Config"  # the service says "Invalid Output Config/Credentials"  [public threads]
@@ -106,7 +94,7 @@ class BedrockClient(Engine):
     ::
 
         async with BedrockClient(region="us-east-1") as client:
-            reply = await client.converse("us.anthropic.claude-sonnet-4-20250514-v1:0", "Say hello.")
+            reply = await client.converse("us.anthropic.claude-sonnet-4-6", "Say hello.")
             print(reply.text)
 
     One client serves any number of concurrent calls of one event loop; its connections are pooled. Without
@@ -184,6 +172,8 @@ class BedrockClient(Engine):
         An option of a later botocore warns. Warnings are of the class `BotocoreConfigWarning`; raised is
         InvalidRequestError, and what making a client raises.
         """
+        from .botocore_config import client_keywords
+
         return cls(**client_keywords(config, keywords, environ=os.environ))
 
     # -- what was chosen
@@ -258,6 +248,8 @@ class BedrockClient(Engine):
         What a call passes goes before these settings, and they before the defaults of the client. Raises
         InvalidRequestError or InvalidModelIdError.
         """
+        from .bound_model import BoundModel
+
         return BoundModel(self, model, cast("Mapping[str, Any]", settings))
 
     def conversation(
@@ -273,9 +265,19 @@ class BedrockClient(Engine):
     def usage(self) -> UsageReport:
         """What the calls of this client used until now: tokens, cache, cost; in all, by model and by tag.
 
-        Streams count when their last event has arrived. Costs are looked up when this is read.
+        Streams count when their last event has arrived. Costs are looked up when they are read.
         """
         return self._usage.report()
+
+    async def load_prices(self) -> None:
+        """Read the price list now, in a thread, for some tenths of a second: later looks at a cost do not wait for it.
+
+        Once for a process is enough. Cancelling returns at once, and the thread goes on. Raises MissingExtraError
+        without the extra ``cost``, unless the client has only prices of its own.
+        """
+        from anyio import to_thread
+
+        await to_thread.run_sync(self._prices.load, abandon_on_cancel=True)
 
     # -- verbs
 
@@ -287,9 +289,10 @@ class BedrockClient(Engine):
         self, model: KnownModelId | str | None, messages: Messages | ConverseRequest, **settings: Unpack[CallSettings]
     ) -> ConverseResponse: ...
 
+    # What type checkers see are the overloads: without a model the words of the error are ours, not Python's.
     async def converse(
         self,
-        model: KnownModelId | str | ConverseRequest | None,
+        model: KnownModelId | str | ConverseRequest | None = None,
         messages: Messages | ConverseRequest | None = None,
         **settings: Unpack[CallSettings],
     ) -> ConverseResponse:
@@ -297,7 +300,8 @@ class BedrockClient(Engine):
 
         ``model`` is an id, an inference-profile id or a Bedrock ARN; with ``inference_profile`` the call goes to that,
         and ``model`` says what the model behind it can do. A ready `ConverseRequest`, in place of ``messages`` or of
-        both, is sent as it is. Cancelling closes the connection of the attempt under way.
+        both, is sent as it is. All other keywords are those of `CallSettings`: docs/requests.md#keywords lists them.
+        Cancelling closes the connection of the attempt under way.
 
         Raises InvalidRequestError or InvalidModelIdError before anything is sent, ServiceError when the service
         refuses, TransportError, CallTimeoutError, CredentialsError or ResponseDecodeError. Source: Converse of the
@@ -336,7 +340,7 @@ class BedrockClient(Engine):
 
     async def parse(
         self,
-        model: KnownModelId | str | ConverseRequest | None,
+        model: KnownModelId | str | ConverseRequest | None = None,
         messages: Messages | ConverseRequest | None = None,
         *,
         output_type: object,
@@ -354,10 +358,12 @@ class BedrockClient(Engine):
         Raises OutputInvalidError, OutputRefusedError, OutputTruncatedError, or OutputToolUseError where one of
         ``tools`` is to run first, each with the responses; and as `converse` does, as it is cancelled, too.
         """
+        from . import outputs
+
         repairs = outputs.check_max_repairs(max_repairs)
         inference = self._inference(model, messages, settings, verb="parse")
         total_s = (inference.settings.get("timeouts") or self._timeouts).total_s
-        question: Question[Any] = Question(inference, output_type, output_mode, self._refusals)
+        question = self._question_of(inference, output_type, output_mode)
         with self._line.in_flight:
             return await outputs.parse(question, self._converse, max_repairs=repairs, total_s=total_s)
 
@@ -393,15 +399,16 @@ class BedrockClient(Engine):
 
     def stream(
         self,
-        model: KnownModelId | str | ConverseRequest | None,
+        model: KnownModelId | str | ConverseRequest | None = None,
         messages: Messages | ConverseRequest | None = None,
         **settings: Unpack[CallSettings],
     ) -> ResponseStream:
         """Return the stream of an answer; the request goes out at the first ``__anext__`` or ``__aenter__``.
 
-        Arguments are those of `converse`, and wrong ones are refused here and now. A failed attempt is repeated
-        only until the first event has arrived. See `ResponseStream` for its life and its errors, and `OutputStream`
-        for what ``output_type`` gives. Source: ConverseStream of the Amazon Bedrock Runtime API, 2023-09-30.
+        Arguments are those of `converse` (docs/requests.md#keywords), and wrong ones are refused here and now. A failed
+        attempt is repeated only until the first event has arrived. See `ResponseStream` for its life and its errors,
+        and `OutputStream` for what ``output_type`` gives. Source: ConverseStream of the Amazon Bedrock Runtime API,
+        2023-09-30.
         """
         inference = self._inference(model, messages, settings, verb="stream")
         return self._stream(inference) if inference.settings.get("output_type") is None else self._outputs(inference)
@@ -430,7 +437,9 @@ class BedrockClient(Engine):
         See `ToolLoop` for its life, its steps and its errors, `OnToolError` for what becomes of tools that fail.
         ``timeouts`` and ``retry`` are for each round; ``streaming=False`` makes rounds of Converse.
         """
-        options = LoopOptions(
+        from . import tool_loop
+
+        options = tool_loop.LoopOptions(
             max_rounds=max_rounds,
             max_concurrency=max_concurrency,
             tool_timeout_s=tool_timeout_s,
@@ -488,6 +497,8 @@ class BedrockClient(Engine):
         Needs the extra ``bidirectional``; see `BidirectionalStream` for its life and errors. Raises InvalidModelIdError
         or MissingExtraError. Source: InvokeModelWithBidirectionalStream of the Amazon Bedrock Runtime API, 2023-09-30.
         """
+        from .bidirectional import BidirectionalStream
+
         effective = self._settings_of(BidirectionalSettings, settings, verb="invoke_bidirectional")
         target, _ = self._route(model, effective)
         transport = self._duplex_transport()
@@ -544,6 +555,10 @@ class BedrockClient(Engine):
         a family for it, InputTooLongError from the service, and as `converse`. Source: InvokeModel of the Amazon
         Bedrock Runtime API, 2023-09-30.
         """
+        await loaded("tasks")
+        from . import tasks
+        from .features.tasks import build_embed, media_bytes
+
         task = self._task(model, settings, verb="embed")
         task.embeds()
         batches = build_embed(
@@ -576,9 +591,13 @@ class BedrockClient(Engine):
 
         Each has its index in ``documents`` and a score. One request; raises and is cancelled as `embed`.
         """
+        await loaded("tasks")
+        from . import tasks
+        from .features.tasks import build_rerank
+
         task = self._task(model, settings, verb="rerank")
         request = build_rerank(query, documents, top_n=top_n, fields=additional_request_fields)
-        return Ranking(*await self._done(task, tasks.rerank(request, task), "rerank"))
+        return tasks.Ranking(*await self._done(task, tasks.rerank(request, task), "rerank"))
 
     async def generate_image(
         self,
@@ -604,6 +623,10 @@ class BedrockClient(Engine):
         name of what to do (``"INPAINTING"``), where that is not to be told from the rest. An image that the model held
         back has no data and a ``finish_reason``. Raises and is cancelled as `embed`.
         """
+        await loaded("tasks")
+        from . import tasks
+        from .features.tasks import build_image, media_bytes
+
         asked = self._task(model, settings, verb="generate_image")
         request = build_image(
             prompt,
@@ -620,7 +643,8 @@ class BedrockClient(Engine):
             task=task,
         )
         flow = tasks.generate_image(request, asked)
-        return GeneratedImages(*await self._done(asked, flow, "generate_image", media_bytes=media_bytes(request)))
+        made = await self._done(asked, flow, "generate_image", media_bytes=media_bytes(request))
+        return tasks.GeneratedImages(*made)
 
     async def generate_video(
         self,
@@ -650,6 +674,10 @@ class BedrockClient(Engine):
         Everything else is as of `start_async_invoke`, which this calls with the input that the model's family writes;
         raises as that and as `embed`.
         """
+        await loaded("tasks")
+        from . import tasks
+        from .features.tasks import build_video
+
         task = self._task(model, {"provider_options": provider_options}, verb="generate_video")
         request = build_video(
             prompt,
@@ -673,7 +701,7 @@ class BedrockClient(Engine):
             timeouts=timeouts,
             retry=retry,
         )
-        return VideoJob(started, task)
+        return tasks.VideoJob(started, task)
 
     # -- tokens and guardrails
 
@@ -706,7 +734,9 @@ class BedrockClient(Engine):
         request, effective = self._count_tokens_request(model, messages, body, settings, in_parts=breakdown)
         target, base = self._route(request.model_id, effective)
         with self._line.in_flight:
-            return await self._counter.count(request, target, base, effective, breakdown=breakdown, estimate=estimate)
+            return await self._token_counter().count(
+                request, target, base, effective, breakdown=breakdown, estimate=estimate
+            )
 
     async def estimate_cost(
         self,
@@ -732,6 +762,8 @@ class BedrockClient(Engine):
         Raises InvalidRequestError, MissingExtraError without genai-prices where no price of the client's fits, and as
         `count_tokens` where tokens are counted.
         """
+        from .counting import ExpectedTokens, estimated_cost
+
         target, base, effective = self._costed(model, messages, settings, counted=input_tokens is None)
         tokens = ExpectedTokens(
             input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cache_write_1h_tokens
@@ -756,6 +788,7 @@ class BedrockClient(Engine):
         was looked for and not found. Raises as `converse` does. Source: ApplyGuardrail of the Amazon Bedrock Runtime
         API, 2023-09-30.
         """
+        await loaded("types.guardrail_operations")
         self._check_guardrail(guardrail_id, path="guardrail_id")
         request = build_apply_guardrail(
             guardrail_id, version, source=source, content=content, output_scope=output_scope
@@ -776,6 +809,7 @@ class BedrockClient(Engine):
 
         Raises as `converse` does. Source: InvokeGuardrailChecks of the Amazon Bedrock Runtime API, 2023-09-30.
         """
+        await loaded("types.guardrail_operations")
         request = build_guardrail_checks(messages, checks)
         settings = {"timeouts": timeouts, "retry": retry}
         return await self._run(runtime.invoke_guardrail_checks(request), None, settings, "invoke_guardrail_checks")
@@ -808,6 +842,10 @@ class BedrockClient(Engine):
         connection; a job that was started by then goes on. Source: StartAsyncInvoke of the Amazon Bedrock Runtime API,
         2023-09-30.
         """
+        from uuid import uuid4
+
+        from .providers.invocations import parse_s3_uri
+
         target = self._model(model)
         parse_s3_uri(output_s3_uri, path="output_s3_uri")
         request = build_start_async_invoke(
@@ -839,6 +877,8 @@ class BedrockClient(Engine):
         ``timeouts`` and ``retry`` are for each question about it. Raises InvalidRequestError for what is no ARN of an
         invocation, and for one of another region.
         """
+        from .providers.invocations import parse_invocation_arn
+
         check_options(timeouts, retry)
         parsed = parse_invocation_arn(arn)
         if parsed.region != self._region:
@@ -873,6 +913,8 @@ class BedrockClient(Engine):
         Raises InvalidRequestError here and now; ValidationError for a token that has expired, and as `converse`, while
         it is read. Source: ListAsyncInvokes of the Amazon Bedrock Runtime API, 2023-09-30.
         """
+        from .jobs import AsyncInvokeListing
+
         check_place(max_results=max_results, page_size=page_size, next_token=next_token)
         filters = build_list_async_invokes(
             status=status,
@@ -913,6 +955,7 @@ class BedrockClient(Engine):
         CallTimeoutError, CredentialsError or ResponseDecodeError. Source: ListFoundationModels and
         GetFoundationModelAvailability of the Amazon Bedrock API, 2023-04-20.
         """
+        await loaded("control_plane")
         request = build_list_models(
             provider=provider,
             output_modality=output_modality,
@@ -937,6 +980,7 @@ class BedrockClient(Engine):
         """
         self._check_open()
         self._check_usable()
+        await loaded("control_plane")
         with self._line.in_flight:
             return await self._control_plane().inference_profiles(type, refresh=refresh)
 
@@ -949,6 +993,7 @@ class BedrockClient(Engine):
         """
         self._check_open()
         self._check_usable()
+        await loaded("control_plane")
         with self._line.in_flight:
             return await self._control_plane().resolve(self._model(model), refresh=refresh)
 

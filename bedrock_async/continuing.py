@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 import anyio
 import msgspec
 
-from .calls import Call, OpenStream, broken
+from .calls import Call, OpenStream, broken, forget_frames
 from .errors import BedrockError
 from .events import Event
 from .providers import EventDecoder
@@ -145,6 +145,7 @@ class ContinuedStream:
             if stream is not None and stream.response is not None:
                 stream.response.abort()
             raise failure
+        forget_frames(failure)
         self._response, self._decoder = stream.response, stream.decoder
         self._splice.go_on(prefill=self._prefill)
         return self._splice.take(stream.first)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import anyio
 
+from ._bounded import remember
 from .calls import Call, run
 from .errors import BedrockError, InvalidModelIdError, ResourceNotFoundError, ValidationError
 from .model_id import ModelId, parse_model_id
@@ -42,9 +43,7 @@ _CONCURRENT_ACCESS: Final = 8  # GetFoundationModelAvailability is asked once fo
 _MOST_ANSWERS: Final = 512
 _PROFILE_KINDS: Final = frozenset({"inference-profile", "application-inference-profile", "unknown"})
 
-K = TypeVar("K")
 T = TypeVar("T")
-V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +223,7 @@ class ControlPlane:
         if profile is not None:
             names += [profile.inference_profile_id, profile.inference_profile_arn]
         for name in filter(None, names):
-            _put(self._known, name, resolved)
+            remember(self._known, name, resolved, _MOST_ANSWERS)
 
 
 class _Flight(Generic[T]):
@@ -279,16 +278,8 @@ class _Memory(Generic[T]):
             raise
         else:
             flight.answer = (answer,)
-            _put(answers, question, (self._clock() + self._ttl_s, answer))
+            remember(answers, question, (self._clock() + self._ttl_s, answer), _MOST_ANSWERS)
             return answer
         finally:
             del flights[question]
             flight.done.set()
-
-
-def _put(table: dict[K, V], key: K, value: V) -> None:
-    """Store a value as the newest one, and drop the oldest beyond the limit."""
-    table.pop(key, None)
-    table[key] = value
-    if len(table) > _MOST_ANSWERS:
-        del table[next(iter(table))]

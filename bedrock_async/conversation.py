@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
 
+from ._error import a_kind
 from .errors import InvalidRequestError, OutputToolUseError
 from .features.guardrails import redacted_answer, redacted_messages
 from .features.history import (
@@ -26,7 +27,7 @@ from .features.settings import CallSettings, Messages, UntypedSettings
 from .features.structured import OutputMode, OutputType
 from .outputs import Output, OutputStream
 from .types import ConverseRequest, ConverseResponse, Message, ResponseMeta, TokenCount, TokenUsage, ToolUseBlock
-from .usage import NO_USAGE, UsageTotals
+from .usage import NO_USAGE, UsageTotals, usage_of_calls
 
 if TYPE_CHECKING:
     from .bound_model import BoundModel
@@ -41,7 +42,7 @@ class Conversation:
 
     ::
 
-        chat = client.conversation("us.anthropic.claude-sonnet-4-20250514-v1:0", system="Be brief.")
+        chat = client.conversation("us.anthropic.claude-sonnet-4-6", system="Be brief.")
         reply = await chat.converse("What is the capital of France?")
         async for text in chat.stream("And of Italy?").text_stream: ...
 
@@ -61,7 +62,7 @@ class Conversation:
         """Begin with these messages. Raises InvalidRequestError, also for tool uses without results."""
         if not hasattr(model, "client"):
             raise InvalidRequestError(
-                f"model is a {type(model).__name__}, no model of a client.",
+                f"model is {a_kind(model)}, no model of a client.",
                 path="model",
                 hint="Pass client.model(...).",
             )
@@ -99,11 +100,11 @@ class Conversation:
         """What the calls of this conversation used, together, those before it was saved included.
 
         Calls that failed or were given up are not among them. The share that came from the cache is
-        ``usage.cache_hit_rate``. Costs are looked up when this is read.
+        ``usage.cache_hit_rate``.
         """
         unpriced, self._unpriced = self._unpriced, []
-        for usage, meta in unpriced:
-            self._usage = self._usage.plus(usage, meta.cost)
+        if unpriced:
+            self._usage += usage_of_calls(unpriced)
         return self._usage
 
     # -- verbs

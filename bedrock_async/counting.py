@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, TypeAlias, cast
 import anyio
 from anyio import to_thread
 
+from ._bounded import remember
 from .errors import InvalidRequestError, ModelIdRejectedError, OnDemandNotSupportedError, ValidationError
 from .model_id import ModelId, parse_model_id
 from .pricing import OPTIMIZED, Cost, Prices
@@ -36,11 +37,12 @@ Ask: TypeAlias = Callable[[CountTokensRequest, ModelId, Mapping[str, Any]], Awai
 # "The provided model doesn't support counting tokens."  [public threads, 2025-11 to 2026-08]
 _CANNOT_COUNT: Final = "support counting tokens"
 _OF_THE_ID: Final = (ModelIdRejectedError, OnDemandNotSupportedError)
+_MOST_MODELS: Final = 1000
 _PROBE: Final = [Message(role="user", content=[TextBlock(text="x")])]
 
 
 class TokenCounter:
-    """Counts the tokens of one client, and remembers which models can and under which id."""
+    """Counts the tokens of one client, and remembers which models can and under which id: of the last thousand."""
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
@@ -90,7 +92,7 @@ class TokenCounter:
             except ValidationError as exc:
                 refusals.append(exc)
             else:
-                self._ids[target.raw] = candidate
+                remember(self._ids, target.raw, candidate, _MOST_MODELS)
                 return count
         raise self._refused(target, refusals)
 
@@ -102,7 +104,7 @@ class TokenCounter:
             return (of_request or list(refusals))[0]
         refusal = unable[0]
         refusal.hint = 'Pass estimate="fallback" for an estimate where a model cannot count.'
-        self._refusals[target.raw] = refusal
+        remember(self._refusals, target.raw, refusal, _MOST_MODELS)
         return refusal
 
     async def _in_parts(

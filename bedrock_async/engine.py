@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-import platform
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import msgspec
+from anyio import to_thread
 
-from . import outputs
 from ._version import __version__
 from .auth import (
     Authenticator,
@@ -29,17 +30,13 @@ from .auth import (
     shared_credentials,
 )
 from .calls import Call, Inference, Line, OpenStream, log_adjustments, open_events, open_stream, run
-from .control_plane import ControlPlane, resolve_control_endpoint
-from .counting import TokenCounter, priced_settings
 from .errors import BedrockError, ClientClosedError, InvalidModelIdError, InvalidRequestError, WrongEventLoopError
 from .events import Event, MetadataEvent
-from .families import ModelFamily, native_body
-from .families._encoding import encode_count
 from .families.profiles import ModelProfile, overridden
 from .families.registry import FamilyRegistry
+from .features.adviser import Adviser
 from .features.arguments import check_options, check_texts, checked_settings, of_kind
-from .features.hints import Adviser
-from .features.operations import NativeBody, build_count_tokens, build_count_tokens_of_body, build_invoke, invoke_tags
+from .features.operations import build_count_tokens, build_count_tokens_of_body, build_invoke, invoke_tags
 from .features.pipeline import Prepared, resettle, settle
 from .features.ready import ready_request
 from .features.settings import (
@@ -53,25 +50,15 @@ from .features.settings import (
     check_ready,
     merged_settings,
 )
-from .features.tasks import TaskSettings
-from .hooks import HookedCall, HookedRequest, Hooks, Watch
 from .in_flight import AtEndOfLoop
-from .jobs import AsyncInvokeJob
-from .limiting import RateLimiter
 from .model_id import ModelId, parse_model_id
-from .native import InvokeChunk, InvokeResponse
-from .outputs import OutputStream, Question, Refusals
+from .native import InvokeResponse
 from .plugins import allowed_plugins
 from .pricing import Bill, Prices, PriceTable, as_prices, bill_of, bill_of_stream, native_usage
 from .providers import CallContext, Flow, Provider, runtime
-from .providers.invoke import InvokeProvider, family_context
 from .providers.registry import ProviderRegistry
-from .resilience import Continuation, Failover, Limits, RateLimit, RetryPolicy, StandardRetry, Target, Timeouts
-from .resilience.failover import checked_targets
-from .routing import Routing
+from .resilience import Limits, RetryPolicy, StandardRetry, Timeouts
 from .stream import ResponseStream
-from .targets import Place, TargetLoop, place_of
-from .tasks import Task
 from .transport import (
     ConnectionOptions,
     DuplexTransport,
@@ -83,22 +70,29 @@ from .transport import (
 )
 from .transport.objects import S3ObjectReader
 from .transport.s3 import S3Clients
-from .types import (
-    AsyncInvokeSummary,
-    ConverseRequest,
-    ConverseResponse,
-    CountTokensRequest,
-    InvokeRequest,
-    ResponseMeta,
-    TokenCount,
-)
+from .types import ConverseRequest, ConverseResponse, Message, ResponseMeta
 from .types.request import LARGE_BODY_BYTES
-from .types.response import ServiceResponse
+from .types.response import GUARDRAIL_TRACE, ServiceResponse
 from .usage import UsageMeter
 
 if TYPE_CHECKING:
     from .auth import ApiKey, ApiKeyProvider, AwsSession, Credentials, CredentialsProvider
+    from .control_plane import ControlPlane
+    from .counting import TokenCounter
+    from .families import ModelFamily
+    from .features.operations import NativeBody
+    from .features.structured import OutputMode
+    from .hooks import HookedRequest, Hooks, Watch
+    from .jobs import AsyncInvokeJob
+    from .limiting import RateLimiter, Ticket
+    from .native import InvokeChunk
+    from .outputs import OutputStream, Question, Refusals
+    from .resilience import Failover, RateLimit, Target
+    from .routing import Routing
+    from .targets import Place, TargetLoop
+    from .tasks import Task
     from .transport import HttpClient
+    from .types import AsyncInvokeSummary, CountTokensRequest, InvokeRequest, TokenCount
 
 R = TypeVar("R", bound=ServiceResponse)
 T = TypeVar("T")
@@ -106,10 +100,11 @@ T = TypeVar("T")
 _QUICK_S: Final = 60.0
 """Calls that are no inference are answered within this, or something is wrong."""
 
-_USER_AGENT: Final = f"bedrock-async/{__version__} python/{platform.python_version()}"
+_USER_AGENT: Final = f"bedrock-async/{__version__} python/{sys.version.partition(' ')[0]}"
 _ARN_REGION: Final = 3  # arn:partition:service:region:...
 _NO_SETTINGS: Final[Mapping[str, Any]] = MappingProxyType({})
 _DEFAULT_PROVIDER: Final = "converse"
+_NATIVE_PROVIDER: Final = "invoke"
 
 
 class Engine:
@@ -147,7 +142,7 @@ class Engine:
         )
         limits = of_kind("limits", limits, Limits) or Limits()
         connection = of_kind("connection", connection, ConnectionOptions) or ConnectionOptions()
-        self._hooks = of_kind("hooks", hooks, Hooks) or None
+        self._hooks = None if hooks is None else _checked_hooks(hooks)
         config = ProfileSettings(environ, profile=profile if session is None else session_profile(session))
         choice = resolve_region(region, session=session, profile=profile, environ=environ, config=config)
         self._region = choice.region
@@ -207,12 +202,12 @@ class Engine:
         self._closing = False
         """Nothing new begins; what has begun goes on."""
         self._closed = False
-        self._refusals = Refusals()
+        self._refusals: Refusals | None = None
         self._prices = as_prices(prices)
-        self._counter = TokenCounter(self._count)
+        self._counter: TokenCounter | None = None
         self._control: ControlPlane | None = None
         self._control_endpoint = partial(
-            resolve_control_endpoint,
+            _control_endpoint,
             choice.region,
             control_endpoint_url=control_endpoint_url,
             runtime=self._endpoint,
@@ -222,7 +217,8 @@ class Engine:
         )
         if control_endpoint_url is not None:
             self._control_plane()  # a URL that cannot be one is refused here, not at the first use
-        # pydantic builds its validators now, not in the first call on the loop.
+        # pydantic builds its validators now, not in the first call on the loop; that of messages is a part of both.
+        Message.model_rebuild()
         ConverseRequest.model_rebuild()
         ConverseResponse.model_rebuild()
 
@@ -270,9 +266,9 @@ class Engine:
     ) -> Prepared:
         """Return a request with the facts about its model, settled where it was made of ``messages``."""
         target, base = self._route(request.model_id, settings)
-        if getattr(self._registry.get(settings.get("provider") or self._provider), "needs_family", False):
-            self._family(base, settings)  # loaded before its first call: the facts that it brings come first
-        facts = self._facts_of(base, settings)
+        provider = self._registry.get(settings.get("provider") or self._provider)
+        family = self._family(base, settings) if getattr(provider, "needs_family", False) else None
+        facts = self._facts_of(base, settings, family)
         if messages is None:
             return Prepared(request, settings, target, base, facts)
         settled, adjustments, plan = settle(request, messages, settings, base_model=base.base_model, profile=facts)
@@ -300,11 +296,20 @@ class Engine:
                 hint="Pass input_tokens=, or messages, which are counted.",
             )
         if isinstance(ready, ConverseRequest):
+            from .counting import priced_settings
+
             effective = {**settings, **priced_settings(ready)}
             named = ready.model_id if isinstance(model, ConverseRequest) else model
         else:
             effective, named = merged_settings(self._defaults, settings), cast("str", model)
         return (*self._route(named, effective), effective)
+
+    def _token_counter(self) -> TokenCounter:
+        from .counting import TokenCounter
+
+        if self._counter is None:
+            self._counter = TokenCounter(self._count)
+        return self._counter
 
     async def _count(self, request: CountTokensRequest, model: ModelId, settings: Mapping[str, Any]) -> TokenCount:
         return await self._run(runtime.count_tokens(request, model), model, settings, "count_tokens")
@@ -326,6 +331,8 @@ class Engine:
         *,
         in_parts: bool = False,
     ) -> tuple[CountTokensRequest, Mapping[str, Any]]:
+        from .types import CountTokensRequest
+
         if body is None and not isinstance(model, CountTokensRequest):
             asked = self._request(model, messages, settings, verb="count_tokens")
             request = self._asking(asked)
@@ -345,8 +352,12 @@ class Engine:
 
     def _native_count(self, asked: Prepared, request: ConverseRequest) -> CountTokensRequest | None:
         """Return the count of the native body that a call would send; None where it sends none that can be counted."""
-        if (asked.settings.get("provider") or self._provider) != InvokeProvider.name:
+        if (asked.settings.get("provider") or self._provider) != _NATIVE_PROVIDER:
             return None
+        from .families import native_body
+        from .families._encoding import encode_count
+        from .providers.invoke import family_context
+
         family = self._family(asked.base, asked.settings)
         context = self._context_of(asked.target, asked.base, asked.settings, family, asked.profile)
         native = encode_count(family, request, family_context(context))
@@ -362,7 +373,9 @@ class Engine:
         output_s3_uri: str | None = None,
         meta: ResponseMeta | None = None,
     ) -> AsyncInvokeJob:
-        timeouts: Timeouts = settings.get("timeouts") or self._quick
+        from .jobs import AsyncInvokeJob
+
+        timeouts: Timeouts = settings.get("timeouts") or self._defaults.get("timeouts") or self._quick
 
         async def poll(limit_s: float | None) -> AsyncInvokeSummary:
             limits = [limit for limit in (timeouts.total_s, limit_s) if limit is not None]
@@ -395,7 +408,7 @@ class Engine:
         """Run the flow of an operation that is no inference."""
         if verb != "count_tokens":  # which may have asked before
             self._check_open()
-        call = self._call({**settings, "timeouts": settings.get("timeouts") or self._quick})
+        call = self._quick_call(settings)
         call.model, call.watch = model, self._watch(verb, model, "runtime", settings)
 
         async def send() -> R:
@@ -413,11 +426,23 @@ class Engine:
         verb: str,
     ) -> Inference:
         """Return the call that these arguments mean, refused here and now when they are wrong."""
-        if verb != "run_tools":  # which may have asked before
-            self._check_open()
+        self._check_open()
+        return self._inferred(model, messages, settings, verb=verb)
+
+    def _inferred(
+        self,
+        model: str | ConverseRequest | None,
+        messages: Messages | ConverseRequest | None,
+        settings: Mapping[str, Any],
+        *,
+        verb: str,
+    ) -> Inference:
+        """Do the same for what has begun before, which goes on while the client is being closed."""
         asked = self._request(model, messages, settings, verb=verb)
         request, effective, base = asked.request, asked.settings, asked.base
         if (continuation := effective.get("continuation")) is not None:
+            from .resilience import Continuation
+
             of_kind("continuation", continuation, Continuation)
         self._check_guardrail_of(request)
         provider = self._registry.get(effective.get("provider") or self._provider)
@@ -433,7 +458,9 @@ class Engine:
             return await self._hooked("converse", inference, self._converse)
         call = self._call(inference.settings, large=inference.large)
         call.model, call.watch = inference.context.target, inference.watch
-        if not self._routing.plain:
+        if inference.request.guardrail_config is not None:
+            await _load_traces()
+        if self._routing is not None:
             response = await self._routing.converse(inference, call)
         else:
             response = await run(inference.provider.converse(inference.request, inference.context), call)
@@ -453,7 +480,7 @@ class Engine:
             if changed is None:
                 return await send(msgspec.structs.replace(inference, watch=watch))
             how = {name: value for name, value in inference.settings.items() if name in HOW_SENT}
-            other = self._inference(cast("ConverseRequest", changed), None, how, verb=verb)
+            other = self._inferred(cast("ConverseRequest", changed), None, how, verb=verb)
             asking = {"request": other.request, "context": other.context, "watch": watch}
             return await send(msgspec.structs.replace(inference, **asking))
 
@@ -466,7 +493,7 @@ class Engine:
         self._check_guardrail(request.guardrail_identifier, path="guardrail")
         call = self._call(settings, large=len(request.body) >= LARGE_BODY_BYTES)
         call.model, call.watch = target, watch
-        call.ticket = self._routing.ticket_of_body(call, request.body)
+        call.ticket = self._ticket_of_body(call, request.body)
         answer = await run(runtime.invoke(request, target), call)
         bill = Bill(self._prices, target).of_native(answer.headers, answer.body)
         self._add_native_usage(target, bill, answer.headers, answer.body, tags=invoke_tags(request))
@@ -477,7 +504,7 @@ class Engine:
         if call.watch is not None:
             request = cast("InvokeRequest", await call.watch.ask() or request)
         call.model = target = self._model(request.model_id)
-        call.ticket = self._routing.ticket_of_body(call, request.body)
+        call.ticket = self._ticket_of_body(call, request.body)
         plan = partial(runtime.invoke_stream, request, target)
         stream = await open_stream(plan(), plan, call)
         bill, tags = Bill(self._prices, target), invoke_tags(request)
@@ -507,6 +534,8 @@ class Engine:
     ) -> Watch | None:
         if self._hooks is None:
             return None
+        from .hooks import HookedCall, Watch
+
         told = HookedCall(
             verb=verb,
             model=model,
@@ -515,7 +544,7 @@ class Engine:
             settings=MappingProxyType(settings),
             request=request,
         )
-        return Watch(self._hooks, told)
+        return Watch(self._hooks, told, self._line.in_flight)
 
     def _listed_profiles(self) -> Mapping[str, Sequence[str]]:
         return {} if self._control is None else self._control.listed_profiles()
@@ -526,7 +555,7 @@ class Engine:
         messages: Messages | ConverseRequest | None,
         settings: Mapping[str, Any],
     ) -> ResponseStream:
-        return self._stream(self._inference(model, messages, settings, verb="run_tools"))
+        return self._stream(self._inferred(model, messages, settings, verb="run_tools"))
 
     def _stream(self, inference: Inference) -> ResponseStream:
         settings = inference.settings
@@ -544,8 +573,13 @@ class Engine:
         if self._hooks is not None and inference.watch is None:
             return await self._hooked("stream", inference, lambda asked: self._open(asked, call))
         call.model, call.watch = inference.context.target, inference.watch
-        if not self._routing.plain or inference.settings.get("continuation") is not None:
-            stream, meta = await self._routing.open(inference, call)
+        if inference.request.guardrail_config is not None:
+            await _load_traces()
+        routing = self._routing
+        if routing is None and inference.settings.get("continuation") is not None:
+            routing = self._made_routing(None, None)
+        if routing is not None:
+            stream, meta = await routing.open(inference, call)
         else:
             stream, meta = await open_events(inference, call), self._meta_of(inference, call)
         return stream.counted(partial(self._add_usage, inference.request.request_metadata)), meta
@@ -563,10 +597,19 @@ class Engine:
         rate_limit: RateLimit | Mapping[str, RateLimit] | RateLimiter | None,
         targets: Sequence[Target] | Failover | None,
         resolve: Callable[..., Endpoint],
-    ) -> Routing:
+    ) -> Routing | None:
+        """Return the way of what is limited or has targets; None where neither is so, which is the common case."""
+        if rate_limit is None and targets is None:
+            return None
+        from .limiting import RateLimiter
+        from .resilience.failover import checked_targets
+        from .targets import TargetLoop, place_of
+
         if rate_limit is not None and not isinstance(rate_limit, RateLimiter):
             rate_limit = RateLimiter(rate_limit)
         failover = checked_targets(targets)
+        if rate_limit is None and failover is None:  # one target, which is this client's own
+            return None
         loop = None
         if failover is not None:
             places = [place_of(target, region=self._region, resolve=resolve) for target in failover.targets]
@@ -575,8 +618,16 @@ class Engine:
                 if place.target.model is not None:
                     self._model(place.target.model, place)
             loop = TargetLoop(failover, places, clock=self._line.clock)
+        return self._made_routing(rate_limit, loop)
+
+    def _made_routing(self, limiter: RateLimiter | None, targets: TargetLoop | None) -> Routing:
+        from .routing import Routing
+
         profile = self._families.profile
-        return Routing(limiter=rate_limit, targets=loop, aim=self._aim, meta_of=self._meta_of, profile=profile)
+        return Routing(limiter=limiter, targets=targets, aim=self._aim, meta_of=self._meta_of, profile=profile)
+
+    def _ticket_of_body(self, call: Call, body: bytes) -> Ticket | None:
+        return None if self._routing is None else self._routing.ticket_of_body(call, body)
 
     def _aim(self, inference: Inference, place: Place) -> Inference:
         """Return a question as it goes to a place. Raises as making it does."""
@@ -588,16 +639,15 @@ class Engine:
         model = self._model(target.model or context.target.raw, place)
         if target.provider is not None:
             provider = self._registry.get(target.provider)
+        base = context.model if target.model is None else model
+        family = self._family(base, settings) if getattr(provider, "needs_family", False) else None
         if target.model is not None:
             request = request.model_copy(update={"model_id": model.raw})
-            if getattr(provider, "needs_family", False):
-                self._family(model, settings)  # as in `_prepared`
-            context = self._context_of(model, model, settings, None)
+            context = self._context_of(model, model, settings, family)
             if inference.made and model.base_model != inference.context.model.base_model:
                 was, facts = inference.context.profile, context.profile
                 request, more = resettle(request, settings, was=was, base_model=model.base_model, profile=facts)
                 adjustments += more
-        family = self._family(context.model, settings) if getattr(provider, "needs_family", False) else None
         context = msgspec.structs.replace(context, region=place.region or self._region, family=family)
         return msgspec.structs.replace(
             inference, request=request, provider=provider, context=context, adjustments=adjustments
@@ -605,11 +655,20 @@ class Engine:
 
     def _question(self, inference: Inference) -> Question[Any]:
         settings = inference.settings
-        return Question(inference, settings.get("output_type"), settings.get("output_mode"), self._refusals)
+        return self._question_of(inference, settings.get("output_type"), settings.get("output_mode"))
+
+    def _question_of(self, inference: Inference, output_type: object, mode: OutputMode | None) -> Question[Any]:
+        from .outputs import Question, Refusals
+
+        if self._refusals is None:
+            self._refusals = Refusals()
+        return Question(inference, output_type, mode, self._refusals)
 
     def _outputs(self, inference: Inference) -> OutputStream[Any]:
+        from .outputs import OutputStream, check_accumulates
+
         settings = inference.settings
-        outputs.check_accumulates(settings)
+        check_accumulates(settings)
         idle_s = self._call(settings, check_loop=False).timeouts.idle_s
 
         def send(asked: Inference) -> Awaitable[tuple[OpenStream[Event], ResponseMeta]]:
@@ -621,7 +680,9 @@ class Engine:
         """Return the request with what asks for the output of a call, for verbs that send none of it."""
         if (output_type := asked.settings.get("output_type")) is None:
             return asked.request
-        return outputs.first_asked(asked.request, asked.profile, output_type, asked.settings.get("output_mode"))
+        from .outputs import first_asked
+
+        return first_asked(asked.request, asked.profile, output_type, asked.settings.get("output_mode"))
 
     def _family(self, base: ModelId, settings: Mapping[str, Any]) -> ModelFamily:
         return self._families.resolve(base, (settings.get("provider_options") or _NO_SETTINGS).get("family"))
@@ -636,11 +697,11 @@ class Engine:
     ) -> CallContext:
         options = settings.get("provider_options") or _NO_SETTINGS
         between = None if target is base else target
-        facts = facts or self._facts_of(base, settings)
+        facts = facts or self._facts_of(base, settings, family)
         return CallContext(base, self._region, options, inference_profile=between, family=family, profile=facts)
 
-    def _facts_of(self, base: ModelId, settings: Mapping[str, Any]) -> ModelProfile:
-        facts = self._families.profile(base.base_model)
+    def _facts_of(self, base: ModelId, settings: Mapping[str, Any], family: ModelFamily | None) -> ModelProfile:
+        facts = self._families.profile(base.base_model, family)
         options = settings.get("provider_options") or _NO_SETTINGS
         if "profile" in options:
             facts = overridden(facts, options["profile"])
@@ -649,6 +710,9 @@ class Engine:
 
     def _task(self, model: str, settings: Mapping[str, Any], *, verb: str) -> Task:
         """Return the model, its family and the settings of a verb that is not about a conversation."""
+        from .features.tasks import TaskSettings
+        from .tasks import Task
+
         effective = self._settings_of(TaskSettings, settings, verb=verb)
         target, base = self._route(model, effective)
         check_options(effective.get("timeouts"), effective.get("retry"))
@@ -661,7 +725,7 @@ class Engine:
         """Run a flow of a task; return its result, and what is known of the call."""
         call = self._call(task.settings, large=media_bytes >= LARGE_BODY_BYTES)
         call.model, call.watch = task.ctx.target, self._watch(verb, task.ctx.target, "invoke", task.settings)
-        call.ticket = self._routing.ticket_of_body(call, task.request.body)
+        call.ticket = self._ticket_of_body(call, task.request.body)
         send = partial(run, flow, call)
         result = await (send() if call.watch is None else call.watch.around(send))
         bill = Bill(self._prices, task.ctx.target, task.ctx.model).of_native(call.headers)
@@ -680,7 +744,9 @@ class Engine:
 
     def _control_plane(self) -> ControlPlane:
         if self._control is None:
-            self._control = ControlPlane(lambda: self._call({"timeouts": self._quick}), self._control_endpoint())
+            from .control_plane import ControlPlane
+
+            self._control = ControlPlane(lambda: self._quick_call(_NO_SETTINGS), self._control_endpoint())
         return self._control
 
     def _model(self, model_id: str | None, place: Place | None = None) -> ModelId:
@@ -725,6 +791,11 @@ class Engine:
             check_options(timeouts, retry)
         return Call(self._line, timeouts or self._timeouts, retry or self._retry, large)
 
+    def _quick_call(self, settings: Mapping[str, Any]) -> Call:
+        """Return a call that is no inference, within the limits among the client's defaults, or else quick ones."""
+        timeouts, retry = (settings.get(name) or self._defaults.get(name) for name in ("timeouts", "retry"))
+        return self._call({"timeouts": timeouts or self._quick, "retry": retry})
+
     def _check_open(self) -> None:
         """Refuse what begins when the client is closed, or about to be."""
         if self._closing:
@@ -762,6 +833,30 @@ class Engine:
             target=call.target,
             bill=bill,
         )
+
+
+async def loaded(module: str) -> None:
+    """Import a module of the package in a thread, where its first use would take more than some ms of the loop."""
+    if f"{__package__}.{module}" not in sys.modules:
+        await to_thread.run_sync(import_module, f".{module}", __package__)
+
+
+async def _load_traces() -> None:
+    """Load the classes of a guardrail's trace before the first one arrives."""
+    if not GUARDRAIL_TRACE.loaded:
+        await to_thread.run_sync(lambda: GUARDRAIL_TRACE.kind)
+
+
+def _checked_hooks(hooks: object) -> Hooks | None:
+    from .hooks import Hooks
+
+    return of_kind("hooks", cast("Hooks", hooks), Hooks) or None
+
+
+def _control_endpoint(region: str, **how: Any) -> Endpoint:  # noqa: ANN401 - the keywords of what is called
+    from .control_plane import resolve_control_endpoint
+
+    return resolve_control_endpoint(region, **how)
 
 
 def _closed() -> ClientClosedError:

@@ -72,10 +72,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ._error import BedrockError, StreamError, with_hint
+import msgspec
+
+from ._error import BedrockError, InvalidRequestError, StreamError, with_hint
 from .advice import find_rule
 from .eventstream import EventStreamError
 from .model_id import InvalidModelIdError
@@ -150,14 +151,6 @@ __all__ = [
     "service_error",
     "service_error_from_response",
 ]
-
-
-class InvalidRequestError(BedrockError, ValueError):
-    """The call was refused before anything was sent; ``path`` names the member, e.g. ``messages[2].role``."""
-
-    def __init__(self, message: str, *, path: str | None = None, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
-        self.path = path
 
 
 class ClientClosedError(BedrockError):
@@ -535,8 +528,7 @@ class StreamTruncatedError(StreamError):
     retryable = True
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
+class _Row(msgspec.Struct, frozen=True):
     """What a service code means."""
 
     error: type[ServiceError]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, cast
 
+from ._error import a_kind
 from .errors import InvalidRequestError
 from .known_models import KnownModelId
 
@@ -55,9 +56,7 @@ def geography_of(region: str) -> str:
     Raises InvalidRequestError for a region of which no profile is known.
     """
     if not isinstance(cast("object", region), str):
-        raise InvalidRequestError(
-            f"the region is a {type(region).__name__}, not text.", path="region", hint='Pass "us-east-1".'
-        )
+        raise InvalidRequestError(f"the region is {a_kind(region)}, not text.", path="region", hint='Pass "us-east-1".')
     for regions, geography in _GEOGRAPHIES:
         if regions.fullmatch(region):
             return geography

@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
 
+from ._error import a_kind
 from .errors import BedrockError, InvalidRequestError
 from .events import Event
 from .model_id import ModelId
@@ -126,7 +128,7 @@ def _functions(name: str, given: object) -> tuple[Callable[..., object], ...]:
     for index, function in enumerate(listed):
         if not callable(function):
             raise InvalidRequestError(
-                f"hooks.{name}[{index}] is a {type(function).__name__}, not a function.",
+                f"hooks.{name}[{index}] is {a_kind(function)}, not a function.",
                 path=f"hooks.{name}",
                 hint=f"Pass Hooks({name}=function), or several in a list.",
             )
@@ -146,20 +148,23 @@ def _is_async(function: Callable[..., object]) -> bool:
 class Watch:
     """The hooks at one call."""
 
-    __slots__ = ("_hooks", "call")
+    __slots__ = ("_hooks", "_in_flight", "call")
 
-    def __init__(self, hooks: Hooks, call: HookedCall) -> None:
+    def __init__(self, hooks: Hooks, call: HookedCall, in_flight: AbstractContextManager[object]) -> None:
+        """``in_flight`` is entered while a hook is awaited: closing the client waits for it as for the call."""
         self._hooks = hooks
+        self._in_flight = in_flight
         self.call = call
 
     async def ask(self) -> HookedRequest | None:
         """Return the request that the hooks want to be sent, None where they leave it. Raises what they raise."""
         asked = self.call.request
-        for hook in cast("tuple[RequestHook, ...]", self._hooks.on_request):
-            answer = hook(self.call)
-            changed = await answer if inspect.isawaitable(answer) else answer
-            if changed is not None:
-                self.call = replace(self.call, request=_fitting(changed, self.call))
+        with self._in_flight:
+            for hook in cast("tuple[RequestHook, ...]", self._hooks.on_request):
+                answer = hook(self.call)
+                changed = await answer if inspect.isawaitable(answer) else answer
+                if changed is not None:
+                    self.call = replace(self.call, request=_fitting(changed, self.call))
         return None if self.call.request is asked else self.call.request
 
     async def guarding(self, send: Callable[[], Awaitable[R]]) -> R:
@@ -178,13 +183,15 @@ class Watch:
 
     async def answered(self, response: object) -> None:
         """Show an answer."""
-        for hook in cast("tuple[ResponseHook, ...]", self._hooks.on_response):
-            await _quietly("on_response", hook, response, self.call)
+        with self._in_flight:
+            for hook in cast("tuple[ResponseHook, ...]", self._hooks.on_response):
+                await _quietly("on_response", hook, response, self.call)
 
     async def failed(self, error: BedrockError) -> None:
         """Show the error that ended the call."""
-        for hook in cast("tuple[ErrorHook, ...]", self._hooks.on_error):
-            await _quietly("on_error", hook, error, self.call)
+        with self._in_flight:
+            for hook in cast("tuple[ErrorHook, ...]", self._hooks.on_error):
+                await _quietly("on_error", hook, error, self.call)
 
     async def retrying(self, failure: BedrockError, attempt: int, delay_s: float) -> None:
         """Show a failed attempt that is going to be repeated."""
@@ -193,14 +200,18 @@ class Watch:
             for hook in cast("tuple[RetryHook, ...]", self._hooks.on_retry):
                 await _quietly("on_retry", hook, retry, self.call)
 
+    def over(self, decoder: EventDecoder[E]) -> WatchedDecoder[E]:
+        """Return a decoder that shows what this one decodes."""
+        return WatchedDecoder(decoder, self)
+
     def came(self, events: Sequence[Any]) -> None:
         """Show events."""
         for hook in cast("tuple[EventHook, ...]", self._hooks.on_event):
-            try:
-                for event in events:
+            for event in events:
+                try:
                     hook(event, self.call)
-            except Exception:
-                logger.exception(_RAISED, "on_event", _name(hook))
+                except Exception:
+                    logger.exception(_RAISED, "on_event", _name(hook))
 
 
 def _fitting(changed: object, call: HookedCall) -> HookedRequest:
@@ -208,8 +219,7 @@ def _fitting(changed: object, call: HookedCall) -> HookedRequest:
     request = call.request
     if request is None or not isinstance(changed, type(request)):
         raise InvalidRequestError(
-            f"on_request returned a {type(changed).__name__} for {call.verb}(), which sends a "
-            f"{type(request).__name__}.",
+            f"on_request returned {a_kind(changed)} for {call.verb}(), which sends a {type(request).__name__}.",
             path="hooks.on_request",
             hint="Return call.request.model_copy(update={...}), or None to leave it.",
         )

@@ -9,8 +9,9 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from math import inf
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 from uuid import uuid4
+from weakref import WeakValueDictionary
 
 from .errors import (
     BedrockError,
@@ -31,6 +32,9 @@ from .resilience.token_estimate import Counted, counted_in_headers, counted_in_m
 from .transport import WireResponse
 
 E = TypeVar("E")
+
+_MOST_WINDOWS: Final = 1000
+"""As many models a process remembers before it looks which of them nothing is known of any more."""
 
 
 class RateLimiter:
@@ -59,8 +63,9 @@ class RateLimiter:
     ) -> None:
         self._limits = checked_limits(limits)
         self._store = store if store is not None else _LocalStore(clock)
-        self._queues: dict[str, _Queue] = {}
-        self._lock = threading.Lock()
+        self._shared = _Shared(self._store)
+        # A queue lives as long as one waits in it, has a lease of it, or may come back for another attempt.
+        self._queues = WeakValueDictionary[str, _Queue]()
 
     def limit_for(self, model: ModelId) -> RateLimit | None:
         """Return the limit of a model, None where it has none."""
@@ -82,32 +87,51 @@ class RateLimiter:
         if limit is None:
             return None
         key = f"{model.account or account}/{model.region or region}/{model.raw.rpartition('/')[2]}"
-        with self._lock:
+        with self._shared.lock:
             queue = self._queues.get(key)
             if queue is None:
-                queue = self._queues[key] = _Queue(key, limit, self._store, self._lock)
+                queue = self._queues[key] = _Queue(key, limit, self._shared)
         return Ticket(queue, tokens(limit))
 
 
 class _LocalStore:
-    """What was sent by this process."""
+    """What was sent by this process. Of a model that was not called for long it remembers nothing."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._windows: dict[str, RateWindow] = {}
+        self._most = _MOST_WINDOWS
         self._lock = threading.Lock()
+        self._ended: deque[tuple[str, RateLimit, str, int | None, bool]] = deque()
 
     async def admit(self, key: str, limit: RateLimit, lease: str, tokens: int) -> float:
         with self._lock:
-            return self._window(key).admit(limit, lease, tokens, self._clock())
+            self._count_ended()
+            now = self._clock()
+            return self._window(key, now).admit(limit, lease, tokens, now)
 
     def finish(self, key: str, limit: RateLimit, lease: str, tokens: int | None, *, throttled: bool) -> None:
-        with self._lock:
-            self._window(key).finish(limit, lease, tokens, self._clock(), throttled=throttled)
+        self._ended.append((key, limit, lease, tokens, throttled))
+        # A finaliser may run in the middle of whatever holds the lock: who asks next counts what has ended first.
+        while self._ended and self._lock.acquire(blocking=False):
+            try:
+                self._count_ended()
+            finally:
+                self._lock.release()
 
-    def _window(self, key: str) -> RateWindow:
+    def _count_ended(self) -> None:
+        while self._ended:
+            key, limit, lease, tokens, throttled = self._ended.popleft()
+            window = self._windows.get(key)
+            if window is not None:
+                window.finish(limit, lease, tokens, self._clock(), throttled=throttled)
+
+    def _window(self, key: str, now: float) -> RateWindow:
         window = self._windows.get(key)
         if window is None:
+            if len(self._windows) >= self._most:
+                self._windows = {key: window for key, window in self._windows.items() if not window.empty(now)}
+                self._most = max(_MOST_WINDOWS, 2 * len(self._windows))
             window = self._windows[key] = RateWindow()
         return window
 
@@ -115,9 +139,13 @@ class _LocalStore:
 class _Waiter:
     """One call that waits; it belongs to its loop."""
 
-    __slots__ = ("_future", "_loop", "_signalled")
+    __slots__ = ("_future", "_loop", "_signalled", "refused", "told")
 
     def __init__(self) -> None:
+        self.told = False
+        """Whether the limit has made it wait: it came to the front, and was not let through."""
+        self.refused = False
+        """Whether more wait before it than may."""
         self._loop = asyncio.get_running_loop()
         self._future: asyncio.Future[None] | None = None
         self._signalled = False
@@ -129,27 +157,32 @@ class _Waiter:
 
     async def rest(self, seconds: float) -> None:
         """Wait for `signal`, at most for ``seconds``; one that came since the last rest counts."""
-        if not self._signalled:
-            future = self._future = self._loop.create_future()
-            timer = self._loop.call_later(seconds, _finish, future) if seconds < inf else None
-            try:
+        future = self._future = self._loop.create_future()
+        timer: asyncio.TimerHandle | None = None
+        try:
+            if not self._signalled:  # looked at once there is a future: a finaliser signals in between
+                timer = self._loop.call_later(seconds, _finish, future) if seconds < inf else None
                 await future
-            finally:
-                self._future = None
-                if timer is not None:
-                    timer.cancel()
+        finally:
+            self._future = None
+            if timer is not None:
+                timer.cancel()
         self._signalled = False
 
-    def signal(self) -> None:
-        """Let the waiter look again; from any thread."""
+    def signal(self) -> bool:
+        """Let the waiter look again; from any thread. Return whether it can."""
         try:
             running = asyncio.get_running_loop()
         except RuntimeError:
             running = None
         if running is self._loop:
             self._signal()
-        elif not self._loop.is_closed():
+            return True
+        try:
             self._loop.call_soon_threadsafe(self._signal)
+        except RuntimeError:  # closed, maybe only now and in another thread
+            return False
+        return True
 
     def _signal(self) -> None:
         self._signalled = True
@@ -162,66 +195,100 @@ def _finish(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
+class _Shared:
+    """What the queues of a limiter have in common."""
+
+    __slots__ = ("abandoned", "lock", "store", "taken")
+
+    def __init__(self, store: RateStore) -> None:
+        self.store = store
+        self.lock = threading.RLock()
+        """Finalisers take it too, in the middle of whatever holds it: it can be taken again."""
+        self.taken: dict[str, _Queue] = {}
+        """The queues of the leases: a finaliser finds the one in which others wait."""
+        self.abandoned: deque[str] = deque()
+        """Leases that whoever asks next, for any model, gives back."""
+
+
 class _Queue:
     """Those who want to call one model, in their order: only the first one asks the store."""
 
-    __slots__ = ("_abandoned", "_lock", "_store", "key", "limit", "waiters")
+    __slots__ = ("__weakref__", "_shared", "key", "limit", "waiters")
 
-    def __init__(self, key: str, limit: RateLimit, store: RateStore, lock: threading.Lock) -> None:
+    def __init__(self, key: str, limit: RateLimit, shared: _Shared) -> None:
         self.key = key
         self.limit = limit
         self.waiters: deque[_Waiter] = deque()
-        self._store = store
-        self._lock = lock
-        self._abandoned: list[str] = []
+        self._shared = shared
 
     async def enter(self, tokens: int) -> str:
         """Return the lease of one attempt, once it may go. Raises QueueFullError."""
         waiter = _Waiter()
-        with self._lock:
-            waiting = len(self.waiters)
-            if waiting >= max(1, self.limit.max_queue):  # whoever comes first may not have to wait
+        shared = self._shared
+        with shared.lock:
+            if self._limited() and len(self.waiters) >= self.limit.max_queue:
                 raise _full(self.key, self.limit)
             self.waiters.append(waiter)
         lease = uuid4().hex
         try:
             while True:
+                if waiter.refused:
+                    raise _full(self.key, self.limit)
                 if self.waiters[0].gone:
                     self._signal_first()
                 if self.waiters[0] is not waiter:
                     await waiter.rest(inf)
                     continue
-                while self._abandoned:
-                    self._store.finish(self.key, self.limit, self._abandoned.pop(), None, throttled=False)
-                wait_s = await self._store.admit(self.key, self.limit, lease, tokens)
+                self._free_abandoned()
+                wait_s = await shared.store.admit(self.key, self.limit, lease, tokens)
                 if wait_s <= 0:
+                    shared.taken[lease] = self
                     return lease
-                if self.limit.max_queue == 0:
-                    raise _full(self.key, self.limit)
+                waiter.told = True
+                self._refuse_rest()
                 await waiter.rest(wait_s)
         finally:
-            with self._lock, suppress(ValueError):  # it was passed over when its loop had been closed
+            with shared.lock, suppress(ValueError):  # it was passed over when its loop had been closed
                 self.waiters.remove(waiter)
             self._signal_first()
 
     def leave(self, lease: str, tokens: int | None, *, throttled: bool) -> None:
         """Free the place of an attempt, and count ``tokens`` for it; None leaves the reservation."""
-        self._store.finish(self.key, self.limit, lease, tokens, throttled=throttled)
+        self._shared.taken.pop(lease, None)
+        self._shared.store.finish(self.key, self.limit, lease, tokens, throttled=throttled)
         self._signal_first()
 
     def abandon(self, lease: str) -> None:
         """Let whoever comes next free the place of an attempt: a finaliser may run in the middle of anything."""
-        self._abandoned.append(lease)
-        for waiter in tuple(self.waiters)[:1]:
+        self._shared.abandoned.append(lease)
+        self._signal_first()
+
+    def _free_abandoned(self) -> None:
+        shared = self._shared
+        with suppress(IndexError):  # that was the last one, or another thread has taken it
+            while lease := shared.abandoned.popleft():
+                shared.taken[lease].leave(lease, None, throttled=False)
+
+    def _limited(self) -> bool:
+        """Return whether the limit makes the first one wait, and with it all behind it.
+
+        A store that is far away is asked by one after the other: whoever only waits for its turn is not held up.
+        """
+        return bool(self.waiters) and self.waiters[0].told and not self.waiters[0].gone
+
+    def _refuse_rest(self) -> None:
+        """Send those away who came while the first one was asking, beyond as many as may wait."""
+        for waiter in list(self.waiters)[self.limit.max_queue :]:
+            waiter.refused = True
             waiter.signal()
 
     def _signal_first(self) -> None:
-        with self._lock:
-            while self.waiters and self.waiters[0].gone:
-                self.waiters.popleft()
-            first = self.waiters[0] if self.waiters else None
-        if first is not None:
-            first.signal()
+        """Let the first one look that still can; those before it, whose loops are closed, are dropped."""
+        for waiter in list(self.waiters):
+            if waiter.signal():
+                return
+            with suppress(ValueError):  # somebody else has dropped it
+                self.waiters.remove(waiter)
 
 
 def _full(key: str, limit: RateLimit) -> QueueFullError:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Generic, TypeAlias, TypeVar, 
 
 from anyio import to_thread
 
+from ._error import a_kind
 from .errors import InvalidRequestError
 from .features.arguments import check_seconds
 from .features.checks import document_name
@@ -311,7 +312,7 @@ def _checked(kind: MediaKind, data: object, declared: str | None, name: str | No
     """Return the format of the bytes, which ``declared`` or the ending of ``name`` may not contradict."""
     if isinstance(data, str) or not isinstance(data, bytes | bytearray | memoryview):
         raise InvalidRequestError(
-            f"data is a {type(data).__name__}, not bytes.",
+            f"data is {a_kind(data)}, not bytes.",
             path="data",
             hint="Base64 text is passed as a data URL: from_data_url('data:image/png;base64,...').",
         )
@@ -388,7 +389,7 @@ def _file(path: object) -> bytes:
     named = isinstance(path, str | os.PathLike)
     text: object = os.fspath(cast("StrPath", path)) if named else None
     if not isinstance(text, str) or "\0" in text:
-        said = "holds a NUL" if isinstance(text, str) else f"is a {type(path).__name__}, no name of a file"
+        said = "holds a NUL" if isinstance(text, str) else f"is {a_kind(path)}, no name of a file"
         raise InvalidRequestError(f"path {said}.", path="path", hint='Pass from_path("cat.png"), or from_bytes(data).')
     found = Path(text).stat()
     size = found.st_size

@@ -81,7 +81,7 @@ class ModelId:
     """A model identifier, taken apart.
 
     ``raw`` is what the caller gave and what is sent. ``vendor`` (``"anthropic"``), ``base_model``
-    (``"anthropic.claude-sonnet-4-20250514-v1:0"``, without geography) and ``version`` (``"v1:0"``, of a prompt its
+    (``"anthropic.claude-sonnet-4-5-20250929-v1:0"``, without geography) and ``version`` (``"v1:0"``, of a prompt its
     number) are None where the id does not tell, as for the opaque id of an application inference profile. ``region``,
     ``account`` and ``partition`` come from ARNs only; default prompt routers are prompt routers too.
     """

@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, Self, TypeAlias, TypeVar
 import anyio
 import msgspec
 
+from ._bounded import remember
 from .calls import Inference, OpenStream
 from .errors import (
     BedrockError,
@@ -95,9 +96,8 @@ class Refusals:
     def add(self, model: str, rungs: Sequence[Rung], output: OutputType[Any] | None) -> None:
         """Note that these ways were refused: for this output, or for all where it is None."""
         digest = "" if output is None else _digest(output)
-        self._known |= dict.fromkeys((model, rung, digest) for rung in rungs)
-        while len(self._known) > _MOST_REFUSALS:
-            del self._known[next(iter(self._known))]
+        for rung in rungs:
+            remember(self._known, (model, rung, digest), None, _MOST_REFUSALS)
 
 
 def _digest(output: OutputType[Any]) -> str:
@@ -310,6 +310,7 @@ class _Growth:
         self._tool = question.tool
         self._wrapped = question.wrapped
         self._inside = question.tool is None
+        self._begun = question.prefill if question.tool is None else ""
         self._pieces: list[str] = []
         self._partial = PartialOutput(wrapped=self._wrapped)
 
@@ -322,7 +323,8 @@ class _Growth:
                 self._partial = PartialOutput(wrapped=self._wrapped)
         piece = event.text if self._tool is None else event.tool_input
         if self._inside and piece:
-            self._pieces.append(piece)
+            self._pieces.append(self._begun + piece)
+            self._begun = ""
 
     def grown(self) -> Any | None:  # noqa: ANN401
         if not self._pieces:

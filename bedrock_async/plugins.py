@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final, Generic, TypeVar
+
+import msgspec
 
 from .errors import PluginError
 
@@ -23,6 +24,7 @@ __all__ = [
     "PluginRegistry",
     "allowed_plugins",
     "check_members",
+    "check_own_name",
     "load_entry_point",
     "origin",
 ]
@@ -36,8 +38,7 @@ OURS: Final = "bedrock-async"
 _PREFIX: Final = "bedrock-async-"
 
 
-@dataclass(frozen=True, slots=True)
-class Allowed:
+class Allowed(msgspec.Struct, frozen=True):
     """Which distributions may be loaded: those of these names, or all of them (None)."""
 
     names: frozenset[str] | None = None
@@ -69,8 +70,7 @@ def _canonical(name: str) -> str:
     return name.strip().lower().replace("_", "-").replace(".", "-")
 
 
-@dataclass(frozen=True, slots=True)
-class PluginKind(Generic[T]):
+class PluginKind(msgspec.Struct, Generic[T], frozen=True):
     """What is registered under one group of entry points.
 
     ``check`` takes what an entry point made, its name, and where it comes from; it returns it typed or raises
@@ -119,7 +119,9 @@ class PluginRegistry(Generic[T]):
         plugin = self._loaded.get(name)
         if plugin is None and (point := self._point(name)) is not None:
             # Only what was loaded and checked is kept: a failure is looked at again.
-            plugin = self._loaded[name] = self.kind.check(load_entry_point(point), name, origin(point))
+            plugin = self.kind.check(load_entry_point(point), name, origin(point))
+            check_own_name(plugin, name, origin(point), noun=self.kind.noun)
+            self._loaded[name] = plugin
         return plugin
 
     def entry_point(self, name: str) -> EntryPoint:
@@ -196,6 +198,17 @@ def load_entry_point(point: EntryPoint, **options: object) -> object:
             hint=f"{check}Reinstall or remove that distribution; everything else goes on working.",
         ) from exc
     return made
+
+
+def check_own_name(plugin: object, name: str, source: str, *, noun: str) -> None:
+    """Hold an installed plugin to the name that it is registered under. Raises PluginError, which names both."""
+    own: object = getattr(plugin, "name", name)
+    if own != name:
+        raise PluginError(
+            f"the {noun} {name!r} of {source} ({type(plugin).__name__}) calls itself {own!r}.",
+            distribution=source,
+            hint=f"Register it as {own!r}, or give it the name of its entry point.",
+        )
 
 
 def check_members(

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field, fields
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
+import msgspec
+
+from ._error import a_kind
 from .errors import InvalidRequestError, MissingExtraError
 from .events import MetadataEvent
 from .families.profiles import best_match
@@ -170,8 +173,7 @@ class Cost:
         return "\n".join(rows)
 
 
-@dataclass(frozen=True, slots=True)
-class _Rates:
+class _Rates(msgspec.Struct, frozen=True):
     """The prices for one call: tiers of long prompts are chosen."""
 
     input: Decimal
@@ -197,7 +199,10 @@ class Prices:
         self._published = published
 
     def load(self) -> None:
-        """Import the price list, which takes some tenths of a second. Raises MissingExtraError without the extra."""
+        """Import the price list, which takes some tenths of a second; `BedrockClient.load_prices` does it in a thread.
+
+        Raises MissingExtraError without the extra.
+        """
         if self._published:
             _published_rates("amazon.nova-lite-v1:0", 0)  # the package reads its list at the first question
 
@@ -394,7 +399,7 @@ def as_prices(given: object) -> Prices:
     if isinstance(given, Mapping):
         return Prices(cast("PriceTable", given))
     raise InvalidRequestError(
-        f"prices is a {type(given).__name__}, not a mapping or Prices.",
+        f"prices is {a_kind(given)}, not a mapping or Prices.",
         path="prices",
         hint='Pass prices={"anthropic.claude-*": ModelPrices(input="3", output="15")}.',
     )
@@ -496,7 +501,7 @@ def _model_prices(pattern: str, prices: object) -> ModelPrices:
     names = [each.name for each in fields(ModelPrices)]
     if not isinstance(prices, Mapping):
         raise InvalidRequestError(
-            f"prices[{pattern!r}] is a {type(prices).__name__}, not ModelPrices or a mapping.",
+            f"prices[{pattern!r}] is {a_kind(prices)}, not ModelPrices or a mapping.",
             path="prices",
             hint='Pass ModelPrices(input="3", output="15").',
         )

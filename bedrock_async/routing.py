@@ -45,8 +45,6 @@ class Routing:
         meta_of: Callable[[Inference, Call], ResponseMeta],
         profile: Callable[[str | None], ModelProfile],
     ) -> None:
-        self.plain = limiter is None and targets is None
-        """Whether there is neither."""
         self._limiter = limiter
         self._targets = targets
         self._aim = aim
@@ -75,7 +73,9 @@ class Routing:
 
         async def reopen(text: str) -> tuple[OpenStream[Event], ResponseMeta]:
             request = continued_request(later.request, text, prefill=prefill)
-            again = Call(call.line, call.timeouts, call.retry, call.large, model=call.model, watch=call.watch)
+            again = Call(
+                call.line, call.timeouts, call.retry, call.large, spent=call.spent, model=call.model, watch=call.watch
+            )
             return await self._open(msgspec.structs.replace(later, request=request), again)
 
         body = ContinuedStream(stream, meta, continuation=continuation, call=call, prefill=prefill, reopen=reopen)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, Generic, TypeVar
 
@@ -16,7 +16,7 @@ from .calls import CANCELLED, TIMED_OUT, Call, Inference, Line, OpenStream, too_
 from .errors import BedrockError
 from .events import Event
 from .resilience import Breaker, Failover, Target, Timeouts
-from .resilience.failover import HedgeBudget, Latencies, escalates, is_the_targets
+from .resilience.failover import HedgeBudget, Latencies, escalates, speaks_against_target
 from .transport import Endpoint
 from .types import Attempt
 
@@ -25,8 +25,7 @@ T = TypeVar("T")
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """Where a target is: what is not its own is None, and the client's."""
 
     target: Target
@@ -46,28 +45,25 @@ class Place:
         )
 
 
-@dataclass(slots=True)
-class _State:
+class _State(msgspec.Struct):
     """What is known of a target: whether it answers, and how fast."""
 
     place: Place
     breaker: Breaker | None
-    latencies: Latencies = field(default_factory=Latencies)
+    latencies: Latencies = msgspec.field(default_factory=Latencies)
 
     def admit(self, now: float) -> int | None:
         return 0 if self.breaker is None else self.breaker.admit(now)
 
 
-@dataclass(slots=True)
-class Way:
+class Way(msgspec.Struct):
     """One call on its way to one target."""
 
     inference: Inference
     call: Call
 
 
-@dataclass(slots=True)
-class Answer(Generic[T]):
+class Answer(msgspec.Struct, Generic[T]):
     """What a target has answered, and which one; the attempts are those of all targets."""
 
     value: T
@@ -77,8 +73,7 @@ class Answer(Generic[T]):
 Ask = Callable[[Way], Awaitable[T]]
 
 
-@dataclass(slots=True)
-class _Outcome(Generic[T]):
+class _Outcome(msgspec.Struct, Generic[T]):
     """How asking one target ended."""
 
     way: Way | None = None
@@ -96,14 +91,6 @@ class TargetLoop:
         self._states = [
             _State(place, None if failover.breaker is None else Breaker(failover.breaker)) for place in places
         ]
-
-    def breaker_states(self) -> dict[str, str]:
-        """Return the state of each target's breaker by the target's label."""
-        now = self.clock()
-        return {
-            state.place.target.label: "closed" if state.breaker is None else state.breaker.state(now)
-            for state in self._states
-        }
 
     async def ask(
         self, call: Call, aim: Callable[[Place], Way], ask: Ask[T], *, discard: Callable[[T], object] | None = None
@@ -195,7 +182,7 @@ class _Asking(Generic[T]):
         raise failure
 
     async def _outcome(self, state: _State, admitted: int | None) -> _Outcome[T]:
-        """Ask one target; whatever comes of it, its breaker is told. One that is wrong for the call is not asked."""
+        """Ask one target; its breaker is told what that says of it. One that is wrong for the call is not asked."""
         clock, breaker = self._loop.clock, state.breaker
         failed: bool | None = None
         way: Way | None = None
@@ -209,14 +196,16 @@ class _Asking(Generic[T]):
             self._ways.append(way)
             value = await self._ask(way)
         except BedrockError as exc:
-            failed = is_the_targets(exc)
+            failed = speaks_against_target(exc)
             wanted = bool(getattr(self._limits.retry, "retry_timeouts", False))
             return _Outcome(way, failure=exc, escalates=escalates(exc, retry_timeouts=wanted))
         except Exception as exc:  # noqa: BLE001 - raised by `run`; out of a task group it would come as a group
             return _Outcome(way, failure=exc)
         except asyncio.CancelledError:
+            late = self.limit is not None and self.limit.expired()
             if way is not None:
-                way.call.cut(TIMED_OUT if self.limit is not None and self.limit.expired() else CANCELLED)
+                way.call.cut(TIMED_OUT if late else CANCELLED)
+                failed = True if late and self._took_too_long(way, clock() - started) else None
             raise
         else:
             failed = False
@@ -228,6 +217,12 @@ class _Asking(Generic[T]):
                     breaker.forget(admitted)
                 else:
                     breaker.record(admitted, clock(), failed=failed)
+
+    def _took_too_long(self, way: Way, seconds: float) -> bool:
+        """Return whether it was this target that used up the time of the call: half of it, and without an answer."""
+        total_s, attempts = self._limits.timeouts.total_s, way.call.attempts
+        # One that still waits for its turn, or that a slow one left little time, has done nothing wrong.
+        return total_s is not None and seconds >= total_s / 2 and bool(attempts) and attempts[-1].code is not None
 
     async def _race(
         self, state: _State, admitted: int | None, others: Iterator[tuple[_State, int | None]], delay_s: float
@@ -250,11 +245,12 @@ class _Asking(Generic[T]):
                     nonlocal running
                     await self._limits.line.sleep(delay_s)
                     hedge = self._loop.hedge
-                    if hedge is None or not hedge.take():
+                    if hedge is None or not hedge.ready:
                         return
                     found = next(others, None)
                     if found is None:
                         return
+                    hedge.take()
                     running += 1
                     ended(await self._outcome(*found), decides=False)
 
@@ -291,7 +287,7 @@ def close_stream(stream: OpenStream[Event]) -> None:
 def call_of(call: Call, line: Line, target: str) -> Call:
     """Return a call like ``call`` to another place; how long all of them take together is not its business."""
     timeouts: Timeouts = replace(call.timeouts, total_s=None)
-    return Call(line, timeouts, call.retry, call.large, target=target)
+    return Call(line, timeouts, call.retry, call.large, spent=call.spent, target=target)
 
 
 def place_of(target: Target, *, region: str, resolve: Callable[..., Endpoint]) -> Place:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
 import anyio
+import msgspec
 
 from .errors import BedrockError, InvalidRequestError, PluginError, ResponseDecodeError
 from .families import (
@@ -72,8 +73,7 @@ class GeneratedImages:
     meta: ResponseMeta
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(msgspec.Struct, frozen=True):
     """What a verb knows before it asks: the model and its family, the request but for its body, and the settings."""
 
     ctx: CallContext
@@ -169,8 +169,7 @@ def video_input(request: VideoRequest, task: Task) -> NativeObject:
 Decode: TypeAlias = Callable[[NativeObject, Mapping[str, str], FamilyContext], T]
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
+class _Answer(msgspec.Struct, frozen=True):
     """A native answer, and the input tokens that the service counted."""
 
     task: Task

@@ -8,14 +8,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Any, ClassVar, Final, Literal, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, TypeAlias, cast
 
 import anyio
+import msgspec
 from anyio import to_thread
-from anyio.abc import TaskGroup
 
 from .errors import (
     BedrockError,
@@ -48,6 +48,9 @@ from .types import (
     ToolUseBlock,
 )
 from .usage import UsageTotals, usage_of
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
 
 __all__ = [
     "LoopOptions",
@@ -151,8 +154,7 @@ class ToolLoopResult:
         return usage_of(self.rounds)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoopOptions:
+class LoopOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How the loop runs tools. Raises InvalidRequestError for what cannot be."""
 
     max_rounds: int = 10
@@ -160,7 +162,7 @@ class LoopOptions:
     tool_timeout_s: float | None = None
     on_tool_error: OnToolError = "return"
     deps: Any = None
-    clock: Callable[[], float] = field(default=time.perf_counter, repr=False)
+    clock: Callable[[], float] = time.perf_counter
 
     def __post_init__(self) -> None:
         check_positive(max_rounds=self.max_rounds, max_concurrency=self.max_concurrency)
@@ -248,13 +250,12 @@ def _asked_again(request: ConverseRequest, new: Sequence[Message]) -> dict[str, 
     return changes
 
 
-@dataclass(slots=True)
-class _Call:
+class _Call(msgspec.Struct):
     """One tool that an answer asks for."""
 
     use: ToolUseBlock
     tool: Tool[..., Any] | None = None
-    arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    arguments: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
     finished: ToolFinished | None = None
 
 
@@ -270,10 +271,10 @@ class _Turn:
         """Those that have not been handed out."""
         self.changed = anyio.Event()
         self.ended = anyio.Event()
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
         self.begun = False
 
-    def fail(self, failure: Exception) -> None:
+    def fail(self, failure: BaseException) -> None:
         """End the turn, and the loop with it."""
         self.failure = self.failure or failure
         self.scope.cancel()
@@ -605,7 +606,9 @@ class ToolLoop:
                 except ToolError as exc:
                     error = exc
                     result = await self._told(call.use, exc)
-            except Exception as exc:  # noqa: BLE001 - raised where the steps are read, outside the task group
+            # Raised where the steps are read: out of the task group it would come as a group, and what ends the program
+            # would end the event loop here.
+            except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001
                 turn.fail(exc)
             else:
                 turn.finish(call, result, error, self._options.clock() - started)

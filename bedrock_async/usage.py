@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from types import MappingProxyType
 from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
-from .types import CacheDetail, ConverseResponse, TokenUsage
+from .types import CacheDetail, ConverseResponse, ResponseMeta, TokenUsage
 
 MAX_KINDS: Final = 8_192
 """Kinds of calls that are counted apart, by model, service tier and length of long prompts; the model of those beyond
@@ -29,16 +30,8 @@ _STEP: Final = 4_000
 """Prices change at multiples of this: at 100,000, 128,000, 200,000, 272,000 tokens.  [genai-prices 0.2.3]"""
 
 
-class UsageTotals(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What a number of calls used, together. Totals can be added to each other, and an earlier state taken away.
-
-    - ``calls``: answers whose usage is known, native ones included. Failed calls, and streams that ended before their
-      metadata, are not.
-    - ``input_tokens``: without what was read from the cache or written to it; ``output_tokens``.
-    - ``cache_read_input_tokens``, ``cache_write_input_tokens``; ``cache_write_by_ttl``: those of the written ones whose
-      time to live the service told, such as ``{"5m": 1200, "1h": 4000}``.
-    - ``cost``: in US dollars, of all calls whose price is known, None where none is; ``unpriced_calls``: the others.
-    """
+class _Counts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What calls used, without what that cost."""
 
     calls: int = 0
     input_tokens: int = 0
@@ -46,8 +39,126 @@ class UsageTotals(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     cache_read_input_tokens: int = 0
     cache_write_input_tokens: int = 0
     cache_write_by_ttl: Mapping[str, int] = MappingProxyType({})
+
+    def plus(self, usage: TokenUsage) -> _Counts:
+        """Return these counts with one more call in them."""
+        by_ttl = self.cache_write_by_ttl
+        if usage.cache_details:
+            for detail in usage.cache_details:
+                by_ttl = _merged(by_ttl, {detail.ttl: detail.input_tokens} if detail.ttl else {}, 1)
+        return _Counts(
+            calls=self.calls + 1,
+            input_tokens=self.input_tokens + usage.input_tokens,
+            output_tokens=self.output_tokens + usage.output_tokens,
+            cache_read_input_tokens=self.cache_read_input_tokens + (usage.cache_read_input_tokens or 0),
+            cache_write_input_tokens=self.cache_write_input_tokens + (usage.cache_write_input_tokens or 0),
+            cache_write_by_ttl=by_ttl,
+        )
+
+    def combined(self, other: _Counts, sign: int) -> _Counts:
+        """Return both together, or without the other."""
+        return _Counts(
+            calls=self.calls + sign * other.calls,
+            input_tokens=self.input_tokens + sign * other.input_tokens,
+            output_tokens=self.output_tokens + sign * other.output_tokens,
+            cache_read_input_tokens=self.cache_read_input_tokens + sign * other.cache_read_input_tokens,
+            cache_write_input_tokens=self.cache_write_input_tokens + sign * other.cache_write_input_tokens,
+            cache_write_by_ttl=_merged(self.cache_write_by_ttl, other.cache_write_by_ttl, sign),
+        )
+
+
+_NOTHING: Final = _Counts()
+
+
+class _Paid(msgspec.Struct, frozen=True):
+    """What calls cost, and how many of them have no price."""
+
     cost: Decimal | None = None
     unpriced_calls: int = 0
+
+    def combined(self, other: _Paid, sign: int) -> _Paid:
+        """Return both together, or without the other."""
+        cost = None if other.cost is None else sign * other.cost
+        return _Paid(_sum(self.cost, cost), self.unpriced_calls + sign * other.unpriced_calls)
+
+
+class UsageTotals:
+    """What a number of calls used, together. Totals can be added to each other, and an earlier state taken away.
+
+    Costs are looked up when `cost` or `unpriced_calls` is first read, and not before.
+    """
+
+    __slots__ = ("_counts", "_paid")
+
+    def __init__(
+        self,
+        *,
+        calls: int = 0,
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+        cache_read_input_tokens: int = 0,
+        cache_write_input_tokens: int = 0,
+        cache_write_by_ttl: Mapping[str, int] = MappingProxyType({}),
+        cost: Decimal | None = None,
+        unpriced_calls: int = 0,
+    ) -> None:
+        """Hold these numbers."""
+        self._counts = _Counts(
+            calls=calls,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            cache_read_input_tokens=cache_read_input_tokens,
+            cache_write_input_tokens=cache_write_input_tokens,
+            cache_write_by_ttl=cache_write_by_ttl,
+        )
+        self._paid = _Paid(cost, unpriced_calls), _NOT_LATER
+
+    @property
+    def calls(self) -> int:
+        """Answers whose usage is known, native ones included.
+
+        Failed calls, and streams that ended before their metadata, are not.
+        """
+        return self._counts.calls
+
+    @property
+    def input_tokens(self) -> int:
+        """Tokens of the input, without what was read from the cache or written to it."""
+        return self._counts.input_tokens
+
+    @property
+    def output_tokens(self) -> int:
+        """Tokens of the output."""
+        return self._counts.output_tokens
+
+    @property
+    def cache_read_input_tokens(self) -> int:
+        """Tokens of the input that were read from the cache."""
+        return self._counts.cache_read_input_tokens
+
+    @property
+    def cache_write_input_tokens(self) -> int:
+        """Tokens of the input that were written to the cache."""
+        return self._counts.cache_write_input_tokens
+
+    @property
+    def cache_write_by_ttl(self) -> Mapping[str, int]:
+        """Those of the written ones whose time to live the service told, such as ``{"5m": 1200, "1h": 4000}``."""
+        return self._counts.cache_write_by_ttl
+
+    @property
+    def cost(self) -> Decimal | None:
+        """US dollars for all calls whose price is known, None where none is.
+
+        The first look of a process reads the price list, which takes some tenths of a second. `load_prices` of a client
+        has it read before, in a thread.
+        """
+        return self._settled().cost
+
+    @property
+    def unpriced_calls(self) -> int:
+        """The calls whose price is not known; looked up as `cost` is."""
+        return self._settled().unpriced_calls
 
     @property
     def total_tokens(self) -> int:
@@ -65,20 +176,8 @@ class UsageTotals(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     def plus(self, usage: TokenUsage, cost: Decimal | None = None) -> UsageTotals:
         """Return these totals with one more call in them; ``cost`` is None where its price is unknown."""
-        by_ttl = self.cache_write_by_ttl
-        if usage.cache_details:
-            for detail in usage.cache_details:
-                by_ttl = _merged(by_ttl, {detail.ttl: detail.input_tokens} if detail.ttl else {}, 1)
-        return UsageTotals(
-            calls=self.calls + 1,
-            input_tokens=self.input_tokens + usage.input_tokens,
-            output_tokens=self.output_tokens + usage.output_tokens,
-            cache_read_input_tokens=self.cache_read_input_tokens + (usage.cache_read_input_tokens or 0),
-            cache_write_input_tokens=self.cache_write_input_tokens + (usage.cache_write_input_tokens or 0),
-            cache_write_by_ttl=by_ttl,
-            cost=self.cost if cost is None else _sum(self.cost, cost),
-            unpriced_calls=self.unpriced_calls + (cost is None),
-        )
+        paid = _Paid(cost, int(cost is None))
+        return self + _totals(_NOTHING.plus(usage), paid)
 
     def __add__(self, other: UsageTotals) -> UsageTotals:
         """Return both together."""
@@ -88,17 +187,47 @@ class UsageTotals(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """Return what was added since ``earlier``."""
         return self._combined(earlier, -1)
 
+    def __eq__(self, other: object) -> bool:
+        """Return whether all numbers are the same."""
+        if not isinstance(other, UsageTotals):
+            return NotImplemented
+        return self._counts == other._counts and self._settled() == other._settled()
+
+    def __hash__(self) -> int:
+        """Return the hash of what needs no prices."""
+        return hash((self.calls, self.input_tokens, self.output_tokens))
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in USAGE_FIELDS)
+        return f"{type(self).__name__}({fields})"
+
     def _combined(self, other: UsageTotals, sign: int) -> UsageTotals:
-        return UsageTotals(
-            calls=self.calls + sign * other.calls,
-            input_tokens=self.input_tokens + sign * other.input_tokens,
-            output_tokens=self.output_tokens + sign * other.output_tokens,
-            cache_read_input_tokens=self.cache_read_input_tokens + sign * other.cache_read_input_tokens,
-            cache_write_input_tokens=self.cache_write_input_tokens + sign * other.cache_write_input_tokens,
-            cache_write_by_ttl=_merged(self.cache_write_by_ttl, other.cache_write_by_ttl, sign),
-            cost=_sum(self.cost, None if other.cost is None else sign * other.cost),
-            unpriced_calls=self.unpriced_calls + sign * other.unpriced_calls,
-        )
+        (paid, later), (others_paid, others_later) = self._paid, other._paid
+        signed = others_later if sign > 0 else tuple((-each, price) for each, price in others_later)
+        return _totals(self._counts.combined(other._counts, sign), paid.combined(others_paid, sign), (*later, *signed))
+
+    def _settled(self) -> _Paid:
+        paid, later = self._paid
+        if later:
+            for sign, price in later:
+                paid = paid.combined(price(), sign)
+            self._paid = paid, _NOT_LATER
+        return paid
+
+
+_Later: TypeAlias = tuple[tuple[int, Callable[[], _Paid]], ...]
+"""Costs that nobody has looked up, to be added or taken away."""
+
+_NOT_LATER: Final[_Later] = ()
+
+USAGE_FIELDS: Final = (*_Counts.__struct_fields__, *_Paid.__struct_fields__)
+"""The names of the numbers in `UsageTotals`, which are its keywords."""
+
+
+def _totals(counts: _Counts, paid: _Paid, later: _Later = _NOT_LATER) -> UsageTotals:
+    totals = UsageTotals()  # the only place where its parts are set from outside
+    totals._counts, totals._paid = counts, (paid, later)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    return totals
 
 
 NO_USAGE: Final = UsageTotals()
@@ -107,10 +236,23 @@ NO_USAGE: Final = UsageTotals()
 
 def usage_of(answers: Iterable[ConverseResponse]) -> UsageTotals:
     """Return what these answers used, together, and what they cost where that is known."""
-    totals = NO_USAGE
-    for each in answers:
-        totals = totals.plus(each.usage, each.meta.cost)
-    return totals
+    each = [(answer.usage, answer.meta) for answer in answers]
+    return usage_of_calls(each)
+
+
+def usage_of_calls(calls: Sequence[tuple[TokenUsage, ResponseMeta]]) -> UsageTotals:
+    """Return what these calls used, together, and what they cost where that is known."""
+    counts = _NOTHING
+    for usage, _ in calls:
+        counts = counts.plus(usage)
+
+    def price() -> _Paid:
+        paid = _Paid()
+        for _, meta in calls:
+            paid = paid.combined(_Paid(meta.cost, int(meta.cost is None)), 1)
+        return paid
+
+    return _totals(counts, _Paid(), ((1, price),) if calls else ())
 
 
 class Pricing(Protocol):
@@ -131,15 +273,28 @@ _Kind: TypeAlias = tuple[str, Hashable, int]
 rounded up, where there are so many that the price may depend on them."""
 
 
-class UsageReport(UsageTotals, frozen=True, kw_only=True, gc=False):
+class UsageReport(UsageTotals):
     """What all calls of a client used until the moment that this was asked for: the totals, and their parts.
 
     ``by_model`` has the ids that calls went to (`ResponseMeta.model`).
     """
 
+    __slots__ = ("_by_tag", "_priced", "by_model")
+
     by_model: Mapping[str, UsageTotals]
-    _by_tag: Mapping[tuple[str, str, _Kind], UsageTotals]
-    _priced: Callable[[_Kind, UsageTotals], UsageTotals]
+
+    def __init__(
+        self,
+        by_model: Mapping[str, UsageTotals],
+        by_tag: Mapping[tuple[str, str, _Kind], _Counts],
+        priced: Callable[[_Kind, _Counts], UsageTotals],
+    ) -> None:
+        """Add up what is told of each model."""
+        total = sum(by_model.values(), NO_USAGE)
+        self._counts, self._paid = total._counts, total._paid  # noqa: SLF001 - of the base class
+        self.by_model = by_model
+        self._by_tag = by_tag
+        self._priced = priced
 
     @property
     def tags(self) -> frozenset[str]:
@@ -149,13 +304,13 @@ class UsageReport(UsageTotals, frozen=True, kw_only=True, gc=False):
     def by_tag(self, name: str) -> dict[str, UsageTotals]:
         """Return the totals of the calls with that name in their ``request_metadata``, by the value they gave it."""
         found: dict[str, UsageTotals] = {}
-        for (each, value, kind), totals in self._by_tag.items():
+        for (each, value, kind), counts in self._by_tag.items():
             if each == name:
-                found[value] = found.get(value, NO_USAGE) + self._priced(kind, totals)
+                found[value] = found.get(value, NO_USAGE) + self._priced(kind, counts)
         return found
 
     def __repr__(self) -> str:
-        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in UsageTotals.__struct_fields__)
+        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in USAGE_FIELDS)
         return f"{type(self).__name__}({fields}, {len(self.by_model)} models, {len(self.tags)} tags)"
 
 
@@ -170,8 +325,8 @@ class UsageMeter:
     def __init__(self, *, max_kinds: int = MAX_KINDS, max_tags: int = MAX_TAGS) -> None:
         self._max_kinds = max_kinds
         self._max_tags = max_tags
-        self._by_kind: dict[_Kind, UsageTotals] = {}
-        self._by_tag: dict[tuple[str, str, _Kind], UsageTotals] = {}
+        self._by_kind: dict[_Kind, _Counts] = {}
+        self._by_tag: dict[tuple[str, str, _Kind], _Counts] = {}
         self._bills: dict[_Kind, Pricing] = {}
         self._rates: dict[_Kind, Mapping[str, Decimal]] = {}
 
@@ -187,19 +342,16 @@ class UsageMeter:
                 kind = _OTHER
             elif bill is not None:
                 self._bills[kind] = bill
-        counted[kind] = counted.get(kind, NO_USAGE).plus(usage)
+        counted[kind] = counted.get(kind, _NOTHING).plus(usage)
         if tags:
             self._add_tags(tags, kind, usage)
 
     def report(self) -> UsageReport:
         """Return what was counted until now."""
         by_model: dict[str, UsageTotals] = {}
-        for kind, totals in self._by_kind.items():
-            by_model[kind[0]] = by_model.get(kind[0], NO_USAGE) + self._priced(kind, totals)
-        total = sum(by_model.values(), NO_USAGE)
-        parts = {name: getattr(total, name) for name in UsageTotals.__struct_fields__}
-        by_tag = self._by_tag.copy()
-        return UsageReport(**parts, by_model=MappingProxyType(by_model), _by_tag=by_tag, _priced=self._priced)
+        for kind, counts in self._by_kind.items():
+            by_model[kind[0]] = by_model.get(kind[0], NO_USAGE) + self._priced(kind, counts)
+        return UsageReport(MappingProxyType(by_model), self._by_tag.copy(), self._priced)
 
     def _add_tags(self, tags: Mapping[str, str], kind: _Kind, usage: TokenUsage) -> None:
         counted = self._by_tag
@@ -209,13 +361,18 @@ class UsageMeter:
                 tag = (name, OTHER, kind)
                 if tag not in counted and len(counted) >= 2 * self._max_tags:  # names, too, may be made for every call
                     tag = (OTHER, OTHER, _OTHER)
-            counted[tag] = counted.get(tag, NO_USAGE).plus(usage)
+            counted[tag] = counted.get(tag, _NOTHING).plus(usage)
 
-    def _priced(self, kind: _Kind, totals: UsageTotals) -> UsageTotals:
-        """Return totals of one kind with what they cost."""
+    def _priced(self, kind: _Kind, counts: _Counts) -> UsageTotals:
+        """Return totals of one kind, which know what they cost when somebody asks."""
+        return _totals(counts, _Paid(), ((1, partial(self._price, kind, counts)),))
+
+    def _price(self, kind: _Kind, totals: _Counts) -> _Paid:
+        """Return what calls of one kind cost."""
+        unknown = _Paid(None, totals.calls)
         rates = self._rates_of(kind)
         if rates is None:
-            return totals
+            return unknown
         hour = min(totals.cache_write_input_tokens, totals.cache_write_by_ttl.get("1h", 0))
         tokens = {
             "input": totals.input_tokens,
@@ -225,9 +382,9 @@ class UsageMeter:
             "output": totals.output_tokens,
         }
         if any(count and name not in rates for name, count in tokens.items()):
-            return totals
+            return unknown
         cost = sum((rates[name] * count for name, count in tokens.items() if count), Decimal(0)) / _MILLION
-        return msgspec.structs.replace(totals, cost=cost, unpriced_calls=0)
+        return _Paid(cost)
 
     def _rates_of(self, kind: _Kind) -> Mapping[str, Decimal] | None:
         if (known := self._rates.get(kind)) is not None:

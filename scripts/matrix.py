@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.environments import EnvironmentFailedError, interpreter
+from scripts import plugin_projects
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PINNED: Final = ("--constraint", "constraints.txt")
@@ -78,11 +79,6 @@ ENVIRONMENTS: Final = (
 BY_DEFAULT: Final = ("aiobotocore", "aioboto3", "boto3", "redis")
 
 
-def plugins() -> list[str]:
-    """Return the arguments that install the plugins of this checkout."""
-    return [part for path in sorted(ROOT.glob("plugins/*/pyproject.toml")) for part in ("--editable", str(path.parent))]
-
-
 def uv(*arguments: str, **variables: str) -> None:
     """Run uv in the checkout. Raises CalledProcessError."""
     program = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
@@ -92,7 +88,7 @@ def uv(*arguments: str, **variables: str) -> None:
 
 def install(environment: Environment, python: Path) -> None:
     """Install what the environment names, the plugins and the development tools."""
-    requirements = [*environment.requirements, *plugins(), "--group", "dev"]
+    requirements = [*environment.requirements, *plugin_projects.arguments(), "--group", "dev"]
     if not environment.lowest:
         uv("pip", "install", "--quiet", "--python", str(python), *requirements)
         return

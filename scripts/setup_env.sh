@@ -65,13 +65,9 @@ else
     fi
 fi
 
-# Every plugin of this checkout is a distribution of its own; an extra "test" has what only its tests need.
-set -- --editable '.[all]'
-for project in plugins/*/pyproject.toml; do
-    if [ -f "$project" ]; then
-        extra=$(sed -n 's/^test = .*/[test]/p' "$project")
-        set -- "$@" --editable "./$(dirname "$project")$extra"
-    fi
-done
+plugins=$("$VENV/bin/python" scripts/plugin_projects.py)
+set -f # the brackets of an extra are no pattern
+# shellcheck disable=SC2086 # one word a line
+set -- --editable '.[all]' $plugins
 "$uv" pip install --python "$VENV/bin/python" --constraint constraints.txt --build-constraint constraints.txt \
     --group dev "$@"

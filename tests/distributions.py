@@ -5,21 +5,33 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["build_wheel", "importable"]
+__all__ = ["build_sdist", "build_wheel", "importable"]
 
 
 def build_wheel(project: Path, folder: Path) -> zipfile.ZipFile:
     """Build the wheel as the Makefile does, without the network, and open it."""
-    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
-    done = subprocess.run(command, cwd=project, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    _build(project, folder, "wheel")
     (wheel,) = folder.glob("*.whl")
     return zipfile.ZipFile(wheel)
+
+
+def build_sdist(project: Path, folder: Path) -> tarfile.TarFile:
+    """Build the source distribution, without the network, and open it."""
+    _build(project, folder, "sdist")
+    (sdist,) = folder.glob("*.tar.gz")
+    return tarfile.open(sdist)
+
+
+def _build(project: Path, folder: Path, target: str) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "--target", target, "--directory", str(folder)]
+    done = subprocess.run(command, cwd=project, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @contextmanager

@@ -35,7 +35,7 @@ from bedrock_async import (
 from bedrock_async.advice import RULES, Rule, find_rule
 from bedrock_async.errors import service_error
 from bedrock_async.families import ModelProfile
-from bedrock_async.features.hints import Adviser
+from bedrock_async.features.adviser import Adviser
 from bedrock_async.testing import BedrockEmulator, EmulatorAccount, ScriptedModel, text_events
 
 SONNET_4: Final = "anthropic.claude-sonnet-4-20250514-v1:0"

@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -393,7 +393,7 @@ class SlowSession(BlockingSession):
         return self
 
 
-class WatchedLock:
+class WatchedLock(AbstractContextManager[None]):
     """A lock that tells the event loop how many threads have asked for it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -401,20 +401,21 @@ class WatchedLock:
         self._loop = loop
         self._lock = threading.Lock()
 
+    @override
     def __enter__(self) -> None:
         self._loop.call_soon_threadsafe(self.asked.put_nowait, None)
         self._lock.acquire()
 
+    @override
     def __exit__(self, *exc: object) -> None:
         self._lock.release()
 
 
-async def test_a_slow_session_is_loaded_once_although_the_first_call_gave_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_session_is_loaded_once_although_the_first_call_gave_up() -> None:
     """The thread that a cancelled call left behind is not wasted: the next call waits for what it brings."""
     loop = asyncio.get_running_loop()
     session, lock = SlowSession(loop), WatchedLock(loop)
-    source = SessionSource(lambda: session, name="slow session", owned=False)
-    monkeypatch.setattr(source, "_loading", lock)
+    source = SessionSource(lambda: session, name="slow session", owned=False, lock=lock)
     authenticator = RefreshingAuthenticator(source)
     first = asyncio.ensure_future(authenticator.prepare(NOW))
     second = asyncio.ensure_future(authenticator.prepare(NOW))

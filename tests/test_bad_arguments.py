@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import date
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -13,6 +14,7 @@ from bedrock_async import (
     BedrockClient,
     ConnectionLostError,
     Credentials,
+    InvalidModelIdError,
     InvalidRequestError,
     StandardRetry,
     Timeouts,
@@ -112,13 +114,13 @@ WRONG: Final[dict[str, tuple[Call, str, str]]] = {
     "a day as a time": (lambda c: _listed(c, submitted_before=date(2025, 1, 1)), "submitted_before", "is a date"),
     "a number as text": (lambda c: _listed(c, max_results="5"), "max_results", "'5'; a whole number"),
     "no page": (lambda c: _listed(c, page_size=0), "page_size", "0; a whole number"),
-    "a number as a token": (lambda c: _listed(c, next_token=5), "next_token", "is a int, not text"),
+    "a number as a token": (lambda c: _listed(c, next_token=5), "next_token", "is an int, not text"),
     "a number as a vendor": (lambda c: c.list_models(provider=5), "byProvider|by_provider", "valid string"),
     "seconds as timeouts": (lambda c: c.invoke(MODEL, BODY, timeouts=5), "timeouts", r"Timeouts\(total_s=60\)"),
     "seconds as timeouts of a question": (
         lambda c: c.apply_guardrail("abc", "1", source="INPUT", content="a", timeouts=5),
         "timeouts",
-        "is a int",
+        "is an int",
     ),
     "a number of attempts": (lambda c: c.converse(MODEL, "hi", retry=3), "retry", r"StandardRetry\(max_attempts=3\)"),
 }
@@ -139,15 +141,15 @@ async def test_a_mistake_is_told_before_anything_is_sent(case: str) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"timeouts": 5}, r"timeouts is a int, not Timeouts\. Pass Timeouts"),
-        ({"retry": 3}, r"retry is a int, no retry policy\. Pass StandardRetry"),
-        ({"limits": 100}, r"limits is a int, not Limits\. Pass Limits"),
+        ({"timeouts": 5}, r"timeouts is an int, not Timeouts\. Pass Timeouts"),
+        ({"retry": 3}, r"retry is an int, no retry policy\. Pass StandardRetry"),
+        ({"limits": 100}, r"limits is an int, not Limits\. Pass Limits"),
         ({"connection": {"use_fips": True}}, r"connection is a dict, not ConnectionOptions\. Pass"),
-        ({"region": 5}, r"region is a int, not text\. Pass region="),
-        ({"profile": 5}, r"profile is a int, not text\. Pass the name"),
-        ({"endpoint_url": 5}, r"endpoint_url is a int, not text\. Pass endpoint_url="),
+        ({"region": 5}, r"region is an int, not text\. Pass region="),
+        ({"profile": 5}, r"profile is an int, not text\. Pass the name"),
+        ({"endpoint_url": 5}, r"endpoint_url is an int, not text\. Pass endpoint_url="),
         ({"control_endpoint_url": b"x"}, r"control_endpoint_url is a bytes, not text\. Pass"),
-        ({"settings": 5}, r"settings is a int, not a mapping\. Pass the keywords"),
+        ({"settings": 5}, r"settings is an int, not a mapping\. Pass the keywords"),
         ({"settings": []}, r"settings is a list, not a mapping\. Pass the keywords"),
         (
             {"region_name": "us-east-1"},
@@ -165,10 +167,95 @@ def test_options_of_another_type_are_told_when_the_client_is_made(options: dict[
     assert caught.value.path == next(iter(options))
 
 
+@pytest.mark.parametrize(
+    ("keyword", "says"),
+    [
+        ("max_tokens", r"one of calls\. Pass it to a call, or for all calls settings=\{'max_tokens': \.\.\.\}\."),
+        ("temperature", "settings="),
+        ("system", "settings="),
+        ("connect_timeout", r"Pass timeouts=Timeouts\(connect_s="),
+        ("read_timeout", r"Pass timeouts=Timeouts\(first_event_s="),
+        ("proxies", r"Pass connection=ConnectionOptions\(proxies="),
+        ("max_pool_connections", r"Pass limits=Limits\(max_connections="),
+        ("bearer_token", "Pass api_key="),
+        ("max_retries", r"Pass retry=StandardRetry\(max_attempts="),
+        ("zzz", "It has: region, profile, "),
+    ],
+)
+def test_a_keyword_of_another_place_is_sent_there(keyword: str, says: str) -> None:
+    """What belongs to calls, or has another name here; no word of fields of requests, which a client has not."""
+    with pytest.raises(InvalidRequestError, match=rf"BedrockClient\(\) has no keyword '{keyword}'.*{says}") as caught:
+        client_of(**{keyword: 1})
+    assert caught.value.path == keyword
+    assert "additional_request_fields" not in str(caught.value)
+
+
+async def test_a_call_without_its_model_is_told_so() -> None:
+    """By boto3's names of the arguments, or by none: the words are ours, and nothing goes out."""
+    client, transport = client_of()
+    verbs: list[Any] = [client.converse, client.stream, partial(client.parse, output_type=dict)]
+    for verb in verbs:
+        with pytest.raises(InvalidRequestError, match=r"no keyword 'modelId', which is boto3's\. Pass model=\"id\""):
+            await verb(modelId=MODEL, messages="hi")
+        with pytest.raises(InvalidModelIdError, match="model id is None"):
+            await verb(messages="hi")
+        with pytest.raises(InvalidRequestError, match="has no messages"):
+            await verb()
+    assert transport.requests == []
+    await client.aclose()
+
+
+class _Policy:
+    """A retry policy whose decision has one of these signatures."""
+
+    def __init__(self, decide: Callable[..., object]) -> None:
+        self.delay_s = decide
+
+
+def _of_all_places(failure: object, attempt: object, random: object) -> None: ...
+def _of_any(*args: object, **keywords: object) -> None: ...
+def _of_more(failure: object, attempt: object, *, random: object, more: int = 1) -> None: ...
+def _of_no_random(failure: object, attempt: object) -> None: ...
+def _of_no_attempt(failure: object, *, random: object) -> None: ...
+def _of_too_many(failure: object, attempt: object, extra: object, *, random: object) -> None: ...
+async def _of_later(failure: object, attempt: object, *, random: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("decide", "says"),
+    [
+        (_of_no_random, "unexpected keyword argument 'random'"),
+        (_of_no_attempt, "too many positional arguments"),
+        (_of_too_many, "missing a required argument: 'extra'"),
+        (_of_later, "is a coroutine function"),
+    ],
+)
+async def test_a_retry_policy_of_another_signature_is_told_when_it_is_given(
+    decide: Callable[..., object], says: str
+) -> None:
+    """Not in the middle of the first call that fails, and with the signature that it must have."""
+    policy: Any = _Policy(decide)
+    words = rf"delay_s of the retry policy _Policy .*{says}.*def delay_s\(self, failure, attempt, \*, random\)"
+    with pytest.raises(InvalidRequestError, match=words) as caught:
+        client_of(retry=policy)
+    assert caught.value.path == "retry"
+    client, transport = client_of()
+    with pytest.raises(InvalidRequestError, match=words):
+        await client.converse(MODEL, "hi", retry=policy)
+    assert transport.requests == []
+    await client.aclose()
+
+
+@pytest.mark.parametrize("decide", [_of_all_places, _of_any, _of_more, StandardRetry().delay_s])
+def test_a_retry_policy_that_can_be_called_is_taken(decide: Callable[..., object]) -> None:
+    """Whatever its parameters are called, and whatever it has beside."""
+    client_of(retry=_Policy(decide))
+
+
 @pytest.mark.parametrize("region", [None, 5, b"us-east-1"])
 def test_a_region_that_is_no_text_has_no_default_model(region: Any) -> None:  # noqa: ANN401 - whatever is wrong
     """None, as a missing variable of the environment has it, is told as what it is."""
-    with pytest.raises(InvalidRequestError, match=r"region is a .*, not text"):
+    with pytest.raises(InvalidRequestError, match=r"region is an? .*, not text"):
         default_model(region)
 
 
@@ -185,7 +272,7 @@ async def test_a_guardrail_that_names_no_other_region_goes_out() -> None:
 def test_the_options_of_a_job_are_looked_at_at_once() -> None:
     """Its handle asks with them much later."""
     client, _ = client_of()
-    with pytest.raises(InvalidRequestError, match="timeouts is a int"):
+    with pytest.raises(InvalidRequestError, match="timeouts is an int"):
         client.async_invoke_job(JOB, timeouts=5)  # type: ignore[arg-type]
 
 

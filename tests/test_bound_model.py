@@ -352,7 +352,7 @@ async def test_each_fact_is_overridden_for_itself() -> None:
 
 @pytest.mark.parametrize(
     ("facts", "message"),
-    [(5, "is a int, not a mapping or a ModelProfile"), ({"streamin": 1}, "Did you mean 'streaming'")],
+    [(5, "is an int, not a mapping or a ModelProfile"), ({"streamin": 1}, "Did you mean 'streaming'")],
 )
 async def test_facts_that_are_none_are_refused(facts: Any, message: str) -> None:  # noqa: ANN401 - whatever is wrong
     """With the path of the keyword, before anything is sent."""

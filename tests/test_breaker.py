@@ -117,7 +117,16 @@ def test_a_call_from_before_says_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"error_rate": 0}, {"error_rate": 1.1}, {"min_calls": 0}, {"window_s": 0}, {"open_s": -1}, {"probes": 0}]
+    "wrong",
+    [
+        {"error_rate": 0},
+        {"error_rate": 1.1},
+        {"min_calls": 0},
+        {"window_s": 0},
+        {"open_s": -1},
+        {"open_s": "x"},
+        {"probes": 0},
+    ],
 )
 def test_what_makes_no_breaker_is_refused(wrong: dict[str, Any]) -> None:
     """By name, with what is allowed."""

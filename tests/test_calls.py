@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from random import Random
 
 import pytest
+from typing_extensions import override
 from virtual_time import now, run_virtually
 
 from bedrock_async import (
@@ -28,10 +30,12 @@ from bedrock_async import (
     InvalidRequestError,
     JSONValue,
     ModelNotReadyError,
+    PluginError,
     RedirectError,
     ResponseDecodeError,
     ServiceUnavailableError,
     StandardRetry,
+    StreamError,
     StreamTruncatedError,
     Target,
     ThrottlingError,
@@ -46,6 +50,7 @@ from bedrock_async.providers.converse import ConverseProvider
 from bedrock_async.testing.canned import CannedResponse, CannedTransport, Piece
 from bedrock_async.testing.frames import exception_frame, stream_bytes
 from bedrock_async.transport import WireRequest, WireResponse
+from bedrock_async.types.request import LARGE_BODY_BYTES
 
 MODEL = "us.anthropic.claude-sonnet-4-20250514-v1:0"
 AT_ONCE = StandardRetry(base_delay_s=0.0, model_not_ready_delay_s=(0.0, 0.0))
@@ -351,6 +356,33 @@ async def test_a_stream_is_repeated_only_before_its_first_event() -> None:
     assert first_frame.aborted
 
 
+class LostAtFirst(CannedTransport):
+    """Loses the first request, in a frame that still names the failure, as frames do."""
+
+    @override
+    async def send(self, request: WireRequest, *, connect_timeout_s: float) -> WireResponse:
+        if not self.requests:
+            self.requests.append(request)
+            failure = ConnectionLostError("gone", sent=False)
+            raise failure
+        return await super().send(request, connect_timeout_s=connect_timeout_s)
+
+
+async def test_a_stream_that_was_opened_again_closes_when_it_is_forgotten() -> None:
+    """At once, and not when cycles are collected next: what the first attempt left behind does not hold it."""
+    answer = CannedResponse([stream_bytes(EVENTS[:2]), asyncio.Event()], headers=STREAM_TYPE)
+    client = BedrockClient(
+        region="us-east-1",
+        credentials=Credentials("AKIDEXAMPLE", "secret"),
+        transport=LostAtFirst([answer]),
+        retry=AT_ONCE,
+    )
+    stream = client.stream(MODEL, "Hi.")
+    await anext(stream)
+    del stream
+    assert answer.aborted
+
+
 async def test_after_the_first_event_an_error_is_raised_with_what_had_arrived() -> None:
     """An exception frame behind events: the events come first, then the error, with the partial response."""
     body = stream_bytes(EVENTS[:2]) + exception_frame("modelStreamErrorException", "Broken.", originalStatusCode=400)
@@ -486,6 +518,66 @@ async def test_two_tasks_cannot_wait_for_one_stream() -> None:
     assert (await first).text == "Hello."
 
 
+async def test_two_tasks_cannot_open_one_stream() -> None:
+    """A second reader that comes before the first event is told so, too: for it the stream is not at its end."""
+    gate = asyncio.Event()
+    client, transport = client_of([gate, CannedResponse.stream(EVENTS)])
+    stream = client.stream(MODEL, "Hi.")
+    first = asyncio.ensure_future(stream.get_final_response())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert transport.requests
+    with pytest.raises(StreamError, match="another task"):
+        await anext(stream)
+    with pytest.raises(StreamError, match="another task"):
+        await stream.__aenter__()
+    gate.set()
+    assert (await first).text == "Hello."
+
+
+@pytest.mark.parametrize("wait", ["send", "first event"])
+async def test_a_stream_that_is_closed_while_it_opens_stays_closed(wait: str) -> None:
+    """The request ends at once, its reader is told, and nothing is left in flight."""
+    gate = asyncio.Event()
+    answer = CannedResponse([gate], headers=STREAM_TYPE)
+    client, transport = client_of([gate, answer] if wait == "send" else [answer])
+    stream = client.stream(MODEL, "Hi.")
+    reader = asyncio.ensure_future(anext(stream))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert transport.requests
+    await stream.aclose()
+    with pytest.raises(StreamError, match="closed before its first event"):
+        await reader
+    assert reader.cancelling() == 0
+    assert answer.aborted is (wait == "first event")
+    with pytest.raises(StreamError, match="closed before its first event"):
+        await anext(stream)
+    await client.aclose(drain_s=60)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (refused(403, "AccessDeniedException"), AccessDeniedError),
+        (CannedResponse([stream_bytes(EVENTS[:2])], headers=STREAM_TYPE), StreamTruncatedError),
+    ],
+    ids=["opening", "reading"],
+)
+async def test_a_stream_that_has_failed_fails_again(answer: CannedResponse, error: type[BedrockError]) -> None:
+    """Who tries the same stream once more is not told that the model had nothing to say."""
+    client, _ = client_of([answer])
+    stream = client.stream(MODEL, "Hi.")
+    with pytest.raises(error) as first:
+        async for _ in stream:
+            pass
+    for again in (anext(stream), stream.get_final_response()):
+        with pytest.raises(error) as caught:
+            await again
+        assert str(caught.value) == str(first.value)
+        assert len(caught.value.attempts) == 1
+
+
 # -- use
 
 
@@ -549,6 +641,78 @@ async def test_a_provider_may_read_the_errors_of_its_endpoint() -> None:
     assert (caught.value.message, caught.value.status, len(caught.value.attempts)) == ("busy", 418, 3)
     reply = await client.stream(MODEL, "Hi.", provider="tea").get_final_response()
     assert (reply.text, [attempt.status for attempt in reply.meta.attempts]) == ("Hello.", [418, 200])
+
+
+class Careless(ConverseProvider):
+    """Forgets ``from``."""
+
+    name = "careless"
+
+    def converse(self, request: ConverseRequest, ctx: CallContext) -> Flow[ConverseResponse]:
+        yield from super().converse(request, ctx)
+        return (yield send(HttpRequest("POST", "/again")))  # type: ignore[misc,return-value]  # pyright: ignore[reportReturnType]
+
+
+async def test_a_flow_that_yields_no_effect_is_a_fault_of_its_provider() -> None:
+    """The error says what to write; the result of the effect before is not handed out a second time."""
+    client, transport = client_of([CannedResponse([REPLY])], providers={"careless": Careless()})
+    with pytest.raises(PluginError, match="a flow yielded a generator, which is no effect"):
+        await client.converse(MODEL, "Hi.", provider="careless")
+    assert len(transport.requests) == 1
+
+
+class Noted(ConverseProvider):
+    """Notes the thread that makes each request."""
+
+    name = "noted"
+
+    def __init__(self) -> None:
+        self.threads: list[int] = []
+
+    def stream(self, request: ConverseRequest, ctx: CallContext) -> StreamPlan[Event]:
+        self.threads.append(threading.get_ident())
+        return super().stream(request, ctx)
+
+
+async def test_a_large_request_is_made_beside_the_loop_at_every_attempt() -> None:
+    """Making it again, for a repetition, does not hold up the other streams either."""
+    noted = Noted()
+    answers = [refused(*THROTTLED), refused(*THROTTLED), CannedResponse.stream(EVENTS)]
+    client, _ = client_of(answers, providers={"noted": noted})
+    question = "x" * (LARGE_BODY_BYTES + 1)
+    assert (await client.stream(MODEL, question, provider="noted").get_final_response()).text == "Hello."
+    assert len(noted.threads) == 3
+    assert threading.get_ident() not in noted.threads
+
+
+ASKING: dict[str, Callable[[BedrockClient], Awaitable[object]]] = {
+    "converse": lambda client: client.converse(MODEL, "Hi."),
+    "invoke": lambda client: client.invoke(MODEL, b"{}"),
+    "count_tokens": lambda client: client.count_tokens(MODEL, "Hi."),
+    "apply_guardrail": lambda client: client.apply_guardrail("g", "1", source="INPUT", content="Hi."),
+    "start_async_invoke": lambda client: client.start_async_invoke(
+        "amazon.nova-reel-v1:0", {}, output_s3_uri="s3://bucket/key"
+    ),
+    "list_async_invokes": lambda client: anext(client.list_async_invokes()),
+    "list_models": lambda client: client.list_models(),
+}
+
+
+@pytest.mark.parametrize("verb", ASKING)
+async def test_every_verb_keeps_to_the_retry_policy_among_the_defaults(verb: str) -> None:
+    """Also those that have no other settings."""
+    answers = [refused(503, "ServiceUnavailableException") for _ in range(3)]
+    client, _ = client_of(answers, settings={"retry": NO_RETRY})
+    with pytest.raises(ServiceUnavailableError) as caught:
+        await ASKING[verb](client)
+    assert len(caught.value.attempts) == 1
+
+
+@pytest.mark.parametrize("settings", [{"retry": 3}, {"timeouts": 5}])
+def test_defaults_of_another_type_are_refused_when_the_client_is_made(settings: dict[str, object]) -> None:
+    """Not at the first call."""
+    with pytest.raises(InvalidRequestError):
+        client_of([], settings=settings)
 
 
 class Teapot(ConverseProvider):

@@ -145,7 +145,8 @@ async def cancelled_after(turns: int, name: str) -> bool:
         region="us-east-1", transport=transport, credentials=Credentials("AKIDEXAMPLE", "secret"), **options
     )
     client._line = replace(client._line, clock=now)
-    if (loop := client._routing._targets) is not None:
+    loop = None if client._routing is None else client._routing._targets
+    if loop is not None:
         loop.clock = now
 
     async def call() -> str:

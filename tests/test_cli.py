@@ -324,6 +324,13 @@ def test_the_installed_command_is_this_one() -> None:
     assert done.stdout == f"bedrock-async {bedrock_async.__version__}\n"
 
 
+def test_the_package_runs_as_the_command() -> None:
+    """`python -m bedrock_async` does what the console script does, where that is not on the path."""
+    command = [sys.executable, "-m", "bedrock_async", "--version"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout == f"bedrock-async {bedrock_async.__version__}\n"
+
+
 def test_a_thread_that_hangs_does_not_keep_the_process() -> None:
     """A look-up or helper program that never answers is left behind when the command has ended."""
     program = (

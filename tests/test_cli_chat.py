@@ -127,7 +127,7 @@ def test_saving_replaces_no_file(tmp_path: Path) -> None:
         ("", "is no JSON"),
         ("[]", "is no conversation"),
         ('{"messages": []}', "is no conversation: model"),
-        ('{"model": "m", "messages": [{"role": "user", "content": 5}]}', "is no conversation: content"),
+        ('{"model": "m", "messages": [{"role": "user", "content": 5}]}', "is no conversation: Message: content"),
         (None, "cannot be read"),
     ],
 )

@@ -316,7 +316,7 @@ def test_every_row_leads_to_an_example() -> None:
 def suggestions() -> Iterator[tuple[str, str]]:
     """Yield each keyword of others, and the code that its hint has."""
     for name, (_, here) in OTHER_NAMES.items():
-        yield name, here.partition(";")[0].removeprefix("it to ")
+        yield name, here.partition(";")[0].removeprefix("it to ").removeprefix("Call ").removesuffix(".")
 
 
 @pytest.mark.parametrize(("name", "here"), list(suggestions()))

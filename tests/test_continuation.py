@@ -106,6 +106,17 @@ async def test_it_is_off_by_default() -> None:
     assert len(transport.requests) == 1
 
 
+async def test_going_on_that_succeeds_gives_back_what_it_cost() -> None:
+    """A client whose streams break now and then, and go on, never runs out of repetitions."""
+    streams = 200  # what breaks costs 5, and what opens earns 1: they would use up the 500 that a client may spend
+    answers: list[CannedResponse] = []
+    for _ in range(streams):
+        answers += [answer(started(*text("One, ")), BROKEN), answer([*started(*text("two.")), *ended()])]
+    client, _ = client_of(answers)
+    for _ in range(streams):
+        assert (await client.stream(PREFILLS, [QUESTION]).get_final_response()).text == "One, two."
+
+
 @pytest.mark.parametrize(
     "fault",
     [BROKEN, ConnectionLostError("gone", sent=True), b""],

@@ -812,10 +812,10 @@ def test_what_is_no_saved_conversation_is_refused(saved: Any, path: str, message
 
 
 NO_TURNS: Final[list[Any]] = [
-    (5, "not a int"),
+    (5, "not an int"),
     (b"Hi.", "not a bytes"),
     ([], "the turn is empty"),
-    (["Hi.", 5], r"content\[1\] is a int, among items that are blocks"),
+    (["Hi.", 5], r"content\[1\] is an int, among items that are blocks"),
     ([{"text": "Hi."}, user("Hi.")], r"content\[1\] is a message, among items that are blocks"),
     ([user("Hi."), "Hi."], r"content\[1\] is a str, among items that are messages"),
     ({"role": "usr", "content": []}, "Did you mean 'user'"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any, Final
 
@@ -177,6 +178,24 @@ async def test_a_model_that_cannot_count_is_remembered(first: str, second: str) 
         assert counter.models == [MODEL, BASE]
         assert len({id(error) for error in errors}) == 3
         assert all('estimate="fallback"' in str(error.hint) for error in errors)
+
+
+@pytest.mark.parametrize("said", [None, CANNOT], ids=["counted", "refused"])
+async def test_what_is_remembered_has_a_limit(said: str | None) -> None:
+    """Ids without end do not fill the memory: the oldest are asked for again, the newest are not."""
+    counter = Counter(lambda model: said if said or not model.startswith("us.") else REJECTED)
+    client = client_of(counter)
+
+    async def asked(number: int) -> int:
+        before = len(counter.models)
+        with suppress(ValidationError):
+            await client.count_tokens(f"us.amazon.nova-test{number}-v1:0", "Hi.")
+        return len(counter.models) - before
+
+    for number in range(1_001):
+        assert await asked(number) == 2
+    assert await asked(1_000) == (0 if said else 1)
+    assert await asked(0) == 2
 
 
 async def test_other_refusals_are_not_remembered() -> None:

@@ -18,8 +18,10 @@ from bedrock_async import (
     BedrockClient,
     BedrockError,
     CircuitBreaker,
+    ClientClosedError,
     ConnectionLostError,
     Credentials,
+    CredentialsError,
     Failover,
     FirstEventTimeoutError,
     Hedge,
@@ -38,6 +40,7 @@ from bedrock_async import (
 )
 from bedrock_async.errors import service_error
 from bedrock_async.resilience.failover import HedgeBudget, Latencies, checked_targets
+from bedrock_async.targets import TargetLoop
 from bedrock_async.testing.canned import CannedResponse, CannedTransport
 from bedrock_async.transport import WireRequest, WireResponse
 
@@ -120,9 +123,21 @@ def client_of(
     """Return a client of the first region."""
     keywords: dict[str, Any] = {"credentials": Credentials("AKIDEXAMPLE", "secret"), **options}
     client = BedrockClient(region=EAST, transport=world, targets=targets, retry=retry, **keywords)
-    if (loop := client._routing._targets) is not None:
+    if client._routing is not None and (loop := client._routing._targets) is not None:
         loop.clock = now
     return client
+
+
+def loop_of(client: BedrockClient) -> TargetLoop:
+    """Return what a client knows of its targets."""
+    assert client._routing is not None
+    assert client._routing._targets is not None
+    return client._routing._targets
+
+
+def states_of(loop: TargetLoop) -> dict[str, str]:
+    """Return the state of each target's breaker."""
+    return {state.place.target.label: state.breaker.state(loop.clock()) for state in loop._states if state.breaker}
 
 
 async def settled() -> None:
@@ -341,16 +356,15 @@ def test_a_target_that_fails_is_passed_over_and_tried_again() -> None:
         world = World({EAST: [*[DOWN] * 3, reply("east"), reply("east")], WEST: [reply("west") for _ in range(9)]})
         breaker = CircuitBreaker(min_calls=3, open_s=30.0)
         client = client_of(world, Failover(TARGETS[:2], breaker=breaker))
-        loop = client._routing._targets
-        assert loop is not None
+        loop = loop_of(client)
         for _ in range(5):
             assert (await client.converse(MODEL, "Hi.")).text == "west"
         assert world.asked == [EAST, WEST] * 3 + [WEST] * 2
-        assert loop.breaker_states() == {EAST: "open", WEST: "closed"}
+        assert states_of(loop) == {EAST: "open", WEST: "closed"}
         await asyncio.sleep(30)
-        assert loop.breaker_states()[EAST] == "half-open"
+        assert states_of(loop)[EAST] == "half-open"
         assert (await client.converse(MODEL, "Hi.")).text == "east"
-        assert loop.breaker_states()[EAST] == "closed"
+        assert states_of(loop)[EAST] == "closed"
 
     run_virtually(main())
 
@@ -384,9 +398,8 @@ def test_refusals_do_not_open_it_and_cancelled_calls_leave_no_trace() -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        loop = client._routing._targets
-        assert loop is not None
-        assert loop.breaker_states() == {EAST: "closed", WEST: "closed"}
+        loop = loop_of(client)
+        assert states_of(loop) == {EAST: "closed", WEST: "closed"}
 
     run_virtually(main())
 
@@ -404,9 +417,80 @@ def test_silence_opens_it() -> None:
         await asyncio.sleep(30)
         with pytest.raises(FirstEventTimeoutError):
             await anext(client.stream(MODEL, "Hi."))
-        loop = client._routing._targets
-        assert loop is not None
-        assert loop.breaker_states() == {EAST: "open", WEST: "closed"}
+        loop = loop_of(client)
+        assert states_of(loop) == {EAST: "open", WEST: "closed"}
+
+    run_virtually(main())
+
+
+@pytest.mark.parametrize("hedge", [None, Hedge(after_s=8.0, max_share=1.0)])
+def test_hanging_until_the_call_is_over_opens_it(hedge: Hedge | None) -> None:
+    """Of whole answers, too: the target that had most of the time is passed over, and no other one."""
+
+    async def main() -> None:
+        world = World({EAST: [asyncio.Event()], WEST: [asyncio.Event(), reply("west")]})
+        failover = Failover(TARGETS[:2], breaker=CircuitBreaker(min_calls=1), hedge=hedge)
+        client = client_of(world, failover, timeouts=Timeouts(total_s=10.0))
+        loop = loop_of(client)
+        with pytest.raises(TotalTimeoutError):
+            await client.converse(MODEL, "Hi.")
+        assert states_of(loop) == {EAST: "open", WEST: "closed"}
+        if hedge is None:
+            world._answers[WEST].pop(0)
+        assert (await client.converse(MODEL, "Hi.")).text == "west"
+
+    run_virtually(main())
+
+
+def test_a_target_that_was_asked_late_is_not_blamed() -> None:
+    """It had no time left to answer in: the slow one before it had it."""
+
+    async def main() -> None:
+        world = World({EAST: [8.0, DOWN], WEST: [asyncio.Event()]})
+        failover = Failover(TARGETS[:2], breaker=CircuitBreaker(min_calls=1))
+        client = client_of(world, failover, timeouts=Timeouts(total_s=10.0))
+        with pytest.raises(TotalTimeoutError):
+            await client.converse(MODEL, "Hi.")
+        loop = loop_of(client)
+        assert states_of(loop) == {EAST: "open", WEST: "closed"}
+
+    run_virtually(main())
+
+
+def test_what_the_caller_ends_opens_nothing() -> None:
+    """A limit of the caller's own, and closing the client, however long the target has been silent."""
+
+    async def main() -> None:
+        world = World({EAST: [asyncio.Event()], WEST: [reply()]})
+        failover = Failover(TARGETS[:2], breaker=CircuitBreaker(min_calls=1))
+        client = client_of(world, failover, timeouts=Timeouts(total_s=10.0))
+        loop = loop_of(client)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(9.0):
+                await client.converse(MODEL, "Hi.")
+        assert states_of(loop) == {EAST: "closed", WEST: "closed"}
+        task = asyncio.ensure_future(client.converse(MODEL, "Hi."))
+        await asyncio.sleep(9.0)
+        await client.aclose()
+        with pytest.raises(ClientClosedError):
+            await task
+        assert states_of(loop) == {EAST: "closed", WEST: "closed"}
+
+    run_virtually(main())
+
+
+def test_a_probe_that_says_nothing_leaves_it_open() -> None:
+    """What fails on this side is no sign that the target answers again."""
+
+    async def main() -> None:
+        world = World({EAST: [DOWN, CredentialsError("none")], WEST: [reply()]})
+        client = client_of(world, Failover(TARGETS[:2], breaker=CircuitBreaker(min_calls=1)))
+        loop = loop_of(client)
+        await client.converse(MODEL, "Hi.")
+        await asyncio.sleep(30)
+        with pytest.raises(CredentialsError):
+            await client.converse(MODEL, "Hi.")
+        assert states_of(loop)[EAST] == "half-open"
 
     run_virtually(main())
 
@@ -594,6 +678,24 @@ def test_a_fault_of_a_provider_comes_out_as_it_is() -> None:
     run_virtually(main())
 
 
+def test_a_call_that_has_no_second_target_takes_nothing_of_the_share() -> None:
+    """While the others are passed over nothing is hedged, and nothing is spent: afterwards it is."""
+
+    async def main() -> None:
+        world = World({EAST: [DOWN, 5.0, reply("east"), 5.0, reply("east")], WEST: [DOWN, reply("west")]})
+        hedge = Hedge(after_s=2.0, max_share=0.01)  # enough for one call
+        breaker = CircuitBreaker(min_calls=1, open_s=60.0)
+        client = client_of(world, Failover(TARGETS[:2], breaker=breaker, hedge=hedge))
+        with pytest.raises(BedrockError):
+            await client.converse(MODEL, "Hi.")
+        assert (await client.converse(MODEL, "Hi.")).text == "east"
+        assert world.asked == [EAST, WEST, EAST]
+        await asyncio.sleep(60)
+        assert (await client.converse(MODEL, "Hi.")).text == "west"
+
+    run_virtually(main())
+
+
 def test_a_share_of_the_calls_is_hedged_at_most() -> None:
     """A slow service is not asked twice for everything."""
 
@@ -642,7 +744,7 @@ def test_one_target_costs_nothing() -> None:
     assert checked_targets(None) is None
     assert checked_targets([Target()]) is None
     client = client_of(World({}), [Target()])
-    assert client._routing.plain
+    assert client._routing is None
 
 
 @pytest.mark.parametrize("wrong", [[], "us-east-1", ["us-east-1"], 3, [Target(), None], Target()], ids=str)
@@ -710,12 +812,11 @@ def test_a_target_that_is_wrong_for_the_call_does_not_count_as_asked() -> None:
         client = client_of(world, Failover(TARGETS[:2], breaker=CircuitBreaker(min_calls=1)))
         with pytest.raises(ServiceUnavailableError):
             await client.converse(MODEL, "Hi.")
-        loop = client._routing._targets
-        assert loop is not None
+        loop = loop_of(client)
         await asyncio.sleep(30)
         with pytest.raises(ServiceUnavailableError):
             await client.converse(ARN, "Hi.")
-        assert loop.breaker_states() == {EAST: "open", WEST: "half-open"}
+        assert states_of(loop) == {EAST: "open", WEST: "half-open"}
         assert (await client.converse(ARN, "Hi.")).text == "east"
 
     run_virtually(main())

@@ -40,6 +40,7 @@ from bedrock_async.families import (
     FamilyContext,
     ModelProfile,
     NativeRequest,
+    check_output_schema,
     decode_with,
     encode_request,
     features_used,
@@ -224,6 +225,22 @@ def test_what_a_family_does_not_support_is_refused_by_name() -> None:
         assert part in said
 
 
+@pytest.mark.parametrize("schema", ["{", "[" * 100_000, ""], ids=["cut off", "too deep", "empty"])
+def test_a_schema_for_the_answer_that_is_no_json_is_refused(schema: str) -> None:
+    """For families and for whoever writes bodies himself, with the place of it; a schema that is JSON passes."""
+
+    def asking(schema: str) -> ConverseRequest:
+        return request(
+            outputConfig={"textFormat": {"type": "json_schema", "structure": {"jsonSchema": {"schema": schema}}}}
+        )
+
+    check_output_schema(request())
+    check_output_schema(asking("{}"))
+    with pytest.raises(InvalidRequestError, match="no JSON") as caught:
+        check_output_schema(asking(schema))
+    assert caught.value.path == "output_config.text_format.structure.json_schema.schema"
+
+
 def test_a_family_may_refuse_while_it_encodes() -> None:
     """With the same words: what depends on more than the feature."""
     refusal = unsupported("documents of the format xlsx", family="acme", model=MODEL, path="messages[0]")
@@ -363,6 +380,15 @@ def test_errors_of_our_tree_come_out_of_decoding() -> None:
         decode_response(Acme(decode=raising(failure)), {}, {}, CTX, raw=b"{}")
     with pytest.raises(ThrottlingError):
         read_chunk(Acme(), raising(failure), b"{}")
+
+
+def test_an_object_that_cannot_be_made_of_an_answer_is_no_refused_request() -> None:
+    """The error says that the answer cannot be read, with its bytes: nothing is wrong with what the caller passed."""
+    with pytest.raises(ResponseDecodeError, match=r"Citation: title: .*string") as caught:
+        decode_response(Acme(decode=lambda *_: Citation.from_wire({"title": 5})), {}, {}, CTX, raw=b"{}")
+    assert caught.value.body == b"{}"
+    with pytest.raises(EventDecodeError, match=r"text: .*string"):
+        read_chunk(Acme(), lambda: [TextBlock.from_wire({"text": 5})], b"{}")
 
 
 def test_a_chunk_that_a_family_cannot_read_keeps_its_bytes() -> None:

@@ -156,7 +156,7 @@ def test_a_call_may_know_better() -> None:
     [
         ({"max_output_token": 5}, "provider_options.profile.max_output_token", "Did you mean 'max_output_tokens'?"),
         ({"zzz": 5}, "provider_options.profile.zzz", "It has: source, context_window"),
-        (5, "provider_options.profile", "is a int, not a mapping"),
+        (5, "provider_options.profile", "is an int, not a mapping"),
     ],
 )
 def test_facts_that_nobody_knows_are_refused(facts: object, path: str, says: str) -> None:

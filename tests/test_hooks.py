@@ -23,6 +23,7 @@ from bedrock_async import (
     Hooks,
     InferenceConfig,
     InvalidRequestError,
+    InvokeChunk,
     ModelStreamError,
     RateLimit,
     StandardRetry,
@@ -34,6 +35,8 @@ from bedrock_async import (
 from bedrock_async.errors import service_error
 from bedrock_async.events import Event
 from bedrock_async.testing import BedrockEmulator, ScriptedModel, text_events, tool_use_events
+from bedrock_async.testing.canned import CannedResponse, CannedTransport
+from bedrock_async.testing.frames import stream_bytes
 
 NO_HOOK: Final[Any] = "no function"
 MODEL: Final = "us.amazon.nova-lite-v1:0"
@@ -428,6 +431,75 @@ async def test_what_the_others_raise_is_logged_and_harms_nothing(caplog: pytest.
     for name in ("on_response", "on_event", "on_retry", "on_error"):
         assert any(text.startswith(f"the hook {name} (") and "broken" in text for text in texts)
     assert all(record.exc_info for record in caplog.records)
+
+
+@pytest.mark.parametrize("pieces", [1, 4])
+async def test_an_event_hook_that_raises_sees_the_next_event(pieces: int) -> None:
+    """However the network cut the stream."""
+    seen: list[str] = []
+
+    def broken(event: Event | InvokeChunk, _call: HookedCall) -> None:
+        assert not isinstance(event, InvokeChunk)
+        seen.append(event.type)
+        raise RefusedHereError("broken hook")
+
+    data = stream_bytes(text_events("hello"))
+    size = -(-len(data) // pieces)
+    cut = [data[at : at + size] for at in range(0, len(data), size)]
+    answer = CannedResponse(cut, headers={"content-type": "application/vnd.amazon.eventstream"})
+    client = BedrockClient(
+        region="us-east-1",
+        credentials=Credentials("AKIDEXAMPLE", "secret"),
+        transport=CannedTransport([answer]),
+        hooks=Hooks(on_event=broken),
+    )
+    events = [event.type async for event in client.stream(MODEL, "Hi.")]
+    assert seen == events
+    assert len(events) > 1
+
+
+@pytest.mark.parametrize("name", ["on_request", "on_response"])
+async def test_closing_waits_for_a_hook_as_for_its_call(emulator: BedrockEmulator, name: str) -> None:
+    """A call that has begun goes on, also where it is in a function of the caller's."""
+    waits, go_on = asyncio.Event(), asyncio.Event()
+
+    async def wait(*_: object) -> None:
+        waits.set()
+        await go_on.wait()
+
+    client = client_of(emulator, Hooks(**{name: wait}))
+    call = asyncio.ensure_future(client.converse(MODEL, "Hi."))
+    await waits.wait()
+    closing = asyncio.ensure_future(client.aclose(drain_s=60))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not closing.done()
+    go_on.set()
+    await closing
+    assert (await call).text == "hello world"
+
+
+async def test_a_request_that_a_hook_changes_goes_out_while_the_client_is_being_closed(
+    emulator: BedrockEmulator,
+) -> None:
+    """The other request is part of the call that has begun."""
+    waits, go_on = asyncio.Event(), asyncio.Event()
+
+    async def change(call: HookedCall) -> HookedRequest:
+        waits.set()
+        await go_on.wait()
+        assert isinstance(call.request, ConverseRequest)
+        return call.request.model_copy(update={"inference_config": InferenceConfig(max_tokens=7)})
+
+    client = client_of(emulator, Hooks(on_request=change))
+    call = asyncio.ensure_future(client.converse(MODEL, "Hi."))
+    await waits.wait()
+    closing = asyncio.ensure_future(client.aclose(drain_s=60))
+    await asyncio.sleep(0)
+    go_on.set()
+    assert (await call).text == "hello world"
+    await closing
+    assert sent(emulator)[0]["inferenceConfig"] == {"maxTokens": 7}
 
 
 async def test_cancelling_passes_through_a_hook(emulator: BedrockEmulator) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import json
 import re
@@ -52,6 +53,60 @@ def test_completion_costs_no_import() -> None:
     program = "import sys, bedrock_async.known_models; print(*sorted(n for n in sys.modules if 'bedrock' in n))"
     output = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
     assert output.split() == ["bedrock_async", "bedrock_async._version", "bedrock_async.known_models"]
+
+
+# -- what readers copy
+
+OTHERS: Final = {
+    "amazon.no-such-model-v1:0": "no model has this id: `bedrock-async verify` asks for what is not there",
+    "amazon.nova-reel-v1:1": "makes videos, in jobs: the sources of the table list models that answer",
+    "cohere.command-r-v1:0": "Cohere's family is for its chat models, of which the table lists none any more",
+}
+"""Ids that texts name although they are not in the table, and why."""
+
+_VENDOR: Final = "|".join(sorted(VENDORS))
+_GEOGRAPHY: Final = "|".join(sorted(GEOGRAPHIES))
+_NAME: Final = r"[a-z][a-z0-9-]*(?:\.[a-z0-9-]+)*"
+# What has a version or a geography is an id; without them it may be the pattern or the family of many.
+WHOLE_ID: Final = re.compile(
+    rf"(?<![\w.-])(?:(?:{_GEOGRAPHY})\.(?:{_VENDOR})\.{_NAME}(?::\d+)?|(?:{_VENDOR})\.{_NAME}-v\d+:\d+)(?![\w*:.-]*\*|\.\.)"
+)
+
+
+def texts_of(path: Path) -> str:
+    """Return what a reader of the file may copy: a page, or the docstrings and sentences of a module."""
+    text = path.read_text("utf-8")
+    if path.suffix == ".md":
+        return text
+    nodes = ast.walk(ast.parse(text))
+    return "\n".join(each.value for each in nodes if isinstance(each, ast.Constant) and isinstance(each.value, str))
+
+
+def copied_ids() -> dict[str, str]:
+    """Return the ids of models in pages, docstrings, hints and other texts, each with one place where it stands."""
+    pages = [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("plugins/*/README.md")]
+    modules = [*ROOT.glob("bedrock_async/**/*.py"), *ROOT.glob("plugins/*/bedrock_async_*/**/*.py")]
+    # Tables of facts are about models of all times.
+    spoken = [path for path in modules if path.name not in {"_facts.py", "facts.py", "known_models.py"}]
+    return {
+        name: path.relative_to(ROOT).as_posix()
+        for path in [*pages, *spoken]
+        for name in WHOLE_ID.findall(texts_of(path))
+    }
+
+
+def test_ids_that_readers_copy_are_of_current_models() -> None:
+    """No page, docstring or hint sends anybody to a model that is not there any more."""
+    copied = copied_ids()
+    assert len(copied) > 10
+    unknown = {name: place for name, place in copied.items() if name not in KNOWN and name not in OTHERS}
+    assert not unknown
+
+
+def test_the_table_of_other_ids_holds_no_leftovers() -> None:
+    """What is excused is written somewhere, and is not in the table of known ids."""
+    copied = copied_ids()
+    assert [name for name in OTHERS if name not in copied or name in KNOWN] == []
 
 
 # -- the script

@@ -17,7 +17,7 @@ PACKAGE: Final = "bedrock_async"
 # Lowest first. A unit is a module or a package directly below bedrock_async; `bedrock_async` itself is the facade,
 # which only what stands above the client may import from.
 LAYERS: Final[tuple[frozenset[str], ...]] = (
-    frozenset({"_error", "_version"}),
+    frozenset({"_bounded", "_error", "_lazy", "_version"}),
     frozenset({"model_id", "eventstream", "types", "advice", "iam", "known_models"}),
     frozenset({"usage"}),
     frozenset({"errors"}),
@@ -35,6 +35,7 @@ LAYERS: Final[tuple[frozenset[str], ...]] = (
     frozenset({"client"}),
     frozenset({PACKAGE}),
     frozenset({"testing", "cli"}),
+    frozenset({"__main__"}),
 )
 LAYER_OF: Final = {unit: index for index, units in enumerate(LAYERS) for unit in units}
 PURE: Final = frozenset[str]().union(*LAYERS[: LAYER_OF["auth"]])

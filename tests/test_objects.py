@@ -27,6 +27,7 @@ from bedrock_async import (
     InvalidRequestError,
     ObjectNotFoundError,
     ProtocolError,
+    StreamError,
     TransportError,
 )
 from bedrock_async.auth import BearerAuthenticator, StaticAuthenticator, shared_credentials
@@ -452,6 +453,74 @@ async def test_a_body_that_fails_is_closed() -> None:
     assert closed
     with pytest.raises(StopAsyncIteration):
         await anext(stream)
+
+
+class Endless:
+    """A body that never ends, and knows whether it was closed."""
+
+    size: int | None = None
+    closed = False
+
+    async def receive(self) -> bytes:
+        return b"x"
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize("entering", [True, False], ids=["async with", "async for"])
+@pytest.mark.parametrize("obeys", [True, False], ids=["cancelled", "opened all the same"])
+async def test_closing_a_stream_that_is_being_opened_leaves_no_connection(*, entering: bool, obeys: bool) -> None:
+    """Opening is cancelled, a connection that is there already is closed, and the stream has no piece."""
+    body, entered, released = Endless(), asyncio.Event(), asyncio.Event()
+
+    async def opener() -> Endless:
+        entered.set()
+        try:
+            await released.wait()
+        except asyncio.CancelledError:
+            if obeys:
+                raise
+        return body
+
+    stream = ObjectStream(opener)
+    opening = asyncio.ensure_future(stream.__aenter__() if entering else anext(stream, None))
+    await entered.wait()
+    await stream.aclose()
+    async with asyncio.timeout(30):
+        assert await opening is (stream if entering else None)
+    assert body.closed is not obeys
+    assert [each async for each in stream] == []
+    async with stream:
+        assert [each async for each in stream] == []
+
+
+async def test_one_task_at_a_time_opens_and_reads_a_stream() -> None:
+    """A second one is told so, and opens no connection; the first goes on."""
+    bodies: list[Endless] = []
+    entered, released = asyncio.Event(), asyncio.Event()
+
+    async def opener() -> Endless:
+        bodies.append(Endless())
+        entered.set()
+        await released.wait()
+        return bodies[-1]
+
+    stream = ObjectStream(opener)
+    first = asyncio.ensure_future(anext(stream))
+    await entered.wait()
+    with pytest.raises(StreamError, match="another task is already waiting"):
+        await anext(stream)
+    with pytest.raises(StreamError, match="another task is already waiting"):
+        await stream.__aenter__()
+    released.set()
+    assert await first == b"x"
+    assert len(bodies) == 1
+    await stream.aclose()
+    assert bodies[0].closed
 
 
 # Credentials of the client.

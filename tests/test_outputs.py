@@ -509,6 +509,21 @@ async def test_partial_outputs_begin_with_what_was_handed_out_before() -> None:
         assert await stream.get_final_output() == City(**PARIS)
 
 
+async def test_an_output_that_was_begun_grows_from_its_beginning() -> None:
+    """The last message of the assistant is part of it, in streams and in whole answers."""
+    begun, rest = json.dumps(PARIS)[:20], json.dumps(PARIS)[20:]
+    question = [
+        {"role": "user", "content": [{"text": QUESTION}]},
+        {"role": "assistant", "content": [{"text": begun}]},
+    ]
+    client = canned(CannedResponse.stream(text_events(rest)))
+    async with client.stream(SONNET, question, output_type=City, output_mode="prompt") as stream:
+        seen = [partial async for partial in stream.partial_outputs]
+        assert seen[0]["city"].startswith("Pa")
+        assert seen[-1] == PARIS
+        assert await stream.get_final_output() == City(**PARIS)
+
+
 async def test_of_several_calls_of_the_tool_the_last_one_is_the_output() -> None:
     """A model that calls the tool again means its last word; calls of other tools are no pieces of the output."""
     uses = (("City", NO_CITY), ("get_weather", {"city": "Rome"}), ("City", PARIS))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from distributions import build_wheel
+from distributions import build_sdist, build_wheel
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -65,6 +65,17 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) ->
     }
     assert inside == expected
     assert "bedrock_async/py.typed" in inside
+
+
+def test_the_source_distribution_holds_what_belongs_to_the_package(tmp_path: Path) -> None:
+    """Sources, and the pages that they lead to. Tests read plugins and benchmarks: only a checkout can run them."""
+    with build_sdist(ROOT, tmp_path) as sdist:
+        inside = {name.partition("/")[2] for name in sdist.getnames()}
+    pages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    assert len(pages) > 10
+    assert inside >= pages | {"README.md", "CHANGELOG.md", "SECURITY.md", "LICENSE", "pyproject.toml"}
+    assert "bedrock_async/client.py" in inside
+    assert not any(name.startswith(("tests/", "plugins/", "benchmarks/", "fuzz/")) for name in inside)
 
 
 def test_the_wheel_carries_the_licence(wheel: zipfile.ZipFile, metadata: Message) -> None:
@@ -120,6 +131,33 @@ def test_extras_are_what_the_readme_promises(metadata: Message) -> None:
         "aioboto3": {"aioboto3"},
     }
     assert all(not each.name.startswith("bedrock-async-") for each in requirements)
+
+
+def test_every_environment_has_the_plugins_with_what_their_tests_need() -> None:
+    """One rule for `make setup` and the matrix: what is missing in one of them would be skipped there unseen."""
+    program = [sys.executable, str(ROOT / "scripts" / "plugin_projects.py")]
+    printed = subprocess.run(program, check=True, capture_output=True, text=True).stdout.split()
+    tested = {
+        plugin.name for plugin in PROJECTS[1:] if "test" in project_table(plugin).get("optional-dependencies", {})
+    }
+    assert "mantle" in tested
+    extras = {plugin.name: "[test]" if plugin.name in tested else "" for plugin in PROJECTS[1:]}
+    assert printed[::2] == ["--editable"] * len(extras)
+    assert printed[1::2] == [f"./plugins/{name}{extra}" for name, extra in extras.items()]
+    for user in ("setup_env.sh", "matrix.py"):
+        assert "plugin_projects" in (ROOT / "scripts" / user).read_text("utf-8"), user
+
+
+def test_plugins_say_the_version_that_they_were_written_for() -> None:
+    """A plugin that repeats the host's own number would fit whatever changes there; templates and pages show it so."""
+    programs = [
+        *ROOT.glob("plugins/*/bedrock_async_*/**/*.py"),
+        *ROOT.glob("bedrock_async/cli/templates/**/*.template"),
+    ]
+    pages = [ROOT / "CONTRIBUTING.md", ROOT / "plugins" / "README.md"]
+    texts = {path: path.read_text("utf-8") for path in (*programs, *pages)}
+    assert sum("interface_version = 1\n" in texts[path] for path in programs) > 5
+    assert [path.name for path, text in texts.items() if "INTERFACE_VERSION" in text] == []
 
 
 @pytest.mark.parametrize("plugin", PROJECTS[1:], ids=lambda plugin: plugin.name)

@@ -282,6 +282,24 @@ def test_surrogates_in_an_answer_are_mended() -> None:
     assert reading.encode("utf-8", "replace").decode() == "\U0001f600 ?"
 
 
+def test_only_the_nulls_that_were_refused_go() -> None:
+    """Where one reading is lenient, members that nobody knows yet keep theirs, and are given back with them."""
+    block = {"text": "Hi.", "novel": None}
+    foreign = {"novel": None, "other": {"member": None}}
+    usage = {"inputTokens": None, "outputTokens": 2, "cacheDetails": [{"ttl": "5m", "inputTokens": None}]}
+    wire: dict[str, Any] = {
+        "output": {"message": {"role": "assistant", "content": [block, {"novelBlock": {"member": None}}]}},
+        "stopReason": None,
+        "trace": None,
+        **foreign,
+    }
+    read = read_model(ConverseResponse, json.dumps({**wire, "usage": usage}).encode())
+    assert read.usage.input_tokens == 0
+    expected = {name: member for name, member in wire.items() if name != "stopReason"}
+    assert read.to_wire() == {**expected, "usage": {"outputTokens": 2, "cacheDetails": [{"ttl": "5m"}]}}
+    assert read_model(ConverseResponse, read.to_wire_bytes()).to_wire() == read.to_wire()
+
+
 @EXAMPLES
 @given(st.text(st.characters(categories=["Cs", "L"]), min_size=1, max_size=8))
 def test_surrogates_in_a_request_are_sent_as_botocore_sends_them(text: str) -> None:

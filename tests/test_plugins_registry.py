@@ -95,7 +95,7 @@ def test_asking_for_facts_imports_nothing(install: Install) -> None:
 
 
 def test_a_family_may_bring_facts(install: Install) -> None:
-    """Once it is loaded, they come before the built-in ones."""
+    """For the calls that go through it they come before the built-in ones, and for others, loaded or not, never."""
     install(
         "acme-zebra",
         FAMILY
@@ -106,8 +106,10 @@ def test_a_family_may_bring_facts(install: Install) -> None:
     """,
     )
     registry = FamilyRegistry()
-    registry.resolve(MODEL)
-    assert registry.profile("zebra.chat-1").context_window == 9
+    family = registry.resolve(MODEL)
+    assert registry.profile("zebra.chat-1", family).context_window == 9
+    assert registry.profile("zebra.chat-1").context_window is None
+    assert FamilyRegistry({"mine": family}).profile("zebra.chat-1").context_window == 9
 
 
 async def test_the_first_call_has_the_facts_that_a_family_brings(install: Install) -> None:
@@ -249,6 +251,7 @@ BROKEN: Final[dict[str, tuple[str, str]]] = {
         FAMILY.replace("interface_version = 1", "interface_version = 99"),
         f"speaks interface version 99; this bedrock_async speaks {INTERFACE_VERSION}",
     ),
+    "another name": (FAMILY.replace('name = "zebra"', 'name = "lion"'), r"\(Family\) calls itself 'lion'"),
     "raises when looked at": (
         "class Family:\n    interface_version = 1\n    @property\n    def name(self): raise RuntimeError('boom')",
         "cannot be looked at: RuntimeError",
@@ -311,6 +314,14 @@ def test_a_given_family_is_checked_when_the_registry_is_made(missing: str) -> No
     broken: Any = type("Broken", (), members)()
     with pytest.raises(PluginError, match=rf"family 'mine' of families= \(Broken\) lacks {missing}"):
         FamilyRegistry({"mine": broken})
+
+
+def test_the_families_of_models_are_remembered_for_as_many_as_there_are() -> None:
+    """And of ids without end, no more than for a thousand."""
+    registry = FamilyRegistry({"acme": Acme()})
+    for number in range(1_100):
+        assert registry.resolve(parse_model_id(f"acme.chat-{number}")).name == "acme"
+    assert len(registry._resolved) == 1_000
 
 
 def test_a_class_in_the_place_of_a_family_is_told() -> None:
@@ -418,7 +429,7 @@ def test_a_client_refuses_a_family_that_is_none() -> None:
 # -- the registry itself
 
 
-class Counting(PluginKind[object]):
+class Counting(PluginKind[object], frozen=True):
     """A kind that counts how often the metadata is read."""
 
     def installed(self) -> tuple[EntryPoint, ...]:

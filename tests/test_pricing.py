@@ -223,8 +223,8 @@ def test_what_is_no_price_is_refused(price: Any) -> None:  # noqa: ANN401 - what
 @pytest.mark.parametrize(
     ("prices", "said"),
     [
-        (5, "prices is a int"),
-        ({"*": 5}, r"prices\['\*'\] is a int"),
+        (5, "prices is an int"),
+        ({"*": 5}, r"prices\['\*'\] is an int"),
         ({"*": {"input": 1}}, "lacks 'output'"),
         ({"*": {"input": 1, "output": 1, "cached": 1}}, "has 'cached'"),
         ({"*": {"input": 1, "output": "x"}}, "the price output is 'x'"),
@@ -284,20 +284,50 @@ def test_nothing_is_imported_before_somebody_asks() -> None:
 import asyncio, sys, json
 from bedrock_async import BedrockClient, Credentials
 from bedrock_async.testing.canned import CannedResponse, CannedTransport
+from bedrock_async.usage import usage_of
 answer = {"output": {"message": {"role": "assistant", "content": [{"text": "a"}]}}, "stopReason": "end_turn",
           "usage": {"inputTokens": 1, "outputTokens": 2, "totalTokens": 3}}
 async def main():
     transport = CannedTransport([CannedResponse([json.dumps(answer).encode()])])
     client = BedrockClient(region="us-east-1", transport=transport, credentials=Credentials("AKIDEXAMPLE", "secret"))
-    reply = await client.converse("us.amazon.nova-lite-v1:0", "Hi.")
+    chat = client.conversation("us.amazon.nova-lite-v1:0")
+    reply = await chat.converse("Hi.")
     repr(reply.meta)
-    print("genai_prices" in sys.modules)
+    usage = client.usage
+    told = [usage, usage.by_model[reply.meta.model], chat.usage, usage_of([reply]), usage + chat.usage - usage]
+    print([each.total_tokens for each in told] == [3] * 5, "genai_prices" in sys.modules)
     print(reply.meta.cost)
     print("genai_prices" in sys.modules)
+    print({each.cost for each in told} == {reply.meta.cost}, {each.unpriced_calls for each in told} == {0})
 asyncio.run(main())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.split() == ["False", "5.4E-7", "True"]
+    assert done.stdout.split() == ["True", "False", "5.4E-7", "True", "True", "True"]
+
+
+def test_prices_are_loaded_beside_the_loop() -> None:
+    """What takes long is done in a thread, and the next look at a cost finds it there."""
+    code = """
+import asyncio, sys, threading
+from bedrock_async import BedrockClient, Credentials
+threads = []
+class Watch:
+    def find_spec(self, name, *_):
+        if name.startswith("genai_prices"):
+            threads.append(threading.current_thread() is threading.main_thread())
+sys.meta_path.insert(0, Watch())
+async def main():
+    async with BedrockClient(region="us-east-1", credentials=Credentials("AKIDEXAMPLE", "secret")) as client:
+        await client.load_prices()
+        print(any(threads), "genai_prices.data" in sys.modules, len(threads))
+        await client.load_prices()
+        print(len(threads))
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    in_main, loaded, read, read_again = done.stdout.split()
+    assert (in_main, loaded) == ("False", "True")
+    assert read == read_again
 
 
 # -- on responses

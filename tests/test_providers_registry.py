@@ -33,7 +33,11 @@ GOOD = """
 
         def stream(self, request, ctx):
             raise NotImplementedError
+
+    class Other(Provider):
+        name = "other"
 """
+OTHER = GOOD.replace('name = "echo"', 'name = "other"')
 
 
 @pytest.fixture
@@ -72,7 +76,7 @@ def works(registry: ProviderRegistry, *names: str) -> None:
     """Hold the registry to giving the built-in provider and those of these names."""
     assert isinstance(registry.get("converse"), ConverseProvider)
     for name in names:
-        assert registry.get(name).name == "echo"
+        assert registry.get(name).name == name
 
 
 def test_the_built_in_provider_is_found_and_made_once() -> None:
@@ -146,7 +150,7 @@ def test_a_name_that_nobody_has_names_the_nearest(install: Install, name: str, s
 def test_two_distributions_of_one_name_are_a_conflict(install: Install) -> None:
     """Neither wins silently: the error names both, and the others go on working."""
     install("acme")
-    install("zenith", version="9", other="zenith_plugin:Provider")
+    install("zenith", version="9", other="zenith_plugin:Other")
     registry = ProviderRegistry()
     with pytest.raises(PluginError, match=r"2 distributions bring a provider 'echo': ") as caught:
         registry.get("echo")
@@ -155,7 +159,8 @@ def test_two_distributions_of_one_name_are_a_conflict(install: Install) -> None:
     assert caught.value.distribution in {"acme 1.2", "zenith 9"}
     assert "pass the one you mean as providers=..." in str(caught.value)
     works(registry, "other")
-    works(ProviderRegistry({"echo": registry.get("other")}), "echo")
+    mine = registry.get("other")
+    assert ProviderRegistry({"echo": mine}).get("echo") is mine
 
 
 BROKEN: dict[str, tuple[str, str]] = {
@@ -182,6 +187,7 @@ BROKEN: dict[str, tuple[str, str]] = {
         "class Provider:\n    name = 5\n    interface_version = 1\n    def converse(self): ...\n    stream = converse",
         "lacks name: str",
     ),
+    "another name": (OTHER, r"\(Provider\) calls itself 'other'"),
     "raises when looked at": (
         "class Provider:\n    interface_version = 1\n    @property\n    def name(self): raise RuntimeError('boom')",
         "cannot be looked at: RuntimeError",
@@ -197,7 +203,7 @@ BROKEN: dict[str, tuple[str, str]] = {
 def test_a_broken_plugin_is_named_and_touches_nothing_else(install: Install, source: str, says: str) -> None:
     """The error has the distribution and its version and says what is wrong; every other provider works on."""
     install("acme", source)
-    install("zenith", entry="other")
+    install("zenith", OTHER, entry="other")
     registry = ProviderRegistry()
     for _ in range(2):  # a failure is not remembered as a provider
         with pytest.raises(PluginError, match=f"(?s)acme 1.2.*{says}") as caught:

@@ -8,6 +8,7 @@ import gc
 import json
 import math
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -37,7 +38,7 @@ from bedrock_async import (
 from bedrock_async.errors import service_error
 from bedrock_async.families.profiles import find_profile
 from bedrock_async.limiting import Ticket
-from bedrock_async.resilience import RateWindow
+from bedrock_async.resilience import RateStore, RateWindow
 from bedrock_async.resilience.token_estimate import Counted, counted_in_metrics, estimated_tokens
 from bedrock_async.testing.canned import CannedResponse, CannedTransport
 from bedrock_async.testing.frames import event_frame, exception_frame, stream_bytes
@@ -267,8 +268,8 @@ def test_the_limits_can_stay_as_they_are() -> None:
 class Limited:
     """A limiter in virtual time, and what came of those who asked."""
 
-    def __init__(self, limit: RateLimit) -> None:
-        self.limiter = RateLimiter(limit, clock=now)
+    def __init__(self, limit: RateLimit, store: RateStore | None = None) -> None:
+        self.limiter = RateLimiter(limit, store=store, clock=now)
         self.entered: list[tuple[str, float]] = []
 
     def ticket(self, tokens: int = 0) -> Ticket:
@@ -371,6 +372,94 @@ def test_one_that_is_cancelled_as_it_is_let_in_gives_its_place_back() -> None:
     run_virtually(main())
 
 
+@given(
+    st.integers(1, 3),
+    st.lists(st.tuples(st.sampled_from(["enter", "cancel", "leave", "rest"]), st.integers(0, 9)), max_size=40),
+)
+def test_whatever_is_cancelled_whenever_nobody_is_forgotten(most: int, acts: list[tuple[str, int]]) -> None:
+    """In one turn of the loop or in several: every place comes back, and who was not cancelled gets one."""
+
+    async def main() -> None:
+        limited = Limited(RateLimit(max_in_flight=most))
+        tasks: list[asyncio.Task[Ticket]] = []
+        for act, which in acts:
+            chosen = tasks[which % len(tasks)] if tasks else None
+            if act == "enter":
+                tasks.append(asyncio.ensure_future(limited.enter(str(len(tasks)))))
+            elif act == "rest" or chosen is None:
+                await asyncio.sleep(0)
+            elif act == "cancel":
+                chosen.cancel()
+            elif chosen.done() and not chosen.cancelled():
+                chosen.result().close()
+        for task in tasks:
+            with suppress(asyncio.CancelledError):
+                (await task).close()
+        assert now() == 1_000
+        assert limited.limiter.waiting() == 0
+        later = [await limited.enter("later") for _ in range(most)]
+        assert window_of(limited.limiter).in_flight == len(later)
+
+    run_virtually(main())
+
+
+def test_a_place_may_be_freed_in_the_middle_of_anything() -> None:
+    """A finaliser closes a stream while the same thread asks for a place: neither waits for the other."""
+
+    def clock() -> float:
+        for ticket in finalised:
+            ticket.close()
+        finalised.clear()
+        return 0.0
+
+    async def main() -> None:
+        limiter = RateLimiter(RateLimit(max_in_flight=2), clock=clock)
+        tickets: list[Ticket] = []
+        for _ in range(3):
+            ticket = limiter.ticket(parse_model_id(MODEL), region="us-east-1", tokens=lambda limit: Counted(0, 0, 1.0))
+            assert ticket is not None
+            tickets.append(ticket)
+        await tickets[0].enter()
+        await tickets[1].enter()
+        finalised.append(tickets[0])
+        await tickets[2].enter()
+        ended.append("entered")
+
+    finalised: list[Ticket] = []
+    ended: list[str] = []
+    thread = threading.Thread(target=lambda: asyncio.run(main()), daemon=True)
+    thread.start()
+    thread.join(30)
+    assert ended == ["entered"]
+
+
+async def test_a_place_that_is_freed_while_another_is_reserved_counts_afterwards() -> None:
+    """The sums of an admission are not changed under it, and the place is free as soon as it is made."""
+
+    def clock() -> float:
+        for ticket in finalised:
+            ticket.close()
+            seen.append(window_of(limiter).in_flight)
+        finalised.clear()
+        return 0.0
+
+    async def enter() -> Ticket:
+        ticket = limiter.ticket(parse_model_id(MODEL), region="us-east-1", tokens=lambda limit: Counted(0, 0, 1.0))
+        assert ticket is not None
+        await ticket.enter()
+        return ticket
+
+    seen: list[int] = []
+    finalised: list[Ticket] = []
+    limiter = RateLimiter(RateLimit(max_in_flight=2), clock=clock)
+    tickets = [await enter(), await enter()]
+    finalised.append(tickets[0])
+    async with asyncio.timeout(30):
+        await enter()
+    assert seen == [2]
+    assert window_of(limiter).in_flight == 2
+
+
 def test_a_full_queue_is_an_error_of_its_own() -> None:
     """It says how many wait, may be tried again, and takes nobody's place."""
 
@@ -400,6 +489,55 @@ def test_nobody_need_wait() -> None:
         with pytest.raises(QueueFullError, match="nobody may wait"):
             await limited.enter("second")
         assert limited.limiter.waiting() == 0
+
+    run_virtually(main())
+
+
+class FarStore:
+    """A store that every question takes a turn of the loop to reach, and that lets so many through."""
+
+    def __init__(self, places: float = math.inf) -> None:
+        self.places = places
+
+    async def admit(self, key: str, limit: RateLimit, lease: str, tokens: int) -> float:
+        await asyncio.sleep(0)
+        if self.places < 1:
+            return math.inf
+        self.places -= 1
+        return 0.0
+
+    def finish(self, key: str, limit: RateLimit, lease: str, tokens: int | None, *, throttled: bool) -> None:
+        self.places += 1
+
+
+@pytest.mark.parametrize("most", [0, 1, 5])
+def test_who_waits_for_its_turn_to_ask_is_not_told_that_the_queue_is_full(most: int) -> None:
+    """While nobody was made to wait there is no queue: a store that is far away is asked by one after the other."""
+
+    async def main() -> None:
+        limited = Limited(RateLimit(max_in_flight=1_000, max_queue=most), store=FarStore())
+        await asyncio.gather(*(limited.enter(str(number)) for number in range(20)))
+        assert [name for name, _ in limited.entered] == [str(number) for number in range(20)]
+
+    run_virtually(main())
+
+
+@pytest.mark.parametrize("most", [0, 1, 5])
+def test_once_one_is_made_to_wait_no_more_wait_than_may(most: int) -> None:
+    """Those who came last while it was asked are sent away; the others get their turn."""
+
+    async def main() -> None:
+        limited = Limited(RateLimit(max_in_flight=3, max_queue=most), store=FarStore(3))
+        tasks = [asyncio.ensure_future(limited.enter(str(number))) for number in range(20)]
+        await settled()
+        assert limited.limiter.waiting() == most
+        with pytest.raises(QueueFullError):
+            await limited.enter("late")
+        ended = [task for task in tasks if task.done()]
+        assert [isinstance(task.exception(), QueueFullError) for task in ended] == [False] * 3 + [True] * (17 - most)
+        for task in tasks[: 3 + most]:
+            (await task).close()
+        assert [name for name, _ in limited.entered] == [str(number) for number in range(3 + most)]
 
     run_virtually(main())
 
@@ -486,6 +624,77 @@ def test_who_waits_in_a_loop_that_was_closed_holds_up_nobody() -> None:
     asyncio.run(go_on(held))
     assert limiter.waiting() == 0
     waiting[0].get_coro().close()  # it would complain of being forgotten
+
+
+@pytest.mark.parametrize("how", ["left", "forgotten"])
+def test_a_loop_that_closes_while_others_wait_holds_up_nobody(how: str) -> None:
+    """Whoever waits behind a waiter that is gone is told instead, however the place is freed."""
+    limiter = RateLimiter(RateLimit(max_in_flight=1))
+
+    async def enter() -> list[Ticket]:
+        ticket = limiter.ticket(parse_model_id(MODEL), region="us-east-1", tokens=lambda limit: Counted(0, 0, 1.0))
+        assert ticket is not None
+        await ticket.enter()
+        return [ticket]
+
+    async def begin() -> asyncio.Task[list[Ticket]]:
+        task = asyncio.ensure_future(enter())
+        await settled()
+        return task
+
+    async def go_on() -> None:
+        async with asyncio.timeout(30):
+            await behind
+
+    loop, closing = asyncio.new_event_loop(), asyncio.new_event_loop()
+    try:
+        held = loop.run_until_complete(enter())
+        gone = closing.run_until_complete(begin())
+        behind = loop.run_until_complete(begin())
+        closing.close()
+        if how == "left":
+            held[0].close()
+        held.clear()
+        loop.run_until_complete(go_on())
+    finally:
+        loop.close()
+    gone.get_coro().close()  # it would complain of being forgotten
+
+
+def test_models_that_nobody_calls_any_more_are_forgotten() -> None:
+    """Ids come from anywhere, so the memory is bounded; what still counts, or is under way, is never forgotten."""
+
+    def ticket_of(number: int) -> Ticket:
+        model = parse_model_id(f"acme.chat-{number}")
+        ticket = limiter.ticket(model, region="us-east-1", tokens=lambda limit: Counted(0, 0, 1.0))
+        assert ticket is not None
+        return ticket
+
+    async def call(number: int) -> None:
+        ticket = ticket_of(number)
+        await ticket.enter()
+        ticket.close()
+
+    async def main() -> None:
+        held = ticket_of(-1)
+        await held.enter()
+        for number in range(5_000):
+            times[0] = number * 0.1  # 600 of them count at any time
+            await call(number)
+        assert 600 <= len(store._windows) <= 2_000
+        assert len(queues) == 1
+        assert store._windows["/us-east-1/acme.chat--1"].in_flight == 1
+        waiting = asyncio.ensure_future(call(-1))
+        await settled()
+        assert not waiting.done()
+        held.close()
+        await waiting
+
+    times = [0.0]
+    limiter = RateLimiter(RateLimit(max_in_flight=1), clock=lambda: times[0])
+    internals: Any = limiter
+    store, queues = internals._store, internals._queues
+    run_virtually(main())
 
 
 def test_whoever_waits_is_told_of_it() -> None:

@@ -226,17 +226,43 @@ def test_the_default_timeouts_are_those_of_the_documentation() -> None:
 
 
 @pytest.mark.parametrize("name", ["connect_s", "first_event_s", "idle_s", "total_s"])
-@pytest.mark.parametrize("seconds", [0, -1, -0.5, float("nan"), "5", [5]])
+@pytest.mark.parametrize("seconds", [0, -1, -0.5, float("nan"), "5", [5], True])
 def test_a_timeout_that_can_never_be_met_is_refused(name: str, seconds: object) -> None:
     """Zero, negative, not a number or no number at all: the error names the limit and the way to have none."""
     wrong = {name: seconds}
     with pytest.raises(InvalidRequestError, match=f"timeouts.{name} is .*more than 0 seconds") as caught:
         Timeouts(**wrong)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert caught.value.path == f"timeouts.{name}"
-    assert "None for no limit" in str(caught.value)
+    assert "Connecting needs a limit" in str(caught.value) or name != "connect_s"
+    assert "None for no limit" in str(caught.value) or name == "connect_s"
 
 
-def test_none_is_no_limit() -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_attempts", "3"),
+        ("max_attempts", 0),
+        ("max_attempts", True),
+        ("base_delay_s", -1.0),
+        ("max_delay_s", float("nan")),
+        ("model_not_ready_attempts", 1.5),
+        ("model_not_ready_delay_s", 5.0),
+        ("model_not_ready_delay_s", (1.0, 2.0, 3.0)),
+        ("model_not_ready_delay_s", ("1", "2")),
+    ],
+)
+def test_a_policy_that_would_fail_in_a_failing_call_is_refused(name: str, value: object) -> None:
+    """When it is made, and by name."""
+    wrong: dict[str, Any] = {name: value}
+    with pytest.raises(InvalidRequestError, match=f"retry.{name} is") as caught:
+        StandardRetry(**wrong)
+    assert caught.value.path == f"retry.{name}"
+
+
+def test_none_is_no_limit_but_for_connecting() -> None:
     """And whole numbers of seconds are numbers."""
+    without: Any = None
+    with pytest.raises(InvalidRequestError, match=r"timeouts\.connect_s is None"):
+        Timeouts(connect_s=without)
     timeouts = Timeouts(connect_s=5, first_event_s=None, idle_s=None, total_s=None)
     assert (timeouts.connect_s, timeouts.first_event_s) == (5, None)

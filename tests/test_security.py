@@ -16,11 +16,18 @@ from bedrock_async import (
     BedrockClient,
     BedrockError,
     ConnectionOptions,
+    ContentBlockDeltaEvent,
+    ConverseRequest,
+    ConverseResponse,
     Credentials,
+    ImageBlock,
     InvalidRequestError,
     Limits,
+    MediaSource,
+    Message,
     RedirectError,
     StandardRetry,
+    TextBlock,
     Timeouts,
 )
 from bedrock_async.testing import BedrockEmulator, Chaos, Control, Fault, HttpAnswer, ReceivedRequest, ScriptedModel
@@ -92,7 +99,13 @@ async def test_no_canary_leaves_by_log_repr_or_error(
             seen.append((await client.invoke(MODEL, {"messages": [{"content": [{"text": PROMPT}]}]})).meta)
         except BedrockError as exc:
             seen.append(exc)
-        seen += [client.credentials_source, client.endpoint]
+        model = client.model(MODEL, system=SYSTEM)
+        chat = model.conversation()
+        try:
+            await chat.converse(PROMPT)
+        except BedrockError as exc:
+            seen.append(exc)
+        seen += [model, chat, client.credentials_source, client.endpoint, KEYS, ApiKey(SECRETS[2])]
     records = [record for record in caplog.records if record.name.startswith("bedrock_async")]
     assert told(caplog, *seen, *(vars(record) for record in records)) == []
     assert told(caplog, [*seen, PROMPT]) == [PROMPT]
@@ -123,7 +136,19 @@ def test_a_mistake_is_told_without_what_was_written(
         client.prepare(MODEL, arguments, **settings)
     error = caught.value
     assert [canary for canary in CANARIES if canary in f"{error} {error!r} {error.hint}"] == []
-    assert told(caplog) == []
+    assert told(caplog, error) == []
+
+
+def test_what_holds_text_shows_it_and_bytes_by_their_length() -> None:
+    """Who tries things out sees what a message, a request, a response or an event says; a medium is its length."""
+    block = ImageBlock(format="png", source=MediaSource(bytes=ANSWER.encode()))
+    message = Message(role="user", content=[TextBlock(text=PROMPT), block])
+    answer = ConverseResponse.from_wire({"output": {"message": message.to_wire()}})
+    event = ContentBlockDeltaEvent.from_wire({"contentBlockDelta": {"contentBlockIndex": 0, "delta": {"text": PROMPT}}})
+    for shown in (message, ConverseRequest(messages=[message]), answer, event):
+        assert PROMPT in repr(shown)
+    assert f"<{len(ANSWER)} bytes>" in repr(message)
+    assert ANSWER not in repr(message)
 
 
 @pytest.fixture

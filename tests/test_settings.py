@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
+from uuid import uuid4
 
 import pytest
 from botocore_reading import invalid_members
@@ -14,6 +17,7 @@ from hypothesis import strategies as st
 from strategies import JSON_VALUES, damaged, parameters
 
 from bedrock_async import (
+    BedrockClient,
     CacheConfig,
     CachePointBlock,
     CallSettings,
@@ -29,8 +33,12 @@ from bedrock_async import (
     Timeouts,
     ToolChoice,
     ToolConfig,
+    UnknownBlock,
 )
+from bedrock_async._error import a_kind
+from bedrock_async.features.operations import BidirectionalSettings, InvokeSettings
 from bedrock_async.features.settings import build_request, check_names, merged_settings
+from bedrock_async.features.tasks import TaskSettings
 from bedrock_async.model_id import parse_model_id
 from bedrock_async.providers import CallContext, Send
 from bedrock_async.providers.converse import ConverseProvider
@@ -245,12 +253,45 @@ def test_what_is_no_message_is_named_with_its_place_and_type(message: object) ->
     """A list of texts is no list of messages; nor is a dataclass a message, whatever its fields."""
     error = refused([{"role": "user", "content": []}, message])
     assert error.path == "messages[1]"
-    assert f"messages[1] is a {type(message).__name__}, not a dict or a Message." in str(error)
+    assert f"messages[1] is {a_kind(message)}, not a dict or a Message." in str(error)
 
 
 def test_a_message_needs_a_role() -> None:
     """A dict without one is told which there are."""
     assert refused([{}]).path == "messages[0].role"
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [ImageBlock(format="png", source=MediaSource(bytes=b"x")), "What is it?"],
+        ["What is it?"],
+        [{"text": "What is it?"}],
+        [UnknownBlock(raw={"new": {}})],
+    ],
+)
+def test_content_in_the_place_of_messages_is_told_where_it_belongs(messages: Any) -> None:  # noqa: ANN401 - what is wrong
+    """Blocks and texts, which belong into a message, are shown in one."""
+    error = refused(messages)
+    assert error.path == "messages[0]"
+    assert error.hint is not None
+    assert '[{"role": "user", "content": [block, {"text": "a question"}]}]' in error.hint
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (5, "an int"),
+        ({}, "a dict"),
+        (UnknownBlock(raw={}), "an UnknownBlock"),
+        (ImageBlock(format="png", source=MediaSource(bytes=b"x")), "an ImageBlock"),
+        (uuid4(), "a UUID"),
+        (None, "a NoneType"),
+    ],
+)
+def test_kinds_are_told_with_their_article(value: object, shown: str) -> None:
+    """As they are spoken."""
+    assert a_kind(value) == shown
 
 
 # -- faults deep inside
@@ -361,6 +402,28 @@ def test_a_prompt_is_not_quoted_in_an_error() -> None:
         assert secret not in str(refused(content(block)))
 
 
+# -- the page
+
+PAGE: Final = (Path(__file__).parent.parent / "docs" / "requests.md").read_text("utf-8")
+KEYWORDS: Final = PAGE.partition("\n## Keywords\n")[2].partition("\n## ")[0]
+
+
+def test_the_table_of_keywords_has_them_all() -> None:
+    """docs/requests.md lists what `CallSettings` has, in its order, each with type, meaning, default and a link."""
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in KEYWORDS.splitlines() if line[:3] == "| `"
+    ]
+    assert [row[0].strip("`") for row in rows] == [
+        *(name for name in CallSettings.__annotations__ if not name.startswith("output_")),
+        "output_type",
+        "output_mode",
+    ]
+    for row in rows:
+        assert len(row) == 5, row
+        assert all(row), row
+        assert re.fullmatch(r"\[.+\]\(.+\)", row[4]), row
+
+
 # -- names
 
 
@@ -416,9 +479,37 @@ def test_members_of_boto3_are_translated(member: str) -> None:
     assert set(suggested) <= CallSettings.__annotations__.keys()
 
 
-def test_all_keywords_are_known() -> None:
-    """The names of CallSettings pass."""
-    check_names(dict.fromkeys(CallSettings.__annotations__), verb="stream")
+SETTINGS: Final[dict[str, type]] = {
+    f"Unpack[{kind.__name__}]": kind for kind in (CallSettings, InvokeSettings, BidirectionalSettings, TaskSettings)
+}
+VERBS: Final = {
+    name: inspect.signature(verb).parameters.values()
+    for name, verb in vars(BedrockClient).items()
+    if not name.startswith("_") and callable(verb) and "settings" in inspect.signature(verb).parameters
+}
+
+
+def known_to(verb: str) -> type:
+    """Return the keywords that a verb takes beside its own, as its signature says."""
+    (kind,) = (each.annotation for each in VERBS[verb] if each.kind is each.VAR_KEYWORD)
+    # What is left out there is taken all the same: overloads tell the checker which type comes back.
+    return SETTINGS["Unpack[CallSettings]" if kind == "Unpack[UntypedSettings]" else kind]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_what_the_signature_of_a_verb_says_is_known(verb: str) -> None:
+    """All keywords of its settings pass, and each of its own, where it is misspelt, is the one that is meant."""
+    check_names(dict.fromkeys(known_to(verb).__annotations__), verb=verb, known=known_to(verb))
+    own = [each.name for each in VERBS[verb] if each.kind is each.KEYWORD_ONLY]
+    for name in own:
+        with pytest.raises(InvalidRequestError) as caught:
+            check_names({name[:-1]: 1}, verb=verb, known=known_to(verb))
+        assert f"Did you mean {name!r}?" in str(caught.value)
+
+
+def test_most_verbs_are_looked_at() -> None:
+    """The test before this one reads signatures: it has found them."""
+    assert {"converse", "stream", "parse", "run_tools", "invoke", "embed", "count_tokens", "model"} <= VERBS.keys()
 
 
 # -- extra_body

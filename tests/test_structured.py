@@ -38,8 +38,8 @@ from bedrock_async.features.structured import (
     PartialOutput,
     Rung,
     asked,
+    documents_in,
     is_about_schema,
-    json_in,
     ladder,
     next_rung,
     repair,
@@ -171,13 +171,13 @@ def test_a_type_without_a_schema_is_refused() -> None:
     ("schema", "fault"),
     [
         ({"properties": ["a"]}, "schema.properties is a list, not an object"),
-        ({"properties": {"a": {"anyOf": 3}}}, "schema.properties.a.anyOf is a int, not a list"),
+        ({"properties": {"a": {"anyOf": 3}}}, "schema.properties.a.anyOf is an int, not a list"),
         ({"items": {"enum": "a"}}, "schema.items.enum is a str, not a list"),
-        ({"oneOf": [True, 5]}, "schema.oneOf[1] is a int, not an object"),
+        ({"oneOf": [True, 5]}, "schema.oneOf[1] is an int, not an object"),
         ({"required": ["a", ["b"]]}, "schema.required[1] is a list, not text"),
-        ({"type": ["string", 5]}, "schema.type[1] is a int, not text"),
-        ({"description": 5}, "schema.description is a int, not text"),
-        ({"$ref": 5}, "schema.$ref is a int, not text"),
+        ({"type": ["string", 5]}, "schema.type[1] is an int, not text"),
+        ({"description": 5}, "schema.description is an int, not text"),
+        ({"$ref": 5}, "schema.$ref is an int, not text"),
         ({"default": {1, 2}}, "holds what JSON cannot"),
     ],
 )
@@ -196,7 +196,7 @@ def test_a_schema_may_refer_to_itself_as_a_whole() -> None:
     assert strict_obstacle(tree) is not None
     value: dict[str, Any] = {"children": [{"children": [{}]}]}
     assert schema_faults(value, tree) == []
-    assert schema_faults({"children": [{"children": 5}]}, tree) == ["children[0].children: is a int, not array"]
+    assert schema_faults({"children": [{"children": 5}]}, tree) == ["children[0].children: is an int, not array"]
 
 
 def test_strict_schemas_are_closed_and_tell_what_they_cannot_hold() -> None:
@@ -242,7 +242,7 @@ def test_tools_get_an_object_at_the_top() -> None:
     [
         ({"city": "Paris"}, []),
         ({}, ["city: is missing"]),
-        ({"city": 1}, ["city: is a int, not string"]),
+        ({"city": 1}, ["city: is an int, not string"]),
         ({"city": "Paris", "size": "huge"}, ["size: is none of the 2 allowed values"]),
         ({"city": "Paris", "x": 1}, ["x: is not a member of this object"]),
         ([], ["the output: is a list, not object"]),
@@ -468,14 +468,80 @@ def test_json_between_words_is_found(text: str) -> None:
 @settings(max_examples=200)
 def test_any_document_is_found_between_words(value: dict[str, Any], before: str, after: str) -> None:
     """Whatever a document holds, brackets and quotes in its texts included, it comes out whole."""
-    assert json_in(before + json.dumps(value) + after) == value
+    assert next(documents_in(before + json.dumps(value) + after)) == value
 
 
 @pytest.mark.parametrize("text", ["[" * 20_000, "{" * 20_000, "```" * 20_000, '{"a":' * 20_000])
 def test_an_answer_of_brackets_is_read_in_no_time(text: str) -> None:
     """Nonsense that goes deep is an error like any other: it neither overflows the stack nor hangs."""
-    with pytest.raises(OutputFaults, match="no JSON"):
-        json_in(text)
+    assert list(documents_in(text)) == []
+    for before in ({}, prefilled(text)):
+        with pytest.raises(OutputInvalidError, match="no JSON"):
+            Asked(request(**before), OutputType.of(Point), PROMPT).read(answer(text))
+
+
+def prefilled(text: str) -> dict[str, object]:
+    """Return the messages of a request whose answer is begun."""
+    asking = {"role": "user", "content": [{"text": "A point?"}]}
+    return {"messages": [asking, {"role": "assistant", "content": [{"text": text}]}]}
+
+
+@pytest.mark.parametrize(
+    ("begun", "said"),
+    [
+        ('{"x":', ' 1, "y": 2}'),
+        ("{", '"x": 1, "y": 2}\n'),
+        ("```json\n{", '"x": 1, "y": 2}\n```'),
+        ('{"x": 1, "y"', ": 2}"),
+        ('{"x":', '{"x": 1, "y": 2}'),
+        ('{"x":', '```json\n{"x": 1, "y": 2}\n```'),
+        ("The point is", ' {"x": 1, "y": 2}.'),
+    ],
+)
+@pytest.mark.parametrize("rung", [PROMPT, NATIVE, TOOL], ids=lambda rung: rung.mode)
+def test_an_answer_that_was_begun_is_read_with_its_beginning(begun: str, said: str, rung: Rung) -> None:
+    """A last message of the assistant is part of the document; a model that begins anew is read all the same."""
+    question = asked(request(**prefilled(begun)), OutputType.of(Point), rung, SONNET)
+    assert question.read(answer(said)) == Point(1, 2)
+    if rung is TOOL:
+        assert question.read(answer(use("Point", {"x": 1, "y": 2}))) == Point(1, 2)
+
+
+def test_a_repair_of_an_answer_that_was_begun_shows_it_whole() -> None:
+    """Turns alternate, and the next answer goes on from nothing."""
+    question = asked(request(**prefilled('{"x":')), OutputType.of(Point), PROMPT, SONNET)
+    with pytest.raises(OutputInvalidError, match="y: Field required") as failure:
+        question.read(answer(" 1}"))
+    hint = failure.value.hint or ""  # after the rounds of repair there is no more to be had from another one alone
+    assert all(word in hint for word in ("Simplify the type", "max_repairs=", "faults", "response"))
+    again = question.repaired(failure.value, SONNET)
+    messages = list(again.request.messages or ())
+    assert [message.role for message in messages] == ["user", "assistant", "user"]
+    assert messages[1].text == '{"x": 1}'
+    assert again.prefill == ""
+    assert again.read(answer('{"x": 1, "y": 2}')) == Point(1, 2)
+
+
+def test_the_question_and_not_the_beginning_of_the_answer_says_what_is_wanted() -> None:
+    """Where there is no system prompt, the words stand in the last message of the user."""
+    profile = replace(UNKNOWN, system_prompts=False)
+    sent = asked(request(**prefilled("{")), OutputType.of(Point), PROMPT, profile).request.to_dict()["messages"]
+    assert "JSON schema" in sent[0]["content"][1]["text"]
+    assert sent[1]["content"] == [{"text": "{"}]
+
+
+def test_of_several_documents_the_first_that_is_of_the_type_counts() -> None:
+    """An example, or a sketch, may stand before the answer; where none fits, the faults are those of the first."""
+    sketch, wrong, right = (f"```json\n{json.dumps(each)}\n```" for each in ({"x": 1}, [5], {"x": 1, "y": 2}))
+    other = '```\n{"x": 3, "y": 4}\n```'
+    assert read_output(answer(f"Say {sketch}, {wrong}, or {right}? {other}"), OutputType.of(Point), "prompt") == Point(
+        1, 2
+    )
+    with pytest.raises(OutputInvalidError, match="y: Field required"):
+        read_output(answer(f"{sketch} {wrong}"), OutputType.of(Point), "prompt")
+    whole = json.dumps({"text": right})
+    with pytest.raises(OutputInvalidError):  # an answer that is a document has none within
+        read_output(answer(whole), OutputType.of(Point), "prompt")
 
 
 @pytest.mark.parametrize(

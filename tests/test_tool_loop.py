@@ -749,6 +749,36 @@ async def test_a_failure_that_ends_the_loop_cancels_the_other_tools() -> None:
         assert ended == ["slow", "slow"]
 
 
+def leave_in_thread(city: str) -> str:
+    """End the program from a thread."""
+    raise SystemExit(f"no {city}")
+
+
+async def leave(city: str) -> str:
+    """End the program."""
+    raise SystemExit(f"no {city}")
+
+
+async def interrupt(city: str) -> str:
+    """Do as Ctrl-C does."""
+    raise KeyboardInterrupt(f"no {city}")
+
+
+@pytest.mark.parametrize("entered", [False, True])
+@pytest.mark.parametrize("function", [leave, leave_in_thread, interrupt])
+async def test_what_ends_the_program_comes_out_as_itself(function: Callable[..., Any], *, entered: bool) -> None:
+    """Not in a group, and where the steps are read, so that whatever is open there is closed; no model is told."""
+    async with serving(uses((function.__name__, "a", {"city": "Paris"}))) as service:
+        run = service.run(function)
+        with pytest.raises((SystemExit, KeyboardInterrupt), match=r"^no Paris$"):
+            if entered:
+                async with run:
+                    await run.result()
+            else:
+                await run.result()
+        assert len(service.bodies) == 1
+
+
 async def test_a_function_says_what_the_model_is_told() -> None:
     """It gets the error with its cause, and may return anything that a tool may return."""
     seen: list[ToolError] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -196,6 +197,39 @@ def test_a_set_of_tools_knows_its_functions() -> None:
     again = ToolSet.of(read.definitions)
     assert again.functions == read.functions  # a function is made a tool once
     assert ToolSet.of(ToolConfig(tools=[spec])).declared == {"typed"}
+
+
+@pytest.mark.parametrize(
+    ("given", "form", "schema"),
+    [
+        ({"name": "weather", "input_schema": {}}, "in Anthropic's form", '{"json": tool["input_schema"]}'),
+        (
+            {"type": "function", "function": {"name": "weather", "parameters": {}}},
+            "in OpenAI's form",
+            '{"json": tool["function"]["parameters"]}',
+        ),
+        (
+            {"type": "function", "name": "weather", "parameters": {}, "strict": True},
+            "in OpenAI's form",
+            '{"json": tool["parameters"]}',
+        ),
+        ({"name": "weather", "inputSchema": {"json": {}}}, "without 'toolSpec' around it", 'tool["inputSchema"]'),
+        ({"name": "weather", "inputSchema": {}}, "without 'toolSpec' around it", '{"json": tool["inputSchema"]}'),
+    ],
+)
+def test_a_tool_in_the_form_of_another_api_is_shown_in_the_service_s(
+    given: dict[str, Any], form: str, schema: str
+) -> None:
+    """Whose form it is, and the toolSpec that the same tool reads as; for a request as for the loop of tools."""
+    reads: list[Callable[[object], object]] = [lambda tools: wire(tools=tools), ToolSet.of]
+    for read in reads:
+        with pytest.raises(InvalidRequestError, match=rf"^toolConfig\.tools\[1\] is a tool {form}\.") as caught:
+            read([weather, given])
+        assert caught.value.path == "toolConfig.tools[1]"
+        shown = f'{{"toolSpec": {{"name": \'weather\', "description": "...", "inputSchema": {schema}}}}}'
+        assert f"Write {shown}" in str(caught.value)
+        written = eval(shown, {"tool": given})  # noqa: S307 - the text of the hint is Python
+        assert ToolSpec.from_dict(written).name == "weather"
 
 
 # -- the choice

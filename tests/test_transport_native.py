@@ -88,7 +88,7 @@ def connections_of(transport: NativeTransport) -> list[Connection]:
 
 def is_paused(connection: Connection) -> bool:
     """Whether a connection reads no more for the moment."""
-    return connection._paused
+    return connection.paused
 
 
 # -- which transport is taken

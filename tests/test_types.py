@@ -6,11 +6,13 @@ import base64
 import copy
 import json
 import pickle
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
+from traceback import format_exception
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from bedrock_async import (
     AudioBlock,
@@ -24,6 +26,7 @@ from bedrock_async import (
     GuardContentBlock,
     ImageBlock,
     InferenceConfig,
+    InvalidRequestError,
     MediaSource,
     Message,
     ReasoningBlock,
@@ -109,9 +112,12 @@ def test_match_works_on_blocks(block: ContentBlock, description: str) -> None:
 )
 def test_everything_is_frozen(thing: WireModel, name: str) -> None:
     """Members are neither set nor deleted: what one task passes on, another may read."""
-    with pytest.raises(ValidationError, match="frozen"):
-        setattr(thing, name, None)
-    with pytest.raises(ValidationError, match="frozen"):
+    with pytest.raises(
+        InvalidRequestError, match=rf"is frozen: {name} cannot be changed\. Make a changed copy"
+    ) as caught:
+        setattr(thing, name, SECRET)
+    assert SECRET not in "".join(format_exception(caught.value))
+    with pytest.raises(InvalidRequestError, match="frozen"):
         delattr(thing, name)
     with pytest.raises(AttributeError):
         ResponseMeta().status = 500  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
@@ -151,14 +157,14 @@ def test_blobs_are_bytes_for_the_user_and_base64_on_the_wire() -> None:
 @pytest.mark.parametrize("text", ["not base64!", "AAA", "AA==AA==", "é"])
 def test_a_blob_that_is_no_base64_on_the_wire_is_refused(text: str) -> None:
     """Nothing is skipped over or guessed: the error names the member."""
-    with pytest.raises(ValidationError, match=r"bytes\n.*base64"):
+    with pytest.raises(InvalidRequestError, match=r"bytes: .*base64"):
         MediaSource.from_wire({"bytes": text})
 
 
 @pytest.mark.parametrize("value", ["aGk=", 5, [1, 2], {}])
 def test_a_blob_that_is_no_bytes_in_a_dict_is_refused(value: object) -> None:
     """A str in a dict is not taken for base64 and not encoded: bytes are wanted, and the path says where."""
-    with pytest.raises(ValidationError, match=r"image\.source(\.bytes)?\n"):
+    with pytest.raises(InvalidRequestError, match=r"image\.source(\.bytes)?: "):
         Message.from_dict({"role": "user", "content": [{"image": {"format": "png", "source": {"bytes": value}}}]})
 
 
@@ -191,7 +197,7 @@ def test_timestamps_are_aware_datetimes_for_the_user_and_iso_8601_on_the_wire(va
 )
 def test_a_union_built_here_has_exactly_one_member(made: Any, given: str) -> None:  # noqa: ANN401 - a factory
     """None or two members of a union are a mistake of the caller, named before anything is sent."""
-    with pytest.raises(ValidationError, match=f"exactly one of .* must be set, not: {given}"):
+    with pytest.raises(InvalidRequestError, match=f"exactly one of .* must be set, not: {given}"):
         made()
 
 
@@ -207,7 +213,7 @@ def test_a_union_of_the_wire_is_kept_as_it_came(source: dict[str, Any]) -> None:
 def test_two_kinds_at_once_are_an_error_in_what_we_send_and_unknown_in_what_we_receive() -> None:
     """A block has one kind; a received object with two is kept whole."""
     both = {"text": "x", "cachePoint": {"type": "default"}}
-    with pytest.raises(ValidationError, match="text and cachePoint are set together"):
+    with pytest.raises(InvalidRequestError, match="text and cachePoint are set together"):
         Message.from_dict({"role": "user", "content": [both]})
     (kept,) = Message.from_wire({"role": "user", "content": [both]}).content
     assert kept == UnknownBlock(raw=both)
@@ -317,7 +323,7 @@ def test_the_model_id_is_no_part_of_the_body() -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_numbers_that_json_has_not_are_refused(name: str, value: float) -> None:
     """NaN would leave as text that no server can read."""
-    with pytest.raises(ValidationError, match="finite"):
+    with pytest.raises(InvalidRequestError, match="finite"):
         InferenceConfig.from_dict({name: value})
 
 
@@ -382,8 +388,60 @@ def test_values_of_tomorrow_are_taken(kind: type[AudioBlock | VideoBlock | Image
 @pytest.mark.parametrize("content", ["hello", {"text": "hello"}, ["hello"], [None], [[]], 5])
 def test_content_that_is_no_list_of_blocks_is_refused(content: object) -> None:
     """A text or a single block in the place of the list is a mistake, not a list of letters or of keys."""
-    with pytest.raises(ValidationError, match="content"):
+    with pytest.raises(InvalidRequestError, match="content"):
         Message.from_dict({"role": "user", "content": content})
+
+
+SECRET = "CANARY-PROMPT"
+WRONG: Any = {SECRET}
+
+
+@pytest.mark.parametrize(
+    ("make", "path"),
+    [
+        (lambda: Message(role="user", content=WRONG), "content"),
+        (lambda: TextBlock(text=WRONG), "text"),
+        (lambda: Message.from_dict({"role": "user", "content": [{"text": {"more": SECRET}}]}), "content[0].text"),
+        (lambda: Message.from_dict(WRONG), None),
+        (lambda: Message.from_wire({"role": "user", "content": [SECRET.encode()]}), None),
+        (lambda: Message.from_wire(f'{{"role": "{SECRET}"'), None),
+        (lambda: ConverseRequest.from_wire({"messages": [{"role": [SECRET]}]}), "messages[0].role"),
+        (lambda: ConverseResponse.from_wire({"output": {"message": SECRET}}), "output.message"),
+        (lambda: ToolChoice.from_dict({"any": {}, "auto": {SECRET: 1}}), None),
+        (lambda: ConverseResponse.from_wire({"trace": {"guardrail": {"inputAssessment": SECRET}}}), "trace.guardrail."),
+    ],
+)
+def test_what_no_object_can_be_made_of_is_an_error_of_the_tree_that_quotes_nothing(
+    make: Callable[[], object], path: str | None
+) -> None:
+    """Constructors, `from_dict` and `from_wire` raise InvalidRequestError with the path.
+
+    Neither it nor its cause, which a traceback shows, repeats what was given.
+    """
+    with pytest.raises(InvalidRequestError) as caught:
+        make()
+    error, cause = caught.value, caught.value.__cause__
+    assert (error.path or "").startswith(path or "")
+    assert (error.path is None) is (path is None)
+    assert SECRET not in f"{error} {error!r} {cause} {cause!r}"
+    assert isinstance(error, ValueError)
+
+
+def test_the_error_names_the_class_and_counts_the_faults() -> None:
+    """Who makes many objects sees which one it was."""
+    with pytest.raises(InvalidRequestError, match=r"^Message: role: Field required \(1 more faults behind it\)\."):
+        Message.from_dict({})
+
+
+def test_reading_within_another_model_is_pydantic_s() -> None:
+    """In a model of the user's, the fault of an object of ours is one of pydantic's, with the path through both."""
+    reader = TypeAdapter(list[Message])
+    with pytest.raises(ValidationError) as caught:
+        reader.validate_python([{"role": "user", "content": [{"text": 5}]}])
+    assert caught.value.errors()[0]["loc"][:2] == (0, "content")
+    with pytest.raises(ValidationError) as alone:
+        Message.model_validate({"role": SECRET, "content": SECRET})
+    assert SECRET not in f"{alone.value} {alone.value!r}"
 
 
 def test_documents_and_guard_content_keep_their_nested_classes() -> None:

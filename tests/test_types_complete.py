@@ -44,6 +44,7 @@ from bedrock_async.types import (
     TokenCount,
     WireModel,
 )
+from bedrock_async.types._later import Later
 from bedrock_async.types._wire import Block
 
 Home: TypeAlias = "type[Any] | Callable[..., Any]"
@@ -69,7 +70,9 @@ def classes_in(annotation: object) -> list[type[Any]]:
     """Return the classes that an annotation names, at any depth."""
     if isinstance(annotation, type) and get_origin(annotation) is None:
         return [annotation]
-    return [found for part in get_args(annotation) for found in classes_in(part)]
+    if isinstance(annotation, Later):
+        return [annotation.kind]
+    return [found for part in get_args(annotation) for found in classes_in(part) if found is not object]
 
 
 def literals_in(annotation: object) -> set[str]:

@@ -18,7 +18,7 @@ from bedrock_async import BedrockClient, Credentials, ModelPrices, StreamTruncat
 from bedrock_async.errors import service_error
 from bedrock_async.testing import chunk_frame, stream_bytes, text_events
 from bedrock_async.testing.canned import CannedResponse, CannedTransport
-from bedrock_async.usage import NO_USAGE, OTHER, UsageMeter
+from bedrock_async.usage import NO_USAGE, OTHER, USAGE_FIELDS, UsageMeter
 
 MODEL: Final = "us.anthropic.claude-sonnet-4-20250514-v1:0"
 OTHER_MODEL: Final = "us.amazon.nova-lite-v1:0"
@@ -102,7 +102,7 @@ def test_what_was_added_can_be_taken_away(one: UsageTotals, other: UsageTotals) 
     written = {ttl: tokens for ttl, tokens in difference.cache_write_by_ttl.items() if tokens}
     expected = {ttl: tokens for ttl, tokens in other.cache_write_by_ttl.items() if tokens}
     assert written == expected
-    for name in set(UsageTotals.__struct_fields__) - {"cache_write_by_ttl"}:
+    for name in set(USAGE_FIELDS) - {"cache_write_by_ttl"}:
         assert getattr(difference, name) == getattr(other, name)
 
 

@@ -6,14 +6,13 @@ few hundred microseconds of file access: on an event loop, do it in a worker thr
 
 from __future__ import annotations
 
-import configparser
 import os
-import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Final, TypeAlias
+
+import msgspec
 
 from ..errors import CredentialsError, InvalidRequestError
 
@@ -26,15 +25,14 @@ _DEFAULT_CONFIG_FILE: Final = "~/.aws/config"
 _DEFAULT_CREDENTIALS_FILE: Final = "~/.aws/credentials"
 
 
-@dataclass(frozen=True, slots=True)
-class Profiles:
+class Profiles(msgspec.Struct, frozen=True):
     """The profiles of the two files, and where each came from."""
 
     config_file: str
     credentials_file: str
     in_config: Mapping[str, Mapping[str, str]]
     in_credentials: Mapping[str, Mapping[str, str]]
-    services: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
+    services: Mapping[str, Mapping[str, str]] = msgspec.field(default_factory=dict[str, Mapping[str, str]])
     """The ``[services NAME]`` sections of the config file; what belongs to one service is still one text."""
 
     @property
@@ -145,6 +143,8 @@ def _sections(path: str, reader: ConfigReader) -> dict[str, dict[str, str]]:
     text = reader(path)
     if text is None:
         return {}
+    import configparser  # only where there are such files
+
     parser = configparser.RawConfigParser()
     try:
         parser.read_string(text)
@@ -163,6 +163,8 @@ def _name_of_section(section: str, kind: str) -> str | None:
     """``profile dev`` -> ``dev``, ``services local`` -> ``local``; None for a section of another kind."""
     if not section.startswith(kind):
         return None
+    import shlex
+
     try:
         words = shlex.split(section)
     except ValueError:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Protocol, runtime_checkable
+
+import msgspec
 
 from ..errors import InvalidRequestError
 from .profiles import ConfigReader, ProfileSettings, read_config_file
@@ -19,8 +20,7 @@ DEFAULT_REGION: Final = "us-west-2"
 _REGION: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
-@dataclass(frozen=True, slots=True)
-class RegionChoice:
+class RegionChoice(msgspec.Struct, frozen=True):
     """A region, and where it was found, as part of a sentence: ``"profile 'dev' in ~/.aws/config"``."""
 
     region: str

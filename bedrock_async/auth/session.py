@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import threading
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Final, Protocol, runtime_checkable
 
@@ -82,12 +83,20 @@ class SessionSource:
     """Credentials of a session.
 
     ``open_session`` returns the session; it is called in a worker thread, at the first fetch. An ``owned`` session
-    is dropped and opened again when its credentials were refused: files are read and services asked anew.
+    is dropped and opened again when its credentials were refused: files are read and services asked anew. One thread
+    at a time, which holds ``lock``, asks the session.
     """
 
     lifetime: timedelta | None = _ASK_AGAIN_AFTER
 
-    def __init__(self, open_session: Callable[[], AwsSession], *, name: str, owned: bool) -> None:
+    def __init__(
+        self,
+        open_session: Callable[[], AwsSession],
+        *,
+        name: str,
+        owned: bool,
+        lock: AbstractContextManager[object] | None = None,
+    ) -> None:
         self.name = name
         self._where = name
         self._open = open_session
@@ -96,7 +105,7 @@ class SessionSource:
         self._credentials: _SessionCredentials | None = None
         # Held in worker threads only: when a cancelled waiter has left one behind that still asks the metadata
         # service, the next waits for its answer, which the session keeps, instead of asking a second time.
-        self._loading = threading.Lock()
+        self._loading = threading.Lock() if lock is None else lock
 
     async def fetch(self) -> Credentials:
         """Return the session's credentials, renewed by the session when it finds that due.

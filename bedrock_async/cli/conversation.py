@@ -76,8 +76,10 @@ class Conversation:
             messages = [Message.from_wire(message) for message in saved.messages]
         except OSError as exc:
             raise InvalidRequestError(f"{path} cannot be read: {exc.strerror}.") from exc
-        except ValidationError as exc:  # a ValueError, too
+        except ValidationError as exc:  # a ValueError, as the other two are
             raise InvalidRequestError(f"{path} is no conversation: {invalid_request(exc).message}", hint=hint) from exc
+        except InvalidRequestError as exc:
+            raise InvalidRequestError(f"{path} is no conversation: {exc.message}", hint=hint) from exc
         except (ValueError, RecursionError) as exc:
             raise InvalidRequestError(f"{path} is no JSON ({exc}).", hint=hint) from exc
         self.messages, self.system = messages, saved.system

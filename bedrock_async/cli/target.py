@@ -22,7 +22,7 @@ __all__ = ["MODEL_VARIABLE", "Target", "TargetOptions", "open_target"]
 
 MODEL_VARIABLE: Final = "BEDROCK_ASYNC_MODEL"
 
-_EXAMPLE_ID: Final = "us.anthropic.claude-sonnet-4-20250514-v1:0"
+_EXAMPLE_ID: Final = "us.anthropic.claude-sonnet-4-6"
 _LOOK_FOR_CREDENTIALS_S: Final = 10.0
 _WITHOUT_ACCOUNT: Final = (
     "Or ask the demonstration model on this machine, which needs no account and no key: add --local "

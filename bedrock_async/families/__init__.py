@@ -7,47 +7,52 @@ holds the result to the promises. No family lives in here: each is a distributio
 
 from __future__ import annotations
 
-from ._encoding import encode_request, merged_body, native_body
-from ._events import EventBuilder, EventOrder, Read, decode_with, stop_reason, stream_with
-from ._features import FEATURES, features_used, unsupported
-from ._protocol import (
-    INTERFACE_VERSION,
-    FamilyContext,
-    ModelFamily,
-    NativeDecoder,
-    NativeObject,
-    NativeRequest,
-)
-from ._tasks import (
-    CountsTokens,
-    Embeddings,
-    EmbedInput,
-    EmbedRequest,
-    Embeds,
-    GeneratedImage,
-    GeneratedVideo,
-    GeneratesImages,
-    GeneratesVideo,
-    ImageRequest,
-    RankedDocument,
-    RerankRequest,
-    Reranks,
-    VideoRequest,
-)
-from .profiles import (
-    UNKNOWN,
-    CachedPart,
-    EmbeddingFacts,
-    MediaLimits,
-    Modality,
-    ModelProfile,
-    OutputModality,
-    ProfileFields,
-    PromptCaching,
-    ReasoningForm,
-    ToolChoiceForm,
-    find_profile,
-)
+from typing import TYPE_CHECKING
+
+from .._lazy import lazy
+
+if TYPE_CHECKING:
+    from ._encoding import check_output_schema, encode_request, merged_body, native_body
+    from ._events import EventBuilder, EventOrder, Read, decode_with, stop_reason, stream_with
+    from ._features import FEATURES, features_used, unsupported
+    from ._protocol import (
+        INTERFACE_VERSION,
+        FamilyContext,
+        ModelFamily,
+        NativeDecoder,
+        NativeObject,
+        NativeRequest,
+    )
+    from ._tasks import (
+        CountsTokens,
+        Embeddings,
+        EmbedInput,
+        EmbedRequest,
+        Embeds,
+        GeneratedImage,
+        GeneratedVideo,
+        GeneratesImages,
+        GeneratesVideo,
+        ImageRequest,
+        RankedDocument,
+        RerankRequest,
+        Reranks,
+        VideoRequest,
+    )
+    from .profiles import (
+        UNKNOWN,
+        CachedPart,
+        EmbeddingFacts,
+        MediaLimits,
+        Modality,
+        ModelProfile,
+        OutputModality,
+        ProfileFields,
+        PromptCaching,
+        ReasoningForm,
+        ToolChoiceForm,
+        find_profile,
+    )
 
 __all__ = [
     "FEATURES",
@@ -85,6 +90,7 @@ __all__ = [
     "Reranks",
     "ToolChoiceForm",
     "VideoRequest",
+    "check_output_schema",
     "decode_with",
     "encode_request",
     "features_used",
@@ -95,3 +101,64 @@ __all__ = [
     "stream_with",
     "unsupported",
 ]
+
+_HOME = {
+    "._encoding": (
+        "check_output_schema",
+        "encode_request",
+        "merged_body",
+        "native_body",
+    ),
+    "._events": (
+        "EventBuilder",
+        "EventOrder",
+        "Read",
+        "decode_with",
+        "stop_reason",
+        "stream_with",
+    ),
+    "._features": (
+        "FEATURES",
+        "features_used",
+        "unsupported",
+    ),
+    "._protocol": (
+        "INTERFACE_VERSION",
+        "FamilyContext",
+        "ModelFamily",
+        "NativeDecoder",
+        "NativeObject",
+        "NativeRequest",
+    ),
+    "._tasks": (
+        "CountsTokens",
+        "Embeddings",
+        "EmbedInput",
+        "EmbedRequest",
+        "Embeds",
+        "GeneratedImage",
+        "GeneratedVideo",
+        "GeneratesImages",
+        "GeneratesVideo",
+        "ImageRequest",
+        "RankedDocument",
+        "RerankRequest",
+        "Reranks",
+        "VideoRequest",
+    ),
+    ".profiles": (
+        "UNKNOWN",
+        "CachedPart",
+        "EmbeddingFacts",
+        "MediaLimits",
+        "Modality",
+        "ModelProfile",
+        "OutputModality",
+        "ProfileFields",
+        "PromptCaching",
+        "ReasoningForm",
+        "ToolChoiceForm",
+        "find_profile",
+    ),
+}
+__getattr__, __dir__ = lazy(__name__, _HOME)

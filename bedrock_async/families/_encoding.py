@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, TypeVar, cast
 
+from .._error import a_kind
 from ..errors import BedrockError, EventDecodeError, InvalidRequestError, PluginError, ResponseDecodeError
 from ..types import ConverseRequest, ConverseResponse
 from ._features import check_supported
@@ -44,13 +45,16 @@ def _encoded(
     if isinstance(supported, str) or not isinstance(supported, Collection):
         raise _wrong_type(family, "supports", supported, "a collection of names")
     check_supported(request, cast("Collection[str]", supported), family=family.name, model=ctx.base_model)
-    _check_schema(request)
+    check_output_schema(request)
     native = checked_native(family, method, lambda: encode(request, ctx))
     return NativeRequest(with_callers_members(native.body, request), native.content_type, native.accept)
 
 
-def _check_schema(request: ConverseRequest) -> None:
-    """Refuse a schema for the answer that is no JSON: families put it into the body as an object."""
+def check_output_schema(request: ConverseRequest) -> None:
+    """Refuse a schema for the answer that is no JSON: native bodies hold it as an object. Raises InvalidRequestError.
+
+    Families need not ask: the requests that reach them have passed. Providers that write bodies of their own do.
+    """
     text_format = request.output_config.text_format if request.output_config is not None else None
     definition = text_format.structure.json_schema if text_format is not None else None
     if definition is None:
@@ -73,8 +77,7 @@ def with_callers_members(body: NativeObject, request: ConverseRequest) -> Native
     fields: object = request.additional_model_request_fields
     if fields is not None and not isinstance(fields, Mapping):
         raise InvalidRequestError(
-            f"additional_model_request_fields is a {type(fields).__name__}, and no object to be merged over the native "
-            "body.",
+            f"additional_model_request_fields is {a_kind(fields)}, and no object to be merged over the native body.",
             path="additional_model_request_fields",
             hint="Pass an object, or call it with provider='converse'.",
         )
@@ -138,9 +141,9 @@ def decode_result(family: ModelFamily, call: Callable[[], object], raw: bytes) -
     """
     try:
         return call()
-    except BedrockError:
-        raise
     except Exception as exc:
+        if _is_said(exc):
+            raise
         raise ResponseDecodeError(
             f"the family {family.name!r} ({_kind(family)}) cannot read the answer of {len(raw)} bytes: "
             f"{type(exc).__name__}: {exc}.",
@@ -148,6 +151,11 @@ def decode_result(family: ModelFamily, call: Callable[[], object], raw: bytes) -
             hint="Is it the right family for this model? Otherwise report the answer, the error's `body`, with the "
             "model id.",
         ) from exc
+
+
+def _is_said(fault: Exception) -> bool:
+    """Tell whether reading failed with an error for the user: an object that could not be made of an answer is none."""
+    return isinstance(fault, BedrockError) and not isinstance(fault, InvalidRequestError)
 
 
 def result_of(family: ModelFamily, method: str, call: Callable[[], object], raw: bytes, kind: type[T]) -> T:
@@ -184,9 +192,9 @@ def read_chunk(family: ModelFamily, call: Callable[[], object], raw: bytes | Non
     """
     try:
         events = call()
-    except BedrockError:
-        raise
     except Exception as exc:
+        if _is_said(exc):
+            raise
         what = "the end of the stream" if raw is None else f"a chunk of {len(raw)} bytes"
         raise EventDecodeError(
             f"the family {family.name!r} ({_kind(family)}) cannot read {what}: {type(exc).__name__}: {exc}.",
@@ -227,7 +235,7 @@ def _called(family: ModelFamily, method: str, call: Callable[[], object]) -> obj
 
 def _wrong_type(family: ModelFamily, method: str, value: object, wanted: str) -> PluginError:
     return PluginError(
-        f"{method} of the family {family.name!r} ({_kind(family)}) gave a {type(value).__name__}, not {wanted}.",
+        f"{method} of the family {family.name!r} ({_kind(family)}) gave {a_kind(value)}, not {wanted}.",
         hint="Report this to its author, or call the model with provider='converse'.",
     )
 

@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from .._error import a_kind
 from ..errors import PluginError, StreamTruncatedError
 from ..events import (
     ContentBlockDeltaEvent,
@@ -272,7 +273,7 @@ class EventOrder:
                     pass
                 case _:
                     raise PluginError(
-                        f"the family {self._family!r} gave a {type(event).__name__} for an event.",
+                        f"the family {self._family!r} gave {a_kind(event)} for an event.",
                         hint="Its decoder returns a list of events; EventBuilder makes them.",
                     )
             checked.append(event)

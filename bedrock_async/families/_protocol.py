@@ -5,7 +5,7 @@ a `ConverseResponse` or events. It is pure: no socket, clock or environment, and
 
     class AcmeFamily:
         name = "acme"
-        interface_version = INTERFACE_VERSION
+        interface_version = 1
         models = ("acme.*",)
         verified = False
 
@@ -27,9 +27,10 @@ where ``read(body, events)`` tells an `EventBuilder` what a body, or a chunk, sa
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
+
+import msgspec
 
 from ..events import Event
 from ..model_id import ModelId
@@ -37,15 +38,18 @@ from ..types import ConverseRequest, ConverseResponse
 from .profiles import UNKNOWN, ModelProfile
 
 INTERFACE_VERSION: Final = 1
-"""The version of this protocol; a family that was written for another one is refused."""
+"""The version of this protocol; a family that was written for another one is refused.
+
+A family says the number that it was written for, ``interface_version = 1``. One that repeats this constant would call
+itself up to date whatever changes here.
+"""
 
 NativeObject: TypeAlias = Mapping[str, Any]
 """A native body or chunk, parsed. Look its members up as they should be: what a family raises for a missing or
 misshapen one (KeyError, TypeError, ...) becomes an error that names the family and carries the JSON."""
 
 
-@dataclass(frozen=True, slots=True)
-class NativeRequest:
+class NativeRequest(msgspec.Struct, frozen=True):
     """What a family makes of a request: the native body, as JSON, and the types that InvokeModel is told.
 
     The provider merges ``additional_request_fields`` and ``extra_body`` over the body, so that a family need not.
@@ -56,8 +60,7 @@ class NativeRequest:
     accept: str = "application/json"
 
 
-@dataclass(frozen=True, slots=True)
-class FamilyContext:
+class FamilyContext(msgspec.Struct, frozen=True):
     """What a family may know of the call beside the request.
 
     ``options`` are the call's ``provider_options``. ``streaming`` tells whether the answer is to be streamed.
@@ -66,12 +69,12 @@ class FamilyContext:
     model: ModelId
     profile: ModelProfile = UNKNOWN
     region: str = "us-east-1"
-    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    options: Mapping[str, Any] = msgspec.field(default_factory=lambda: MappingProxyType({}))
     streaming: bool = False
 
     @property
     def base_model(self) -> str:
-        """The id of the model without geography, ``anthropic.claude-sonnet-4-20250514-v1:0``; empty if unknown."""
+        """The id of the model without geography, ``anthropic.claude-sonnet-4-5-20250929-v1:0``; empty if unknown."""
         return self.model.base_model or ""
 
 
@@ -105,7 +108,7 @@ class ModelFamily(Protocol):
 
     @property
     def interface_version(self) -> int:
-        """`INTERFACE_VERSION`."""
+        """The version of this protocol that the family was written for: the number, not `INTERFACE_VERSION`."""
         ...
 
     @property

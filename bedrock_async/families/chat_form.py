@@ -18,6 +18,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from .._error import a_kind
 from ..errors import InvalidRequestError
 from ..events import Event
 from ..types import (
@@ -367,4 +368,4 @@ class _Writer:
                 raise self._unsupported(block, path)
 
     def _unsupported(self, block: ContentBlock, path: str) -> InvalidRequestError:
-        return unsupported(f"a {type(block).__name__} here", family=self._form.name, model=self._model, path=path)
+        return unsupported(f"{a_kind(block)} here", family=self._form.name, model=self._model, path=path)

@@ -16,6 +16,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias, TypedDict, cast
 
+from .._error import a_kind
 from ..errors import InvalidRequestError
 
 Modality: TypeAlias = Literal["text", "image", "document", "video", "audio"]
@@ -222,8 +223,27 @@ def _built_in(base_model: str) -> ModelProfile:
 
 def best_match(base_model: str, patterns: Iterable[str]) -> str | None:
     """Return the pattern with the most characters of its own that fits an id, None where none does."""
-    fitting = [pattern for pattern in patterns if fnmatchcase(base_model, pattern)]
+    fitting = [pattern for pattern in patterns if _fits(base_model, pattern)]
     return max(fitting, key=lambda pattern: len(pattern.replace("*", "")), default=None)
+
+
+def _fits(name: str, pattern: str) -> bool:
+    if "?" in pattern or "[" in pattern:
+        return fnmatchcase(name, pattern)
+    # Nearly all patterns know no other wildcard; making regular expressions of a hundred of them takes several ms.
+    beginning, *rest = pattern.split("*")
+    if not rest:
+        return name == pattern
+    if not name.startswith(beginning):
+        return False
+    *between, end = rest
+    at = len(beginning)
+    for part in between:
+        found = name.find(part, at)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return name.endswith(end) and len(name) - len(end) >= at
 
 
 def overridden(profile: ModelProfile, facts: object, *, path: str = "provider_options.profile") -> ModelProfile:
@@ -232,7 +252,7 @@ def overridden(profile: ModelProfile, facts: object, *, path: str = "provider_op
         return facts
     if not isinstance(facts, Mapping):
         raise InvalidRequestError(
-            f"{path} is a {type(facts).__name__}, not a mapping or a ModelProfile.",
+            f"{path} is {a_kind(facts)}, not a mapping or a ModelProfile.",
             path=path,
             hint='Pass model_profile={"max_output_tokens": 8192}.',
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final, cast
 
+from .._bounded import remember
 from ..errors import PluginError
 from ..model_id import VENDORS, ModelId
 from ..plugins import EVERYTHING, Allowed, PluginKind, PluginRegistry, check_members
@@ -20,6 +21,7 @@ GROUP: Final = "bedrock_async.families"
 
 # One distribution brings all the vendors that are only rows of data over the chat form.
 _CHAT_FORMS: Final = frozenset({"google", "minimax", "moonshot", "moonshotai", "nvidia", "writer", "zai"})
+_MOST_MODELS: Final = 1000
 # What is known of their models' native bodies is not enough for a family.
 _WITHOUT_FAMILY: Final = frozenset({"luma", "xai"})
 
@@ -33,6 +35,11 @@ def known_distribution(vendor: str) -> str | None:
 
 def _patterns(value: object) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(each, str) for each in cast("Iterable[object]", value))
+
+
+def _facts_of(family: ModelFamily) -> Mapping[str, ModelProfile] | None:
+    table: Mapping[str, ModelProfile] | None = getattr(family, "profiles", None)  # a family need not bring facts
+    return table
 
 
 def _profiles(value: object) -> bool:
@@ -91,15 +98,17 @@ class FamilyRegistry(PluginRegistry[ModelFamily]):
         family = self._resolved.get(base_model) if base_model else None
         if family is None:
             family = self._resolve(model, base_model)
-            self._resolved[base_model] = family
+            remember(self._resolved, base_model, family, _MOST_MODELS)
         return family
 
-    def profile(self, base_model: str | None) -> ModelProfile:
-        """Return the facts about a model; those that loaded families bring come before the built-in table."""
-        tables: list[Mapping[str, ModelProfile]] = [
-            table for family in self._loaded.values() if (table := getattr(family, "profiles", None))
-        ]
-        return find_profile(base_model, also=tables)
+    def profile(self, base_model: str | None, family: ModelFamily | None = None) -> ModelProfile:
+        """Return the facts about a model.
+
+        Those of the given families come first, then those that ``family`` brings, which the call goes through, then
+        the built-in table. Whichever families other calls have loaded, the facts of a call are the same.
+        """
+        speaking = [*(self._loaded[name] for name in self._given), *([] if family is None else [family])]
+        return find_profile(base_model, also=[table for each in speaking if (table := _facts_of(each))])
 
     def _resolve(self, model: ModelId, base_model: str) -> ModelFamily:
         for name in self._given:

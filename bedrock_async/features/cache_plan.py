@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, cast
 
+import msgspec
+
 from ..errors import InvalidRequestError
 from ..families.profiles import UNKNOWN, CachedPart, ModelProfile, PromptCaching
 from ..types import (
@@ -115,8 +117,7 @@ def cache_config(given: object) -> CacheConfig | None:
     return of_fields(CacheConfig, cast("Mapping[str, Any]", given), path="cache")
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedPoint:
+class PlannedPoint(msgspec.Struct, frozen=True):
     """A cache point of the request that is sent, in ``path``. ``tokens_before`` is an estimate from the text before it.
 
     None where media stand before it, of which the text says nothing.
@@ -130,8 +131,7 @@ class PlannedPoint:
     tokens_before: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LeftOutPoint:
+class LeftOutPoint(msgspec.Struct, frozen=True):
     """A cache point that is not in the request that is sent: where it was or would have been, and why it is not."""
 
     path: str
@@ -161,8 +161,7 @@ class CachePlan:
         return "\n".join(lines)
 
 
-@dataclass(slots=True, eq=False)
-class _Point:
+class _Point(msgspec.Struct, eq=False):
     part: CachedPart
     origin: Origin
     place: str
@@ -180,8 +179,7 @@ class _Point:
         return _SECONDS.get(self.block.ttl or _DEFAULT_TTL, 3600)
 
 
-@dataclass(slots=True)
-class _Row:
+class _Row(msgspec.Struct):
     """One list of the request that can hold cache points: the tools, the system prompt, the content of a message."""
 
     part: CachedPart

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias, cast, get_args
 
 from ..errors import InvalidRequestError
-from ..families import MediaLimits
+from ..families.profiles import MediaLimits
 from ..model_id import parse_model_id
 from ..types import (
     AudioBlock,

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, TypeVar, cast
 
 from pydantic import ValidationError
 
+from .._error import a_kind
 from ..errors import InvalidRequestError
 from ..types import (
     ConverseRequest,
@@ -60,7 +61,7 @@ class GuardrailSettings:
             given: object = getattr(self, name)
             if not isinstance(given, kind):
                 raise InvalidRequestError(
-                    f"the guardrail's {name} is a {type(given).__name__}, not {'text' if kind is str else 'a bool'}.",
+                    f"the guardrail's {name} is {a_kind(given)}, not {'text' if kind is str else 'a bool'}.",
                     path=f"guardrail.{name}",
                     hint='Pass GuardrailSettings("gr-id", "1").' if name in {"id", "version"} else None,
                 )
@@ -174,7 +175,7 @@ def _config(members: Mapping[str, Any]) -> GuardrailConfig:
 
 def _no_guardrail(given: object) -> InvalidRequestError:
     return InvalidRequestError(
-        f"guardrail is a {type(given).__name__} that names no guardrail.",
+        f"guardrail is {a_kind(given)} that names no guardrail.",
         path="guardrail",
         hint=_EXAMPLE,
     )

@@ -9,63 +9,50 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Final, get_args
+from typing import TYPE_CHECKING, Final, get_args
+
+import msgspec
 
 from ..advice import find_rule
-from ..errors import BedrockError, InvalidModelIdError, InvalidRequestError, ServiceError
+from ..errors import BedrockError, InvalidModelIdError, InvalidRequestError
 from ..families.profiles import ModelProfile
 from ..geography import geography_of
 from ..known_models import KnownModelId
 from ..model_id import ModelId, parse_model_id
 
-__all__ = ["Adviser"]
+if TYPE_CHECKING:
+    from ..errors import ServiceError
+    from .adviser import Adviser
+
+__all__ = ["sharpen"]
 
 _MOST_IDS: Final = 3  # more would hide the best one
 _ALIKE: Final = 0.75  # of difflib: below that, names have little in common
 _TELLING: Final = 4  # characters behind the vendor: the beginning of an id tells nothing before that
 
 
-@dataclass(frozen=True, slots=True)
-class Adviser:
-    """Puts a better hint on errors, for the calls of one client.
-
-    ``facts`` are those about a base model; ``listed`` are the inference profiles that the control plane has named so
-    far, by id, each with the ids of the models behind it.
-    """
-
-    region: str
-    facts: Callable[[str | None], ModelProfile]
-    listed: Callable[[], Mapping[str, Collection[str]]]
-
-    def advise(self, error: BedrockError, model: ModelId | str | None, *, region: str | None = None) -> None:
-        """Sharpen the hint of an error that ended a call to ``model``, and leave one alone that somebody else wrote.
-
-        ``region`` is where the call went, when that is another one than the client's.
-        """
-        if not isinstance(error, ServiceError):
-            return
-        found = find_rule([each.__name__ for each in type(error).__mro__], error.message)
-        if found is None or error.hint not in {None, found[1]}:
-            return
-        rule, hint = found
-        sharper = _SHARPER.get(rule.topic)
-        if sharper is None:
-            return
-        try:
-            called = parse_model_id(model) if isinstance(model, str) else model
-        except InvalidModelIdError:  # a stream that never opened knows no model
-            called = None
-        try:
-            error.hint = sharper(_Case(self, called, region or self.region, error.message, hint)) or hint
-        except BedrockError:  # a plugin or a strange ARN must not hide what happened
-            error.hint = hint
+def sharpen(adviser: Adviser, error: ServiceError, model: ModelId | str | None, *, region: str) -> None:
+    """Sharpen the hint of an error that ended a call to ``model`` in a region; see `Adviser.advise`."""
+    found = find_rule([each.__name__ for each in type(error).__mro__], error.message)
+    if found is None or error.hint not in {None, found[1]}:
+        return
+    rule, hint = found
+    sharper = _SHARPER.get(rule.topic)
+    if sharper is None:
+        return
+    try:
+        called = parse_model_id(model) if isinstance(model, str) else model
+    except InvalidModelIdError:  # a stream that never opened knows no model
+        called = None
+    try:
+        error.hint = sharper(_Case(adviser, called, region, error.message, hint)) or hint
+    except BedrockError:  # a plugin or a strange ARN must not hide what happened
+        error.hint = hint
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
+class _Case(msgspec.Struct, frozen=True):
     """An error to be advised on: the call's model, the service's text, and the hint that the table has for it."""
 
     adviser: Adviser
@@ -330,7 +317,7 @@ def _newer(base_model: str) -> list[str]:
 
 
 def _line(base_model: str) -> tuple[str, frozenset[str], tuple[int, ...]]:
-    """``anthropic.claude-3-5-sonnet-20241022-v2:0`` -> ``("anthropic", {"sonnet"}, (3, 5))``."""
+    """``anthropic.claude-sonnet-4-5-20250929-v1:0`` -> ``("anthropic", {"sonnet"}, (4, 5))``."""
     vendor, _, name = base_model.partition(".")
     while (shorter := _RELEASE.sub("", name)) != name:
         name = shorter

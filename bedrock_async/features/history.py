@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias, cast
 
+from .._error import a_kind
 from ..errors import InvalidRequestError
 from ..types import ContentBlock, Message, TextBlock, ToolResultBlock, ToolUseBlock, UnknownBlock
 from ..types._wire import Block
@@ -32,7 +33,7 @@ def given_turn(content: object) -> list[Any]:
         return [{"role": "user", "content": [content]}]
     if isinstance(content, bytes | bytearray) or not isinstance(content, Sequence):
         raise InvalidRequestError(
-            f"a turn is text, blocks or messages, not a {type(content).__name__}.", path="content", hint=_HINT
+            f"a turn is text, blocks or messages, not {a_kind(content)}.", path="content", hint=_HINT
         )
     items = list(cast("Sequence[object]", content))
     if not items:
@@ -64,7 +65,7 @@ def _is_piece(item: object) -> bool:
 def _require_all(items: Sequence[object], fits: Callable[[object], bool], kind: str) -> None:
     for index, item in enumerate(items):
         if not fits(item):
-            what = "a message" if _is_message(item) else f"a {type(item).__name__}"
+            what = "a message" if _is_message(item) else a_kind(item)
             raise InvalidRequestError(
                 f"content[{index}] is {what}, among items that are {kind}s.", path=f"content[{index}]", hint=_HINT
             )
@@ -174,7 +175,7 @@ def tool_results(uses: Sequence[ToolUseBlock], results: Mapping[str, object]) ->
     """
     if not hasattr(results, "items"):
         raise InvalidRequestError(
-            f"results is a {type(results).__name__}, not a mapping.",
+            f"results is {a_kind(results)}, not a mapping.",
             path="results",
             hint="Pass {tool_use_id: result, ...}.",
         )

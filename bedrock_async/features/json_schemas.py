@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias, cast
 
+from .._error import a_kind
+
 Schema: TypeAlias = "dict[str, Any]"
 
 VALUE: Final = "value"
@@ -52,16 +54,16 @@ def _malformed(schema: object, path: str) -> Iterator[str]:
     if isinstance(schema, bool):
         return
     if not isinstance(schema, Mapping):
-        yield f"{path} is a {type(schema).__name__}, not an object"
+        yield f"{path} is {a_kind(schema)}, not an object"
         return
     for name, value in cast("Mapping[str, Any]", schema).items():
         here = f"{path}.{name}"
         if name in _TEXTS and not isinstance(value, str):
-            yield f"{here} is a {type(value).__name__}, not text"
+            yield f"{here} is {a_kind(value)}, not text"
         elif name in _MAPS:
             members = _mapping(value)
             if members is not value:
-                yield f"{here} is a {type(value).__name__}, not an object"
+                yield f"{here} is {a_kind(value)}, not an object"
             for key, each in members.items():
                 yield from _malformed(each, f"{here}.{key}")
         elif name in _ARRAYS:
@@ -74,12 +76,12 @@ def _malformed(schema: object, path: str) -> Iterator[str]:
 
 def _malformed_array(name: str, value: Any, here: str) -> Iterator[str]:  # noqa: ANN401 - anything
     if not isinstance(value, list | tuple):
-        yield f"{here} is a {type(value).__name__}, not a list"
+        yield f"{here} is {a_kind(value)}, not a list"
         return
     for index, each in enumerate(cast("Sequence[object]", value)):
         if name in ("required", "type"):
             if not isinstance(each, str):
-                yield f"{here}[{index}] is a {type(each).__name__}, not text"
+                yield f"{here}[{index}] is {a_kind(each)}, not text"
         elif name != "enum":
             yield from _malformed(each, f"{here}[{index}]")
 
@@ -201,7 +203,7 @@ def _faults(value: object, allowing: object, path: str, root: Mapping[str, Any],
     kinds = schema.get("type")
     allowed = [kinds] if isinstance(kinds, str) else cast("Sequence[str]", kinds or ())
     if allowed and not any(_is(value, kind) for kind in allowed):
-        yield f"{here}: is a {type(value).__name__}, not {' or '.join(allowed)}"
+        yield f"{here}: is {a_kind(value)}, not {' or '.join(allowed)}"
         return
     if "enum" in schema and value not in schema["enum"]:
         yield f"{here}: is none of the {len(schema['enum'])} allowed values"

@@ -74,8 +74,6 @@ ENDINGS: Final[Mapping[MediaKind, Mapping[str, str]]] = {
 }
 """The format that the ending of a file's name stands for, by kind."""
 
-_TEXTS: Final = frozenset({"csv", "html", "txt", "md"})
-
 
 def format_of_name(kind: MediaKind, name: str) -> str | None:
     """Return the format that the ending of a file's name or key stands for, None where it stands for none."""

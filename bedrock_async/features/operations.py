@@ -5,36 +5,39 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict, TypeVar, cast
 
 from pydantic import ValidationError
 
+from .. import types
+from .._error import a_kind
 from ..errors import InvalidRequestError
 from ..known_models import KnownModelId
 from ..resilience import RetryPolicy, Timeouts
-from ..types import (
-    ApplyGuardrailRequest,
-    ConverseRequest,
-    CountTokensRequest,
-    GuardrailChecks,
-    GuardrailChecksRequest,
-    GuardrailConfig,
-    GuardrailContent,
-    InvokeRequest,
-    JobTag,
-    ListAsyncInvokesRequest,
-    Message,
-    StartAsyncInvokeRequest,
-    WireModel,
-)
-from ..types.async_invoke import start_members
-from ..types.control_plane import ListFoundationModelsRequest
 from .checks import check_image
 from .fields import check_members
 from .guardrails import GuardrailSettings, guardrail_config
 from .settings import invalid_request
 
-M = TypeVar("M", bound=WireModel)
+if TYPE_CHECKING:
+    from ..types import (
+        ApplyGuardrailRequest,
+        ConverseRequest,
+        CountTokensRequest,
+        GuardrailChecks,
+        GuardrailChecksRequest,
+        GuardrailConfig,
+        GuardrailContent,
+        InvokeRequest,
+        JobTag,
+        ListAsyncInvokesRequest,
+        ListFoundationModelsRequest,
+        Message,
+        StartAsyncInvokeRequest,
+        WireModel,
+    )
+
+M = TypeVar("M", bound="WireModel")
 
 NativeBody: TypeAlias = "bytes | bytearray | memoryview | str | Mapping[str, object]"
 """The native body of a model: bytes and text go out as they are, a mapping as JSON."""
@@ -83,12 +86,12 @@ def build_invoke(model_id: str, body: object, settings: Mapping[str, Any]) -> In
     if (metadata := settings.get("request_metadata")) is not None:
         members["requestMetadata"] = _json("request_metadata", metadata).decode("ascii")
     if (guardrail := settings.get("guardrail")) is not None:
-        config = _validated(GuardrailConfig, guardrail_config(guardrail))
+        config = _validated(types.GuardrailConfig, guardrail_config(guardrail))
         members["guardrailIdentifier"] = config.guardrail_identifier
         members["guardrailVersion"] = config.guardrail_version
         # Converse says "enabled_full" where InvokeModel says "ENABLED_FULL".
         members["trace"] = config.trace.upper() if config.trace else None
-    return _validated(InvokeRequest, {name: value for name, value in members.items() if value is not None})
+    return _validated(types.InvokeRequest, {name: value for name, value in members.items() if value is not None})
 
 
 def invoke_tags(request: InvokeRequest) -> Mapping[str, str] | None:
@@ -112,7 +115,7 @@ def native_body(body: object) -> bytes:
     if isinstance(body, Mapping):
         return _json("body", cast("Mapping[str, object]", body))
     raise InvalidRequestError(
-        f"body is a {type(body).__name__}, not bytes, text or a mapping.",
+        f"body is {a_kind(body)}, not bytes, text or a mapping.",
         path="body",
         hint="Pass the model's native body as a dict, or as JSON.",
     )
@@ -121,13 +124,13 @@ def native_body(body: object) -> bytes:
 def build_count_tokens(request: ConverseRequest) -> CountTokensRequest:
     """Return the request that counts what ``request`` would send; members that are no input are left out."""
     counted = {name: value for name, value in request.to_dict().items() if name in _COUNTED}
-    return CountTokensRequest.from_dict({"modelId": request.model_id, "input": {"converse": counted}})
+    return types.CountTokensRequest.from_dict({"modelId": request.model_id, "input": {"converse": counted}})
 
 
 def build_count_tokens_of_body(model_id: str, body: object) -> CountTokensRequest:
     """Return the request that counts a native body. Raises InvalidRequestError."""
     counted = {"invokeModel": {"body": native_body(body)}}
-    return _validated(CountTokensRequest, {"modelId": model_id, "input": counted})
+    return _validated(types.CountTokensRequest, {"modelId": model_id, "input": counted})
 
 
 def build_apply_guardrail(
@@ -153,7 +156,7 @@ def build_apply_guardrail(
     }
     if output_scope is not None:
         members["outputScope"] = output_scope
-    request = _validated(ApplyGuardrailRequest, members)
+    request = _validated(types.ApplyGuardrailRequest, members)
     for index, piece in enumerate(request.content):
         if piece.image is not None:
             check_image(piece.image, f"content[{index}].image")
@@ -167,11 +170,11 @@ def build_guardrail_checks(
     turns: Sequence[object] = (
         [{"role": "user", "content": [{"text": messages}]}]
         if isinstance(messages, str)
-        else [each.to_dict() if isinstance(each, Message) else each for each in _sequence("messages", messages)]
+        else [each.to_dict() if isinstance(each, types.Message) else each for each in _sequence("messages", messages)]
     )
     if isinstance(checks, Mapping):
-        check_members(GuardrailChecks, checks, path="checks", newer="through GuardrailChecks.from_dict(...)")
-    request = _validated(GuardrailChecksRequest, {"messages": turns, "checks": checks})
+        check_members(types.GuardrailChecks, checks, path="checks", newer="through GuardrailChecks.from_dict(...)")
+    request = _validated(types.GuardrailChecksRequest, {"messages": turns, "checks": checks})
     if not request.checks.model_fields_set:
         raise InvalidRequestError(
             "checks names no check: nothing would be looked for.",
@@ -185,7 +188,7 @@ def _sequence(name: str, value: object) -> Sequence[object]:
     """Return a list as it is. Of a dict nothing would be left but the names of its members, taken for texts."""
     if isinstance(value, bytes | bytearray) or not isinstance(value, Sequence):
         raise InvalidRequestError(
-            f"{name} is a {type(value).__name__}, not text or a list.", path=name, hint=f"Pass {name}=[...]."
+            f"{name} is {a_kind(value)}, not text or a list.", path=name, hint=f"Pass {name}=[...]."
         )
     return cast("Sequence[object]", value)
 
@@ -203,13 +206,15 @@ def build_start_async_invoke(
     """Return the request that these arguments mean. Raises InvalidRequestError with the path of what is wrong."""
     if not isinstance(model_input, Mapping):
         raise InvalidRequestError(
-            f"model_input is a {type(model_input).__name__}, not a mapping.",
+            f"model_input is {a_kind(model_input)}, not a mapping.",
             path="model_input",
             hint="Pass the model's native input as a dict; bytes in it are base64 text.",
         )
     _json("model_input", cast("Mapping[str, object]", model_input))
     if not client_request_token:
         raise InvalidRequestError("client_request_token is empty.", path="client_request_token")
+    from ..types.async_invoke import start_members
+
     members = start_members(
         model_id,
         cast("Mapping[str, object]", model_input),
@@ -219,7 +224,7 @@ def build_start_async_invoke(
         bucket_owner=bucket_owner,
         tags=tags,
     )
-    return _validated(StartAsyncInvokeRequest, members)
+    return _validated(types.StartAsyncInvokeRequest, members)
 
 
 def build_list_async_invokes(
@@ -240,13 +245,15 @@ def build_list_async_invokes(
         "sort_by": sort_by,
         "sort_order": sort_order,
     }
-    return _validated(ListAsyncInvokesRequest, {name: value for name, value in members.items() if value is not None})
+    return _validated(
+        types.ListAsyncInvokesRequest, {name: value for name, value in members.items() if value is not None}
+    )
 
 
 def _check_time(name: str, when: object) -> None:
     if when is not None and not isinstance(when, datetime):
         raise InvalidRequestError(
-            f"{name} is a {type(when).__name__}, not a datetime.",
+            f"{name} is {a_kind(when)}, not a datetime.",
             path=name,
             hint="Pass datetime.now(timezone.utc) - timedelta(days=1), or datetime.fromisoformat(...).",
         )
@@ -265,7 +272,7 @@ def check_place(*, max_results: object, page_size: object, next_token: object) -
             raise InvalidRequestError(f"{name} is {value!r}; a whole number from 1 on is allowed.", path=name)
     if next_token is not None and not isinstance(next_token, str):
         raise InvalidRequestError(
-            f"next_token is a {type(next_token).__name__}, not text.",
+            f"next_token is {a_kind(next_token)}, not text.",
             path="next_token",
             hint="It is the next_token of another listing.",
         )
@@ -282,7 +289,7 @@ def build_list_models(
         "by_customization_type": customization_type,
     }
     return _validated(
-        ListFoundationModelsRequest, {name: value for name, value in members.items() if value is not None}
+        types.ListFoundationModelsRequest, {name: value for name, value in members.items() if value is not None}
     )
 
 

@@ -11,6 +11,7 @@ _BOTO3: Final = {
     "additionalModelResponseFieldPaths": "additional_response_field_paths=[...]",
     "guardrailConfig": "guardrail={...}",
     "inferenceConfig": "max_tokens=, temperature=, top_p= and stop_sequences=",
+    "modelId": 'model="id"',
     "outputConfig": "output_type=, effort=, or extra_body={'outputConfig': {...}}",
     "performanceConfig": "performance='optimized'",
     "promptVariables": "prompt_variables={'name': 'text'}",
@@ -55,6 +56,27 @@ _PYDANTIC_AI: Final = {
     "timeout": "timeouts=Timeouts(total_s=60)",
 }
 
+_ELSEWHERE: Final = {
+    "additional_model_request_fields": "additional_request_fields={...}",
+    "additional_model_response_field_paths": "additional_response_field_paths=[...]",
+    "functions": "tools=[...]",
+    "guardrail_config": "guardrail={...}",
+    "inference_config": "max_tokens=, temperature=, top_p= and stop_sequences=",
+    "max_completion_tokens": "max_tokens=500",
+    "max_output_tokens": "max_tokens=500",
+    "max_retries": "retry=StandardRetry(max_attempts=3)",
+    "output_config": "output_type=, effort=, or extra_body={'outputConfig': {...}}",
+    "performance_config": "performance='optimized'",
+    "reasoning_config": 'reasoning=Reasoning(effort="high")',
+    "reasoning_effort": 'reasoning=Reasoning(effort="high")',
+    "response_format": "Call client.parse(model, messages, output_type=...).",
+    "response_model": "Call client.parse(model, messages, output_type=...).",
+    "stream": "Call client.stream(model, messages).",
+    "structured_output": "Call client.parse(model, messages, output_type=...).",
+    "thinking": "reasoning=Reasoning(budget_tokens=4096)",
+    "tool_config": "tools=[...] and tool_choice=",
+}
+
 _MODELS: Final = {
     name: f"additional_request_fields={{{name!r}: ...}}"
     for name in ("frequency_penalty", "logit_bias", "presence_penalty", "seed", "top_k")
@@ -68,6 +90,7 @@ OTHER_NAMES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         },
         **{name: ("Strands'", here) for name, here in _STRANDS.items()},
         **{name: ("Pydantic AI's", here) for name, here in _PYDANTIC_AI.items()},
+        **{name: ("another library's", here) for name, here in _ELSEWHERE.items()},
         **{name: ("some models' own", here) for name, here in _MODELS.items()},
     }
 )
@@ -80,24 +103,38 @@ OTHER_CLIENT_NAMES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "api_version": ("boto3's", "nothing: there is one version"),
         "aws_access_key_id": ("boto3's", _KEYS),
         "aws_bearer_token": ("another library's", 'api_key="..."'),
+        "aws_bearer_token_bedrock": ("another library's", 'api_key="..."'),
         "aws_profile": ("another library's", 'profile="..."'),
         "aws_region": ("another library's", 'region="us-east-1"'),
         "aws_secret_access_key": ("boto3's", _KEYS),
         "aws_session_token": ("boto3's", _KEYS),
         "base_url": ("another library's", 'endpoint_url="https://..."'),
+        "bearer_token": ("another library's", 'api_key="..."'),
         "bedrock_client": ("Pydantic AI's", "session=, with the session that the client was made of"),
         "boto3_session": ("another library's", "session=..."),
         "boto_client_config": ("Strands'", "it to BedrockClient.from_botocore_config(...)"),
         "boto_session": ("Strands'", "session=..."),
+        "ca_bundle": ("another library's", 'connection=ConnectionOptions(ca_bundle="...")'),
         "config": ("boto3's", "it to BedrockClient.from_botocore_config(...)"),
+        "connect_timeout": ("botocore's", "timeouts=Timeouts(connect_s=5)"),
         "http_client": ("another library's", "transport=..."),
+        "max_attempts": ("another library's", "retry=StandardRetry(max_attempts=...)"),
+        "max_connections": ("another library's", "limits=Limits(max_connections=...)"),
+        "max_pool_connections": ("botocore's", "limits=Limits(max_connections=...)"),
         "max_retries": ("another library's", "retry=StandardRetry(max_attempts=...)"),
         "model": ("that of a call's", "it to the verbs, or client.model(id) for a model of its own"),
         "model_id": ("Strands'", "it to the verbs, or client.model(id) for a model of its own"),
         "profile_name": ("boto3's", 'profile="..."'),
+        "proxies": ("botocore's", "connection=ConnectionOptions(proxies={...})"),
+        "read_timeout": ("botocore's", "timeouts=Timeouts(first_event_s=60, idle_s=60)"),
         "region_name": ("boto3's", 'region="us-east-1"'),
+        "retries": ("botocore's", "retry=StandardRetry(max_attempts=...)"),
         "timeout": ("another library's", "timeouts=Timeouts(total_s=60)"),
+        "use_dualstack_endpoint": ("botocore's", "connection=ConnectionOptions(use_dualstack=True)"),
+        "use_fips_endpoint": ("botocore's", "connection=ConnectionOptions(use_fips=True)"),
         "use_ssl": ("boto3's", 'endpoint_url="https://..."'),
+        "user_agent": ("botocore's", 'connection=ConnectionOptions(user_agent="...")'),
+        "user_agent_extra": ("botocore's", 'connection=ConnectionOptions(user_agent_extra="...")'),
         "verify": ("boto3's", 'connection=ConnectionOptions(ca_bundle="...")'),
     }
 )

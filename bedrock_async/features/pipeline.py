@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
@@ -16,18 +16,20 @@ from ..families.profiles import ModelProfile
 from ..model_id import ModelId
 from ..types import ConverseRequest, JsonBlock, Message, TextBlock, ToolResultBlock
 from .adjustment import Adjustment
-from .cache_plan import CachePlan, cache_config, plan_cache
 from .checks import check_given, check_request
 from .guardrails import guard_latest_turn, guardrail_settings
 from .normalize import is_plain, normalization, normalize, refused
 from .reasoning import reasoning_of, without_reasoning, write_reasoning
 from .tools import resettle_tool_choice, settle_tool_choice
 
+if TYPE_CHECKING:
+    from .cache_plan import CachePlan
+
 _CACHE_POINTS: Final = "cache_points"
 _ASKED: Final = frozenset({"cache", "guardrail", "normalize", "reasoning"})
 """The keywords that this module is about."""
 
-Settled: TypeAlias = tuple[ConverseRequest, tuple[Adjustment, ...], CachePlan | None]
+Settled: TypeAlias = "tuple[ConverseRequest, tuple[Adjustment, ...], CachePlan | None]"
 """A request that can be sent, what was changed to make it so, and the plan of its cache points if one was made."""
 
 
@@ -78,8 +80,10 @@ def settle(
         request, made = guard_latest_turn(request)
         adjustments += made
     plan = None
-    if (config := cache_config(settings.get("cache"))) is not None:
-        plan = plan_cache(request, config, profile)
+    if (cache := settings.get("cache")) is not None:
+        from .cache_plan import cache_config, plan_cache
+
+        plan = plan_cache(request, cache_config(cache), profile)
         request = plan.request
         adjustments += plan.adjustments
     if adjustments and rules is not None and rules.strict:
@@ -152,6 +156,8 @@ def checked_result(result: ToolResultBlock) -> ToolResultBlock:
 
 def cache_plan_of(prepared: Prepared) -> CachePlan:
     """Return the plan of the cache points of a call, with a note on each that the caller had set and is not there."""
+    from .cache_plan import plan_cache
+
     plan = prepared.cache or plan_cache(prepared.request, None, prepared.profile)
     changes = tuple(
         each for each in prepared.adjustments if each.rule == _CACHE_POINTS and each not in plan.adjustments

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
 
+from .._error import a_kind
 from ..errors import InvalidRequestError
 from ..families.profiles import UNKNOWN, ModelProfile, ReasoningForm
 from ..types import ConverseRequest
@@ -50,7 +51,7 @@ class Reasoning:
         budget = cast("object", self.budget_tokens)
         if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int)):
             raise InvalidRequestError(
-                f"reasoning.budget_tokens is a {type(budget).__name__}, no number of tokens.",
+                f"reasoning.budget_tokens is {a_kind(budget)}, no number of tokens.",
                 path="reasoning.budget_tokens",
                 hint="Pass Reasoning(budget_tokens=4096).",
             )
@@ -73,7 +74,7 @@ def reasoning_of(given: object) -> Reasoning | None:
         return given
     if not isinstance(given, Mapping):
         raise InvalidRequestError(
-            f"reasoning is a {type(given).__name__}.", path="reasoning", hint='Pass Reasoning(effort="high").'
+            f"reasoning is {a_kind(given)}.", path="reasoning", hint='Pass Reasoning(effort="high").'
         )
     return of_fields(Reasoning, cast("Mapping[str, Any]", given), path="reasoning")
 
@@ -96,7 +97,7 @@ def write_reasoning(
     given = request.additional_model_request_fields
     if given is not None and not isinstance(given, Mapping):
         raise InvalidRequestError(
-            f"additional_request_fields is a {type(given).__name__}: reasoning cannot be written into it.",
+            f"additional_request_fields is {a_kind(given)}: reasoning cannot be written into it.",
             path="additional_request_fields",
         )
     if "thinking" in written and isinstance((given or {}).get(_OLD_NAME), Mapping):

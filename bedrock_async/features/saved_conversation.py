@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Final, cast
 
@@ -14,13 +15,27 @@ from pydantic import ValidationError
 from ..errors import InvalidRequestError
 from ..events import mended
 from ..types import ConverseRequest, JSONValue, Message
-from ..usage import NO_USAGE, UsageTotals
+from ..types._wire import read_wire
+from ..usage import NO_USAGE, USAGE_FIELDS, UsageTotals
 from .settings import invalid_request
 
 VERSION: Final = 1
 """The version of the form. Members may be added to one; what was before them does not change its meaning."""
 
 _OURS: Final = frozenset({"version", "model", "messages", "usage"})
+
+
+class _Usage(msgspec.Struct, kw_only=True):
+    """The numbers of `UsageTotals`, as they are saved."""
+
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_input_tokens: int = 0
+    cache_write_input_tokens: int = 0
+    cache_write_by_ttl: Mapping[str, int] = msgspec.field(default_factory=dict[str, int])
+    cost: Decimal | None = None
+    unpriced_calls: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +54,7 @@ class SavedConversation:
                 "version": VERSION,
                 "model": self.model,
                 "messages": [message.to_wire() for message in self.messages],
-                "usage": msgspec.to_builtins(self.usage, enc_hook=dict),
+                "usage": msgspec.to_builtins(_Usage(**_numbers(self.usage)), enc_hook=dict),
                 **self.more,
             }
             return json.dumps(members, separators=(",", ":"))
@@ -62,7 +77,7 @@ class SavedConversation:
             )
         try:
             messages = _messages(members.get("messages"))
-            usage = msgspec.convert(members.get("usage", {}), UsageTotals)
+            usage = UsageTotals(**_numbers(msgspec.convert(members.get("usage", {}), _Usage)))
         except ValidationError as exc:
             raise invalid_request(exc) from exc
         except msgspec.ValidationError as exc:
@@ -74,14 +89,18 @@ class SavedConversation:
         return cls(messages, usage, model if isinstance(model, str) else None, MappingProxyType(more))
 
 
+def _numbers(usage: UsageTotals | _Usage) -> dict[str, Any]:
+    return {name: getattr(usage, name) for name in USAGE_FIELDS}
+
+
 def _messages(given: JSONValue) -> Sequence[Message] | None:
     try:
-        return ConverseRequest.from_wire({"messages": given}).messages
+        return read_wire(ConverseRequest, json.dumps({"messages": given})).messages
     except ValidationError as exc:
         if exc.errors(include_url=False, include_input=False)[0]["type"] != "json_invalid":
             raise
         # Text of the user may have lone surrogates, as names of files do; the strict reader takes none.
-        return ConverseRequest.from_wire({"messages": mended(given)}).messages
+        return read_wire(ConverseRequest, json.dumps({"messages": mended(given)})).messages
 
 
 def _members(saved: str | bytes) -> dict[str, Any]:

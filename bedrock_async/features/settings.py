@@ -5,28 +5,33 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, TypeAlias, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict, cast
 
 from pydantic import ValidationError
 
+from .._error import a_kind
 from ..errors import InvalidRequestError
 from ..families.profiles import ModelProfile, ProfileFields, overridden
-from ..known_models import KnownModelId
-from ..resilience import Continuation, RetryPolicy, Timeouts
 from ..types import (
     ConverseRequest,
     GuardrailConfig,
     Message,
     SystemBlock,
+    WireModel,
 )
-from ..types._wire import is_member
-from .cache_plan import CacheConfig
-from .guardrails import GuardrailSettings, guardrail_config
-from .normalize import Normalization
+from .guardrails import guardrail_config
 from .other_names import OTHER_NAMES
-from .reasoning import Reasoning
-from .structured import OutputMode
-from .tools import ToolChoiceLike, Tools, tool_config
+from .tools import tool_config
+
+if TYPE_CHECKING:
+    from ..known_models import KnownModelId
+    from ..resilience import Continuation, RetryPolicy, Timeouts
+    from .cache_plan import CacheConfig
+    from .guardrails import GuardrailSettings
+    from .normalize import Normalization
+    from .reasoning import Reasoning
+    from .structured import OutputMode
+    from .tools import ToolChoiceLike, Tools
 
 Messages: TypeAlias = "str | Sequence[Mapping[str, object] | Message]"
 """A question as text, or the turns of a conversation: boto3-shaped dicts and `Message` objects mix freely."""
@@ -81,7 +86,7 @@ class UntypedSettings(TypedDict, total=False):
 
 
 class CallSettings(UntypedSettings, total=False):
-    """The keywords that all verbs take.
+    """The keywords that all verbs take; docs/requests.md#keywords lists them with their meanings and defaults.
 
     A value of None is the same as leaving the keyword out.
     """
@@ -103,15 +108,32 @@ _INFERENCE: Final = {
 }
 
 
-_NO_NAME_NEAR: Final = (
-    "Pass members of the model's own through additional_request_fields, members of the request through extra_body."
-)
+def _no_name_near(valid: Sequence[str]) -> str:
+    if "extra_body" in valid:
+        return (
+            "Pass members of the model's own through additional_request_fields, members of the request through "
+            "extra_body."
+        )
+    return f"It has: {', '.join(valid)}."
 
 
 _OWN_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "parse": ("max_repairs",),
     "run_tools": ("max_rounds", "max_concurrency", "tool_timeout_s", "on_tool_error", "deps"),
     "count_tokens": ("body", "breakdown", "estimate"),
+    "estimate_cost": (
+        *("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens"),
+        *("batch", "estimate"),
+    ),
+    "embed": (
+        *("purpose", "dimensions", "normalize", "truncate", "max_concurrency"),
+        "additional_request_fields",
+    ),
+    "rerank": ("top_n", "additional_request_fields"),
+    "generate_image": (
+        *("images", "mask", "negative_prompt", "count", "width", "height", "aspect_ratio", "seed", "format", "task"),
+        "additional_request_fields",
+    ),
 }
 """Keywords that a verb has beside those of its settings."""
 
@@ -136,14 +158,22 @@ def check_names(
         if name in others:
             whose, here = others[name]
             raise InvalidRequestError(
-                f"{where} has no keyword {name!r}, which is {whose}.", path=name, hint=f"Pass {here}."
+                f"{where} has no keyword {name!r}, which is {whose}.",
+                path=name,
+                hint=here if here.endswith(".") else f"Pass {here}.",
+            )
+        if "settings" in names and name in CallSettings.__annotations__:
+            raise InvalidRequestError(
+                f"{where} has no keyword {name!r}, which is one of calls.",
+                path=name,
+                hint=f"Pass it to a call, or for all calls settings={{{name!r}: ...}}.",
             )
         valid = [*_OWN_NAMES.get(verb, ()), *names]
         near = [full for full in valid if full.startswith(name)] or difflib.get_close_matches(name, valid, n=1)
         raise InvalidRequestError(
             f"{where} has no keyword {name!r}.",
             path=name,
-            hint=f"Did you mean {near[0]!r}?" if near else _NO_NAME_NEAR,
+            hint=f"Did you mean {near[0]!r}?" if near else _no_name_near(valid),
         )
 
 
@@ -259,7 +289,7 @@ def build_request(model_id: str, messages: Messages, settings: Mapping[str, Any]
 def _mapping(keyword: str, value: object) -> Mapping[str, object]:
     if not isinstance(value, Mapping):
         raise InvalidRequestError(
-            f"{keyword} is a {type(value).__name__}, not a mapping.",
+            f"{keyword} is {a_kind(value)}, not a mapping.",
             path=keyword,
             hint=f'Pass {keyword}={{"name": ...}}.',
         )
@@ -274,12 +304,18 @@ def _extended(request: ConverseRequest, extra: Mapping[str, object]) -> Converse
     return ConverseRequest.from_wire(body, model_id=request.model_id)
 
 
+_MESSAGE: Final = 'A message reads {"role": "user", "content": [{"text": "a question"}]}.'
+_ONE_TURN: Final = (
+    'Text and blocks are the content of a message: pass [{"role": "user", "content": [block, {"text": "a question"}]}].'
+)
+
+
 def _messages(messages: object) -> Sequence[object]:
     if isinstance(messages, str):
         return [{"role": "user", "content": [{"text": messages}]}]
     if not isinstance(messages, list | Sequence) or isinstance(messages, bytes | bytearray):
         raise InvalidRequestError(
-            f"messages is a {type(messages).__name__}, not text or a list of messages.",
+            f"messages is {a_kind(messages)}, not text or a list of messages.",
             path="messages",
             hint='Pass "a question" or [{"role": "user", "content": [{"text": "a question"}]}].',
         )
@@ -291,11 +327,15 @@ def _messages(messages: object) -> Sequence[object]:
             role = message.role
         else:
             raise InvalidRequestError(
-                f"messages[{index}] is a {type(message).__name__}, not a dict or a Message.",
+                f"messages[{index}] is {a_kind(message)}, not a dict or a Message.",
                 path=f"messages[{index}]",
-                hint='A message reads {"role": "user", "content": [{"text": "a question"}]}.',
+                hint=_ONE_TURN if isinstance(message, str | WireModel) else _MESSAGE,
             )
         if role not in ROLES:
+            if isinstance(message, Mapping) and message and message.keys().isdisjoint(("role", "content")):
+                raise InvalidRequestError(
+                    f"messages[{index}] has no role and no content.", path=f"messages[{index}]", hint=_ONE_TURN
+                )
             near = difflib.get_close_matches(str(role), ROLES, n=1)
             raise InvalidRequestError(
                 f"messages[{index}].role is {role!r}; it must be one of {', '.join(ROLES)}.",
@@ -324,24 +364,13 @@ def _deep_merge(base: object, extra: object) -> object:
 
 
 def invalid_request(fault: ValidationError) -> InvalidRequestError:
-    """Return the error of our tree for what pydantic refused: the first fault with its path, and how many more."""
-    details = fault.errors(include_url=False, include_input=False, include_context=False)
-    first = details[0]
-    path = ""
-    for step in filter(is_member, first["loc"]):
-        if isinstance(step, int):
-            path += f"[{step}]"
-        else:
-            path += f".{step}" if path else step
-    more = f" ({len(details) - 1} more faults behind it)" if len(details) > 1 else ""
-    return InvalidRequestError(
-        f"{path or 'the request'}: {first['msg']}{more}.", path=path or None, hint=_hint(path, first["type"])
-    )
+    """Return the error of our tree for what pydantic refused of a request that keywords made."""
+    from ..types._faults import invalid_request as refusal
+
+    return refusal(fault, hints=_hint)
 
 
 def _hint(path: str, kind: str) -> str | None:
-    if path.endswith(".content") and kind == "list_type":
-        return 'Content is a list of blocks: [{"text": "..."}].'
     if kind == "string_type":  # boto3's object in the place of its one member
         return next((hint for member, hint in _MEMBERS.items() if path.startswith(member)), None)
     return None

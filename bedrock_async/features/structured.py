@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, cast
 
+import msgspec
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError, PydanticUndefinedAnnotation
 from pydantic_core import from_json
@@ -164,8 +165,7 @@ def _name(name: str) -> str:
 # -- choosing
 
 
-@dataclass(frozen=True, slots=True)
-class Rung:
+class Rung(msgspec.Struct, frozen=True):
     """One way of asking: a mode, and whether the schema of its tool is strict."""
 
     mode: OutputMode
@@ -251,8 +251,7 @@ def _refusal(error: Exception) -> str | None:
 # -- asking
 
 
-@dataclass(frozen=True, slots=True)
-class Asked(Generic[T]):
+class Asked(msgspec.Struct, Generic[T], frozen=True):
     """A request that asks for an output, and how its answer is read."""
 
     request: ConverseRequest
@@ -273,8 +272,16 @@ class Asked(Generic[T]):
         """Whether the output is a member of the document, which has to be an object."""
         return self.mode != "prompt" and object_schema(self.output.schema)[1]
 
+    @property
+    def prefill(self) -> str:
+        """What the answer goes on from: the text of a last message of the assistant, which no answer repeats."""
+        last = self.request.messages[-1] if self.request.messages else None
+        if last is None or last.role != "assistant":
+            return ""
+        return "".join(block.text for block in last.content if isinstance(block, TextBlock))
+
     def read(self, response: ConverseResponse) -> T:
-        """Return the value in an answer.
+        """Return the value in an answer: of several documents in its text the first one that is of the type.
 
         Raises OutputRefusedError when model or guardrail refused, OutputTruncatedError when the answer was cut off,
         OutputToolUseError when tools of the caller are to run first, and OutputInvalidError when it is not of the type;
@@ -297,7 +304,7 @@ class Asked(Generic[T]):
                 "again.",
             )
         try:
-            return self.output.validate(self._document(response))
+            return self._value(response)
         except OutputFaults as exc:
             if reason == _INTERVENED:
                 raise _refused(response) from exc
@@ -305,21 +312,39 @@ class Asked(Generic[T]):
                 f"the answer is no {self.output.name}: {exc} (stop reason {reason!r}).",
                 faults=exc.faults,
                 response=response,
-                hint="Allow a repair round, or read the response of this error.",
+                hint="Simplify the type, allow more rounds with max_repairs=..., or read what is wrong: faults and "
+                "response of this error.",
             ) from exc
 
     def _waiting_tools(self, response: ConverseResponse) -> list[str]:
         called = [use.name for use in response.tool_uses]
         return [] if self.tool in called else sorted(self.others.intersection(called))
 
-    def _document(self, response: ConverseResponse) -> object:
+    def _value(self, response: ConverseResponse) -> T:
+        """Return the first document that is of the type. Raises OutputFaults with what is wrong with the first one."""
+        faults: OutputFaults | None = None
+        for document in self._documents(response):
+            try:
+                return self.output.validate(self._unwrapped(document))
+            except OutputFaults as exc:
+                faults = faults or exc
+        if faults is None:
+            said = "there is no JSON in the answer" if response.text.strip() else "it is empty"
+            raise OutputFaults([f"the output: {said}"])
+        raise faults
+
+    def _documents(self, response: ConverseResponse) -> Iterator[object]:
         inputs = [use.input for use in response.tool_uses if use.name == self.tool]
-        if inputs and not isinstance(inputs[-1], dict):
-            raise OutputFaults(["the output: the input of the tool is no JSON object"])
-        # Some models write what they should have called the tool with.
-        document = (
-            cast("object", inputs[-1]) if inputs else json_in(response.text, whole=response.stop_reason == _INTERVENED)
-        )
+        if inputs:
+            if not isinstance(inputs[-1], dict):
+                raise OutputFaults(["the output: the input of the tool is no JSON object"])
+            yield inputs[-1]
+            return
+        # Some models write what they should have called the tool with, and some begin anew after a prefill.
+        for begun in dict.fromkeys((self.prefill, "")):
+            yield from documents_in(begun + response.text, whole=response.stop_reason == _INTERVENED)
+
+    def _unwrapped(self, document: object) -> object:
         if self.wrapped and isinstance(document, dict):
             members = cast("dict[str, object]", document)
             return members[VALUE] if members.keys() == {VALUE} else members
@@ -327,8 +352,12 @@ class Asked(Generic[T]):
 
     def repaired(self, error: OutputInvalidError, profile: ModelProfile) -> Asked[T]:
         """Return the next question: the answer that was none, and behind it what was wrong with it."""
-        messages = [*(self.request.messages or ()), *repair(error, tool=self.tool, profile=profile)]
-        return replace(self, request=self.request.model_copy(update={"messages": messages}))
+        messages = list(self.request.messages or ())
+        said, told = repair(error, tool=self.tool, profile=profile)
+        if messages and messages[-1].role == "assistant":  # the answer went on from it: both are one turn
+            said = said.model_copy(update={"content": [*messages.pop().content, *said.content]})
+        messages += [said, told]
+        return msgspec.structs.replace(self, request=self.request.model_copy(update={"messages": messages}))
 
 
 def _refused(response: ConverseResponse) -> OutputRefusedError:
@@ -387,8 +416,10 @@ def _asked_in_words(request: ConverseRequest, output: OutputType[Any], profile: 
     messages = list(request.messages or ())
     if profile.system_prompts or not messages:
         return request.model_copy(update={"system": [*(request.system or ()), words]})
-    last = messages[-1]
-    messages[-1] = last.model_copy(update={"content": [*last.content, words]})
+    # A last message of the assistant is the beginning of the answer.
+    asking = [number for number, message in enumerate(messages) if message.role == "user"] or [-1]
+    last = messages[asking[-1]]
+    messages[asking[-1]] = last.model_copy(update={"content": [*last.content, words]})
     return request.model_copy(update={"messages": messages})
 
 
@@ -400,21 +431,28 @@ _START: Final = re.compile(r"[\[{]")
 _MOST_STARTS: Final = 1_000
 
 
-def json_in(text: str, *, whole: bool = False) -> object:
-    """Return the JSON document that a text is or, unless it must be the ``whole``, that stands in it.
+def documents_in(text: str, *, whole: bool = False) -> Iterator[object]:
+    """Yield the JSON document that a text is or, unless it must be the ``whole``, those that stand in it.
 
-    In it means fenced, or between words. Raises OutputFaults.
+    In it means fenced or, where no fence has one, the longest between words.
     """
-    candidates = [text] if whole else [text, *(match[1] for match in _FENCE.finditer(text))]
-    for candidate in candidates:
-        try:
-            return cast("object", json.loads(candidate))
-        except (ValueError, RecursionError):
-            continue
-    longest = None if whole else _longest_in(text)
-    if longest is not None:
-        return longest[0]
-    raise OutputFaults(["the output: there is no JSON in the answer" if text.strip() else "the output: it is empty"])
+    if (document := _parsed(text)) is not None:
+        yield document[0]
+    elif not whole:
+        found = False
+        for match in _FENCE.finditer(text):
+            if (document := _parsed(match[1])) is not None:
+                found = True
+                yield document[0]
+        if not found and (document := _longest_in(text)) is not None:
+            yield document[0]
+
+
+def _parsed(text: str) -> tuple[object] | None:
+    try:
+        return (cast("object", json.loads(text)),)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _longest_in(text: str) -> tuple[object] | None:
@@ -530,8 +568,8 @@ __all__ = [
     "PartialOutput",
     "Rung",
     "asked",
+    "documents_in",
     "is_about_schema",
-    "json_in",
     "ladder",
     "next_rung",
     "repair",

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict, TypeVar, cast
 
+import msgspec
 from pydantic import ValidationError
 
+from .. import families
+from .._error import a_kind
 from ..errors import InvalidRequestError
-from ..families import EmbeddingFacts, EmbedInput, EmbedRequest, ImageRequest, RerankRequest, VideoRequest
-from ..families.profiles import ModelProfile, ProfileFields
+from ..families.profiles import EmbeddingFacts, ModelProfile, ProfileFields
 from ..known_models import KnownModelId
 from ..resilience import RetryPolicy, Timeouts
 from ..types import GuardrailConfig, ImageBlock, Message, VideoBlock
 from .checks import check_image
 from .settings import invalid_request
+
+if TYPE_CHECKING:
+    from ..families import EmbedInput, EmbedRequest, ImageRequest, RerankRequest, VideoRequest
 
 M = TypeVar("M", ImageBlock, VideoBlock)
 
@@ -47,8 +51,7 @@ class TaskSettings(TypedDict, total=False):
     retry: RetryPolicy | None
 
 
-@dataclass(frozen=True, slots=True)
-class EmbedBatch:
+class EmbedBatch(msgspec.Struct, frozen=True):
     """Some of the inputs, for one request; ``first`` is the index of the first of them."""
 
     first: int
@@ -80,7 +83,7 @@ def build_embed(
         alike = list(run)
         size = together if is_text else 1
         for start in range(0, len(alike), size):
-            request = EmbedRequest(
+            request = families.EmbedRequest(
                 inputs=alike[start : start + size],
                 purpose=purpose,
                 dimensions=dimensions,
@@ -102,7 +105,7 @@ def build_rerank(
         raise InvalidRequestError("the query is empty.", path="query")
     if isinstance(documents, str | bytes) or not isinstance(documents, Iterable):
         raise InvalidRequestError(
-            f"documents is a {type(documents).__name__}, not a list of texts.",
+            f"documents is {a_kind(documents)}, not a list of texts.",
             path="documents",
             hint="Pass a list, also of a single text.",
         )
@@ -111,11 +114,9 @@ def build_rerank(
         raise InvalidRequestError("there are no documents to rank.", path="documents")
     for index, text in enumerate(texts):
         if not isinstance(text, str):
-            raise InvalidRequestError(
-                f"documents[{index}] is a {type(text).__name__}, not text.", path=f"documents[{index}]"
-            )
+            raise InvalidRequestError(f"documents[{index}] is {a_kind(text)}, not text.", path=f"documents[{index}]")
     check_positive(top_n=top_n)
-    return RerankRequest(query=query, documents=cast("list[str]", texts), top_n=top_n, fields=_fields(fields))
+    return families.RerankRequest(query=query, documents=cast("list[str]", texts), top_n=top_n, fields=_fields(fields))
 
 
 def build_image(
@@ -132,7 +133,7 @@ def build_image(
     _check_wanted("an image", prompt, given, fields)
     check_positive(**{name: members.get(name) for name in ("count", "width", "height")})
     covered = None if mask is None else _image(mask, "mask")
-    return ImageRequest(prompt=prompt, images=given, mask=covered, fields=_fields(fields), **members)
+    return families.ImageRequest(prompt=prompt, images=given, mask=covered, fields=_fields(fields), **members)
 
 
 def build_video(
@@ -147,25 +148,25 @@ def build_video(
     given = _images(images)
     _check_wanted("a video", prompt, given, fields)
     check_positive(**{name: members.get(name) for name in ("duration_s", "frames_per_second")})
-    return VideoRequest(prompt=prompt, images=given, fields=_fields(fields), **members)
+    return families.VideoRequest(prompt=prompt, images=given, fields=_fields(fields), **members)
 
 
 def check_text(**texts: object) -> None:
     """Refuse what is no text, under its name. Raises InvalidRequestError."""
     for name, text in texts.items():
         if text is not None and not isinstance(text, str):
-            raise InvalidRequestError(f"{name} is a {type(text).__name__}, not text.", path=name)
+            raise InvalidRequestError(f"{name} is {a_kind(text)}, not text.", path=name)
 
 
 def media_bytes(request: EmbedRequest | RerankRequest | ImageRequest) -> int:
     """Return about how many bytes the media of a request have."""
     media: list[object] = []
     match request:
-        case EmbedRequest():
+        case families.EmbedRequest():
             media += request.inputs
-        case ImageRequest():
+        case families.ImageRequest():
             media += [*request.images, request.mask]
-        case RerankRequest():
+        case families.RerankRequest():
             pass
     return sum(len(medium.source.bytes or b"") for medium in media if isinstance(medium, ImageBlock | VideoBlock))
 
@@ -176,7 +177,7 @@ def _inputs(inputs: object) -> list[EmbedInput]:
         listed.append(cast("object", inputs))
     elif isinstance(inputs, bytes | bytearray) or not isinstance(inputs, Iterable):
         raise InvalidRequestError(
-            f"inputs is a {type(inputs).__name__}, not a list of texts and images.",
+            f"inputs is {a_kind(inputs)}, not a list of texts and images.",
             path="inputs",
             hint='Pass client.embed(model, ["a text", "another"]).',
         )
@@ -222,14 +223,14 @@ def _medium(value: object, path: str, kind: type[M]) -> M:
             said, where = (text.replace("content[0]", path, 1) for text in (fault.message, fault.path or ""))
             raise InvalidRequestError(said, path=where, hint=fault.hint) from exc
     if not isinstance(block, kind):
-        raise InvalidRequestError(f"{path} is a {type(block).__name__}.", path=path, hint=_MEDIUM_HINT)
+        raise InvalidRequestError(f"{path} is {a_kind(block)}.", path=path, hint=_MEDIUM_HINT)
     return block
 
 
 def _fields(fields: object) -> dict[str, Any]:
     if fields is not None and not isinstance(fields, Mapping):
         raise InvalidRequestError(
-            f"additional_request_fields is a {type(fields).__name__}, not a mapping.",
+            f"additional_request_fields is {a_kind(fields)}, not a mapping.",
             path="additional_request_fields",
             hint='Pass additional_request_fields={"name": ...}.',
         )
@@ -251,6 +252,6 @@ def check_positive(**numbers: object) -> None:
         if number is None:
             continue
         if isinstance(number, bool) or not isinstance(number, int):
-            raise InvalidRequestError(f"{name} is a {type(number).__name__}, not a whole number.", path=name)
+            raise InvalidRequestError(f"{name} is {a_kind(number)}, not a whole number.", path=name)
         if number < 1:
             raise InvalidRequestError(f"{name} is {number}; 1 or more is allowed.", path=name)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from ..events import ContentBlockDeltaEvent, ContentBlockStartEvent, ContentBlockStopEvent
-from .structured import PartialOutput
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +35,9 @@ class ToolInputs:
     def __init__(self) -> None:
         self._use: PartialToolInput | None = None
         self._pieces: list[str] = []
+        from .structured import PartialOutput
+
+        self._begun = PartialOutput
         self._partial = PartialOutput()
 
     def add(self, step: object) -> PartialToolInput | None:
@@ -48,7 +50,7 @@ class ToolInputs:
                 return self._grown(self._use, piece)
             case ContentBlockStartEvent(start=start, content_block_index=index) if start and start.tool_use:
                 use = start.tool_use
-                self._pieces, self._partial = [], PartialOutput()
+                self._pieces, self._partial = [], self._begun()
                 self._use = PartialToolInput(
                     tool_use_id=use.tool_use_id or "", name=use.name or "", index=index or 0, input={}, type=use.type
                 )

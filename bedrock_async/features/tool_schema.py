@@ -17,7 +17,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, partial, update_wrapper
 from types import SimpleNamespace, UnionType
 from typing import (
@@ -36,12 +36,14 @@ from typing import (
     overload,
 )
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, ValidationError, create_model
 from pydantic.errors import PydanticUndefinedAnnotation
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 from pydantic_core import PydanticUndefined
 
+from .._error import a_kind
 from ..errors import InvalidRequestError
 from ..types import Message, ToolInputSchema, ToolSpec, ToolUseBlock
 from .json_schemas import Schema, strict_obstacle, strict_schema
@@ -54,11 +56,10 @@ Q = ParamSpec("Q")
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-@dataclass(frozen=True, slots=True)
-class ToolInput:
+class ToolInput(msgspec.Struct, frozen=True):
     """The input of one tool use, held to the function's types; ``error`` says what is wrong, for the model to read."""
 
-    arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    arguments: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
     error: str | None = None
 
 
@@ -98,7 +99,7 @@ class Tool(Generic[P, R]):
     ) -> None:
         given: object = function
         if inspect.isclass(given) or not callable(given):
-            what = f"the class {given.__name__}" if inspect.isclass(given) else f"a {type(given).__name__}"
+            what = f"the class {given.__name__}" if inspect.isclass(given) else a_kind(given)
             raise InvalidRequestError(
                 f"{what} is no tool.", path="function", hint="Pass a function, or an object that can be called."
             )
@@ -267,7 +268,7 @@ def check_limit_s(path: str, limit_s: object) -> None:
 
 def _check_text(path: str, value: object) -> None:
     if value is not None and not isinstance(value, str):
-        raise InvalidRequestError(f"{path} is a {type(value).__name__}, not text.", path=path)
+        raise InvalidRequestError(f"{path} is {a_kind(value)}, not text.", path=path)
 
 
 def _hints_of(routine: Any) -> Mapping[str, Any]:  # noqa: ANN401 - anything that can be called

@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, cast
 
+import msgspec
+
+from .._error import a_kind
 from ..errors import InvalidRequestError
 from ..families.profiles import ModelProfile
 from ..types import (
@@ -46,8 +48,7 @@ must use that one. Or the wire's own object, such as ``{"tool": {"name": "any"}}
 _WORDS: Final = frozenset({"auto", "any"})
 
 
-@dataclass(frozen=True, slots=True)
-class ToolSet:
+class ToolSet(msgspec.Struct, frozen=True):
     """The tools of a call, read once: what the model is told of, and the functions by their names."""
 
     definitions: Tools
@@ -166,7 +167,38 @@ def as_tool(each: object, path: str) -> Tool[..., Any] | object:
             path=path,
             hint="Pass a function, or an object that can be called.",
         )
-    return as_tool(Tool(each), path) if callable(each) else each
+    if callable(each):
+        return as_tool(Tool(each), path)
+    _check_shape(each, path)
+    return each
+
+
+def _check_shape(tool: object, path: str) -> None:
+    """Refuse the dict of a tool as other APIs have it. Raises InvalidRequestError, which shows it in the service's."""
+    if not isinstance(tool, dict) or len(given := cast("dict[str, object]", tool)) == 1:
+        return
+    function = given.get("function")
+    if isinstance(function, dict):
+        members, schema = cast("dict[str, object]", function), 'tool["function"]["parameters"]'
+        form = "in OpenAI's form"
+    elif "input_schema" in given:
+        members, schema, form = given, 'tool["input_schema"]', "in Anthropic's form"
+    elif "parameters" in given:
+        members, schema, form = given, 'tool["parameters"]', "in OpenAI's form"
+    elif "inputSchema" in given and ToolSpec.tag not in given:
+        members, schema, form = given, 'tool["inputSchema"]', "without 'toolSpec' around it"
+    else:
+        return
+    name = members.get("name")
+    shown = repr(name) if isinstance(name, str) else '"..."'
+    nested = given.get("inputSchema")
+    wrapped = schema if isinstance(nested, dict) and "json" in nested else f'{{"json": {schema}}}'
+    spec = f'{{"name": {shown}, "description": "...", "inputSchema": {wrapped}}}'
+    raise InvalidRequestError(
+        f"{path} is a tool {form}.",
+        path=path,
+        hint=f'Write {{"toolSpec": {spec}}}, or pass a function with annotations.',
+    )
 
 
 def settle_tool_choice(request: ConverseRequest, settings: Mapping[str, Any], profile: ModelProfile) -> ConverseRequest:
@@ -242,7 +274,7 @@ _TOOL_BLOCKS: Final = (ToolUseBlock, ToolResultBlock)
 def _listed(tools: object) -> Sequence[object]:
     if isinstance(tools, Sequence) and not isinstance(tools, str | bytes):
         return cast("Sequence[object]", tools)
-    what = repr(cast("Tool[..., Any]", tools)) if isinstance(tools, Tool) else f"a {type(tools).__name__}"
+    what = repr(cast("Tool[..., Any]", tools)) if isinstance(tools, Tool) else a_kind(tools)
     raise InvalidRequestError(
         f"toolConfig.tools is {what}, not a list of tools.", path="toolConfig.tools", hint="Pass tools=[...]."
     )

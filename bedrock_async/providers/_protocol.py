@@ -14,18 +14,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import msgspec
 
 from ..errors import BedrockError, service_error_from_response
 from ..events import Event
-from ..families import UNKNOWN, ModelFamily, ModelProfile
+from ..families.profiles import UNKNOWN, ModelProfile
 from ..model_id import ModelId
 from ..types import ConverseRequest, ConverseResponse, JSONValue
 
+if TYPE_CHECKING:
+    from ..families import ModelFamily
+
 INTERFACE_VERSION = 1
-"""The version of this protocol; a provider that was written for another one is refused."""
+"""The version of this protocol; a provider that was written for another one is refused.
+
+A provider says the number that it was written for, ``interface_version = 1``. One that repeats this constant would call
+itself up to date whatever changes here.
+"""
 
 T = TypeVar("T")
 E = TypeVar("E")
@@ -173,6 +180,7 @@ class Provider(Protocol):
 
     name: str
     interface_version: int
+    """The version of this protocol that the provider was written for: the number, not `INTERFACE_VERSION`."""
 
     def converse(self, request: ConverseRequest, ctx: CallContext) -> Flow[ConverseResponse]:
         """Return the flow of one call."""

@@ -15,12 +15,12 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from random import Random
 from typing import Any, Final, cast
 from uuid import uuid4
 
+import msgspec
 from pydantic import ValidationError
 
 from ..errors import BedrockError, InvalidRequestError, PluginError, ResponseDecodeError
@@ -181,8 +181,7 @@ def _with(response: ConverseResponse, fields: Mapping[str, JSONValue]) -> JSONVa
 # What a family makes of it.
 
 
-@dataclass(frozen=True, slots=True)
-class _NativeJob:
+class _NativeJob(msgspec.Struct, frozen=True):
     """A job whose input is the native body, and whose output the native answer."""
 
     family: ModelFamily
@@ -204,8 +203,7 @@ class _NativeJob:
         return decode_response(self.family, cast("dict[str, Any]", native), {}, self.ctx, raw=data)
 
 
-@dataclass(frozen=True, slots=True)
-class _VideoJob:
+class _VideoJob(msgspec.Struct, frozen=True):
     """A job that makes a video."""
 
     family: ModelFamily

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from ..errors import AsyncInvokeFailedError, InvalidRequestError
-from ..types import AsyncInvokeSummary
+
+if TYPE_CHECKING:
+    from ..types import AsyncInvokeSummary
 
 __all__ = ["InvocationArn", "S3Uri", "has_ended", "output_folder", "parse_invocation_arn", "parse_s3_uri"]
 
@@ -22,8 +25,7 @@ _IN_PROGRESS: Final = "InProgress"
 _OTHER_ENDS: Final = frozenset({"Cancelled", "Expired", "Failed", "Stopped"})
 
 
-@dataclass(frozen=True, slots=True)
-class InvocationArn:
+class InvocationArn(msgspec.Struct, frozen=True):
     """The ARN of an asynchronous invocation, taken apart; ``str()`` is the whole."""
 
     raw: str
@@ -37,8 +39,7 @@ class InvocationArn:
         return self.raw
 
 
-@dataclass(frozen=True, slots=True)
-class S3Uri:
+class S3Uri(msgspec.Struct, frozen=True):
     """A place in S3: a bucket, and the key of an object or the beginning of keys. ``str()`` is ``s3://bucket/key``."""
 
     bucket: str

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, Final, cast
 
@@ -195,12 +194,11 @@ def _chunk_members(chunk: InvokeChunk) -> NativeObject:
 _DONE: Final = b'"[DONE]"'
 
 
-@dataclass(slots=True)
-class _Service:
+class _Service(msgspec.Struct):
     """What the service says beside the model: in headers, and in members that it adds to native JSON."""
 
     headers: Mapping[str, str]
-    metrics: Mapping[str, JSONValue] = field(default_factory=dict[str, JSONValue])
+    metrics: Mapping[str, JSONValue] = msgspec.field(default_factory=dict[str, JSONValue])
     action: str | None = None
     trace: Mapping[str, JSONValue] | None = None
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from random import Random
 from typing import Final
+
+import msgspec
 
 from ..errors import BedrockError, CallTimeoutError
 
@@ -14,8 +15,7 @@ _GROWTH: Final = 1.3  # asks some 23 % of the time so far later: a job of 20 s i
 _JITTER: Final = 0.2
 
 
-@dataclass(slots=True)
-class PollSchedule:
+class PollSchedule(msgspec.Struct):
     """The waits between two questions: from ``first_s`` on longer each time, to ``most_s``, a fifth more or less.
 
     Asking may fail ``most_failures`` times in a row before the failure counts.

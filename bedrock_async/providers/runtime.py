@@ -5,32 +5,35 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import quote
 
+from .. import types
 from ..errors import InvalidRequestError
 from ..eventstream import CONTENT_TYPE
 from ..model_id import ModelId
 from ..native import ChunkDecoder, InvokeChunk
-from ..types import (
-    ApplyGuardrailRequest,
-    AsyncInvokePage,
-    AsyncInvokeSummary,
-    CountTokensRequest,
-    GuardrailChecksReport,
-    GuardrailChecksRequest,
-    GuardrailVerdict,
-    InvokeRequest,
-    ListAsyncInvokesRequest,
-    StartAsyncInvokeRequest,
-    StartedAsyncInvoke,
-    TokenCount,
-    WireModel,
-)
 from ._protocol import Flow, HttpRequest, HttpResponse, StreamPlan, send
 from .converse import JSON_HEADERS, json_body, read_json
 
-M = TypeVar("M", bound=WireModel)
+if TYPE_CHECKING:
+    from ..types import (
+        ApplyGuardrailRequest,
+        AsyncInvokePage,
+        AsyncInvokeSummary,
+        CountTokensRequest,
+        GuardrailChecksReport,
+        GuardrailChecksRequest,
+        GuardrailVerdict,
+        InvokeRequest,
+        ListAsyncInvokesRequest,
+        StartAsyncInvokeRequest,
+        StartedAsyncInvoke,
+        TokenCount,
+        WireModel,
+    )
+
+M = TypeVar("M", bound="WireModel")
 
 # Members of InvokeModel that travel in headers; the names are those of the service model.
 _INVOKE_HEADERS: Final[Mapping[str, str]] = {
@@ -53,36 +56,36 @@ _HEADER_VALUE: Final = re.compile(r"(?:[!-~](?:[ -~]*[!-~])?)?")
 
 def count_tokens(request: CountTokensRequest, model: ModelId) -> Flow[TokenCount]:
     """CountTokens."""
-    return _post(TokenCount, f"/model/{model.quoted}/count-tokens", request)
+    return _post(types.TokenCount, f"/model/{model.quoted}/count-tokens", request)
 
 
 def apply_guardrail(request: ApplyGuardrailRequest) -> Flow[GuardrailVerdict]:
     """ApplyGuardrail."""
     guardrail, version = _quoted(request.guardrail_identifier), _quoted(request.guardrail_version)
-    return _post(GuardrailVerdict, f"/guardrail/{guardrail}/version/{version}/apply", request)
+    return _post(types.GuardrailVerdict, f"/guardrail/{guardrail}/version/{version}/apply", request)
 
 
 def invoke_guardrail_checks(request: GuardrailChecksRequest) -> Flow[GuardrailChecksReport]:
     """InvokeGuardrailChecks."""
-    return _post(GuardrailChecksReport, "/guardrail-checks/invoke", request)
+    return _post(types.GuardrailChecksReport, "/guardrail-checks/invoke", request)
 
 
 def start_async_invoke(request: StartAsyncInvokeRequest) -> Flow[StartedAsyncInvoke]:
     """StartAsyncInvoke. With a request token the service starts one job however often this arrives."""
     idempotent = request.client_request_token is not None
-    return _post(StartedAsyncInvoke, "/async-invoke", request, idempotent=idempotent)
+    return _post(types.StartedAsyncInvoke, "/async-invoke", request, idempotent=idempotent)
 
 
 def get_async_invoke(invocation_arn: str) -> Flow[AsyncInvokeSummary]:
     """GetAsyncInvoke."""
     response = yield from send(HttpRequest("GET", f"/async-invoke/{_quoted(invocation_arn)}", idempotent=True))
-    return read_json(AsyncInvokeSummary, response)
+    return read_json(types.AsyncInvokeSummary, response)
 
 
 def list_async_invokes(request: ListAsyncInvokesRequest) -> Flow[AsyncInvokePage]:
     """ListAsyncInvokes: one page."""
     response = yield from send(HttpRequest("GET", "/async-invoke", query=query_of(request), idempotent=True))
-    return read_json(AsyncInvokePage, response)
+    return read_json(types.AsyncInvokePage, response)
 
 
 def invoke(request: InvokeRequest, model: ModelId) -> Flow[HttpResponse]:

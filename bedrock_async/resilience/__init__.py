@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from .breaker import Breaker, CircuitBreaker
-from .continuation import Continuation
-from .failover import Failover, Hedge, Target
-from .limits import Limits, Timeouts
-from .pacing import Pace
-from .quota import RetryQuota
-from .rate_limit import RateLimit, RateStore, RateWindow
-from .retry import NO_RETRY, AdaptiveRetry, RetryPolicy, StandardRetry
+from typing import TYPE_CHECKING
+
+from .._lazy import lazy
+
+if TYPE_CHECKING:
+    from .breaker import Breaker, CircuitBreaker
+    from .continuation import Continuation
+    from .failover import Failover, Hedge, Target
+    from .limits import Limits, Timeouts
+    from .pacing import Pace
+    from .quota import RetryQuota
+    from .rate_limit import RateLimit, RateStore, RateWindow
+    from .retry import NO_RETRY, AdaptiveRetry, RetryPolicy, StandardRetry
 
 __all__ = [
     "NO_RETRY",
@@ -30,3 +35,34 @@ __all__ = [
     "Target",
     "Timeouts",
 ]
+
+_HOME = {
+    ".breaker": (
+        "Breaker",
+        "CircuitBreaker",
+    ),
+    ".continuation": ("Continuation",),
+    ".failover": (
+        "Failover",
+        "Hedge",
+        "Target",
+    ),
+    ".limits": (
+        "Limits",
+        "Timeouts",
+    ),
+    ".pacing": ("Pace",),
+    ".quota": ("RetryQuota",),
+    ".rate_limit": (
+        "RateLimit",
+        "RateStore",
+        "RateWindow",
+    ),
+    ".retry": (
+        "NO_RETRY",
+        "AdaptiveRetry",
+        "RetryPolicy",
+        "StandardRetry",
+    ),
+}
+__getattr__, __dir__ = lazy(__name__, _HOME)

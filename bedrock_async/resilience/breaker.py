@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from ..errors import InvalidRequestError
+from ._numbers import is_count, is_number
 
 BreakerState: TypeAlias = Literal["closed", "open", "half-open"]
 
@@ -20,9 +21,9 @@ class CircuitBreaker:
     """When a target is passed over, and when it is tried again.
 
     It opens when, of at least ``min_calls`` calls in ``window_s`` seconds, the share ``error_rate`` failed in a way
-    that another target may not: `BedrockError.retryable`, or no first event in time. After ``open_s`` seconds it lets
-    ``probes`` calls through: once as many have succeeded it closes, and with the first failure it stays open for as
-    long again.
+    that another target may not: `BedrockError.retryable`, no first event in time, or half of ``total_s`` without an
+    answer when that ran out. After ``open_s`` seconds it lets ``probes`` calls through: once as many have succeeded it
+    closes, and with the first failure it stays open for as long again.
     """
 
     error_rate: float = 0.5
@@ -34,11 +35,11 @@ class CircuitBreaker:
     def __post_init__(self) -> None:
         """Refuse what makes no breaker."""
         faults = {
-            "error_rate": not 0 < self.error_rate <= 1,
-            "min_calls": self.min_calls < 1,
-            "window_s": not self.window_s > 0,
-            "open_s": not self.open_s > 0,
-            "probes": self.probes < 1,
+            "error_rate": not is_number(self.error_rate, most=1.0) or not self.error_rate,
+            "min_calls": not is_count(self.min_calls),
+            "window_s": not is_number(self.window_s) or not self.window_s,
+            "open_s": not is_number(self.open_s) or not self.open_s,
+            "probes": not is_count(self.probes),
         }
         for name, wrong in faults.items():
             if wrong:

@@ -7,8 +7,10 @@ is shown its own text and told to go on. Nothing but the joint is touched: text 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, cast
+
+import msgspec
 
 from ..errors import InvalidRequestError
 from ..events import (
@@ -22,6 +24,7 @@ from ..events import (
     event_from_wire,
 )
 from ..types import ConverseRequest, JSONValue, Message, TextBlock, TokenUsage
+from ._numbers import is_count
 
 GO_ON: Final = (
     "Your answer was cut off by a technical fault. Go on exactly where it ends: do not repeat any of it, do not "
@@ -50,7 +53,7 @@ class Continuation:
     def __post_init__(self) -> None:
         """Refuse what continues nothing."""
         count = cast("object", self.max_continuations)
-        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        if not is_count(count):
             raise InvalidRequestError(
                 f"continuation.max_continuations is {count!r}; a whole number from 1 on is allowed.",
                 path="continuation.max_continuations",
@@ -83,11 +86,10 @@ def continued_request(request: ConverseRequest, text: str, *, prefill: bool) -> 
     return request.model_copy(update={"messages": messages})
 
 
-@dataclass(slots=True)
-class Splice:
+class Splice(msgspec.Struct):
     """Makes one stream of the events of several attempts: one beginning, one end, every index used once."""
 
-    _texts: list[str] = field(default_factory=list[str])
+    _texts: list[str] = msgspec.field(default_factory=list[str])
     _plain: bool = True
     """Whether nothing but text has come."""
     _ended: bool = False

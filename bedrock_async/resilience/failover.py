@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import TYPE_CHECKING, Final, cast
 
-from ..errors import BedrockError, FirstEventTimeoutError, InvalidRequestError
+from .._error import a_kind
+from ..errors import BedrockError, FirstEventTimeoutError, InvalidRequestError, ServiceError
 from .breaker import CircuitBreaker
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class Failover:
             raise _no_targets(f"targets is {targets!r}.")
         for target in cast("Sequence[object]", targets):
             if not isinstance(target, Target):
-                raise _no_targets(f"a target is a {type(target).__name__}.")
+                raise _no_targets(f"a target is {a_kind(target)}.")
         object.__setattr__(self, "targets", tuple(self.targets))
 
 
@@ -133,9 +134,14 @@ def escalates(failure: BedrockError, *, retry_timeouts: bool) -> bool:
     return failure.retryable or (retry_timeouts and isinstance(failure, FirstEventTimeoutError))
 
 
-def is_the_targets(failure: BedrockError) -> bool:
-    """Return whether a failure speaks against the target that was asked: silence does, too."""
-    return failure.retryable or isinstance(failure, FirstEventTimeoutError)
+def speaks_against_target(failure: BedrockError) -> bool | None:
+    """Return whether a failure speaks against the target that was asked, as silence does; None where it tells nothing.
+
+    A refusal of the service's speaks for it: it answers. What went wrong on this side says neither.
+    """
+    if failure.retryable or isinstance(failure, FirstEventTimeoutError):
+        return True
+    return False if isinstance(failure, ServiceError) else None
 
 
 class Latencies:
@@ -184,9 +190,11 @@ class HedgeBudget:
         # A burst after a quiet time is still a burst: not more than ten are saved up.
         self._allowance = min(10.0, self._allowance + self._config.max_share)
 
-    def take(self) -> bool:
-        """Return whether this call may be hedged, and count it."""
-        if self._allowance < 1.0:
-            return False
+    @property
+    def ready(self) -> bool:
+        """Whether another call may be hedged."""
+        return self._allowance >= 1.0
+
+    def take(self) -> None:
+        """Count a call that is hedged."""
         self._allowance -= 1.0
-        return True

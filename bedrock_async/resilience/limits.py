@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..errors import InvalidRequestError
+from ._numbers import is_count, is_number
 
 INFERENCE_TOTAL_S: Final = 3600.0
 """An answer may take the model an hour; botocore's 60 seconds cut long ones off."""
@@ -13,7 +14,7 @@ INFERENCE_TOTAL_S: Final = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long to wait, in seconds; None is without limit.
+    """How long to wait, in seconds; None is without limit, but for ``connect_s``, which must have one.
 
     ``connect_s`` and ``first_event_s`` count for each attempt, ``idle_s`` between two pieces of an open stream (only
     while the stream is being read), ``total_s`` over all attempts of a call, and of a stream until its first event.
@@ -28,11 +29,13 @@ class Timeouts:
         """Refuse what can never be met."""
         for name in ("connect_s", "first_event_s", "idle_s", "total_s"):
             seconds: object = getattr(self, name)
-            if seconds is not None and not (isinstance(seconds, int | float) and seconds > 0):
+            if seconds is None and name != "connect_s":
+                continue
+            if not is_number(seconds) or seconds == 0:
                 raise InvalidRequestError(
                     f"timeouts.{name} is {seconds!r}; more than 0 seconds are allowed.",
                     path=f"timeouts.{name}",
-                    hint="Use None for no limit.",
+                    hint="Connecting needs a limit." if name == "connect_s" else "Use None for no limit.",
                 )
 
 
@@ -52,7 +55,7 @@ class Limits:
         if self.max_connections is not None:
             counts["max_connections"] = self.max_connections
         for name, count in counts.items():
-            if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            if not is_count(count):
                 raise InvalidRequestError(
                     f"limits.{name} is {count!r}; a whole number from 1 on is allowed.",
                     path=f"limits.{name}",

@@ -10,6 +10,7 @@ from math import floor, inf, isfinite
 from typing import Final, Protocol, cast
 
 from ..errors import InvalidRequestError
+from ._numbers import is_count
 
 MINUTE_S: Final = 60.0
 BACK_OFF: Final = 0.7
@@ -46,7 +47,7 @@ class RateLimit:
             count: object = getattr(self, name)
             if count is None and least:
                 continue
-            if not isinstance(count, int) or isinstance(count, bool) or count < least:
+            if not is_count(count, least=least):
                 raise InvalidRequestError(
                     f"rate_limit.{name} is {count!r}; a whole number from {least} on is allowed.",
                     path=f"rate_limit.{name}",
@@ -141,6 +142,11 @@ class RateWindow:
     def requests(self) -> int:
         """Requests that count in these 60 seconds."""
         return len(self._recent)
+
+    def empty(self, now: float) -> bool:
+        """Return whether it says no more than a new one: nothing under way, nothing that counts, the whole share."""
+        self._forget(now)
+        return not (self._recent or self._leases) and self.share(now) >= 1.0
 
     def share(self, now: float) -> float:
         """Return how much of the limits counts at the moment: 1.0, and less after a throttling."""

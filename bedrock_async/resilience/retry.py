@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, Protocol, cast, runtime_checkable
 
-from ..errors import BedrockError, FirstEventTimeoutError, ModelNotReadyError, ServiceError
+from ..errors import BedrockError, FirstEventTimeoutError, InvalidRequestError, ModelNotReadyError, ServiceError
+from ._numbers import is_count, is_number
 from .pacing import Pace
 
 MAX_DELAY_S: Final = 20.0
@@ -52,6 +54,23 @@ class StandardRetry:
     retry_timeouts: bool = False
     quota: bool = True
 
+    def __post_init__(self) -> None:
+        """Refuse what would fail in the middle of a call. Raises InvalidRequestError."""
+        faults = {
+            "max_attempts": not is_count(self.max_attempts),
+            "base_delay_s": not is_number(self.base_delay_s),
+            "max_delay_s": not is_number(self.max_delay_s),
+            "model_not_ready_attempts": not is_count(self.model_not_ready_attempts),
+            "model_not_ready_delay_s": not _is_span(self.model_not_ready_delay_s),
+        }
+        for name, wrong in faults.items():
+            if wrong:
+                raise InvalidRequestError(
+                    f"retry.{name} is {getattr(self, name)!r}.",
+                    path=f"retry.{name}",
+                    hint="Attempts are counts from 1 on, delays seconds; model_not_ready_delay_s is a pair of them.",
+                )
+
     def delay_s(self, failure: BedrockError, attempt: int, *, random: Random) -> float | None:
         """Return the seconds to wait before the next attempt, or None to give up."""
         if not (failure.retryable or (self.retry_timeouts and isinstance(failure, FirstEventTimeoutError))):
@@ -67,6 +86,11 @@ class StandardRetry:
         if isinstance(failure, ServiceError) and failure.retry_after_s is not None:
             return max(delay_s, min(failure.retry_after_s, self.max_delay_s))
         return delay_s
+
+
+def _is_span(value: object) -> bool:
+    ends = cast("Sequence[object]", value) if isinstance(value, tuple | list) else ()
+    return len(ends) == 2 and all(map(is_number, ends))
 
 
 @dataclass(frozen=True, slots=True)

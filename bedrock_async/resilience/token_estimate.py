@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import ceil
 from typing import Final, cast
+
+import msgspec
 
 from ..native import METRICS
 from ..types import (
@@ -29,8 +30,7 @@ _FILM_BYTES_PER_TOKEN: Final = 1_000
 DEFAULT_OUTPUT_TOKENS: Final = 4_096
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
+class Counted(msgspec.Struct, frozen=True):
     """What a call is estimated at; ``burndown`` is what one of its output tokens counts."""
 
     input_tokens: int

@@ -45,7 +45,7 @@ class Waitable(Protocol):
         ...
 
 
-Step: TypeAlias = WireEvent | bytes | float | Waitable | BedrockError | HttpAnswer | Control
+Step: TypeAlias = Mapping[str, object] | bytes | float | Waitable | BedrockError | HttpAnswer | Control
 """One step of a script.
 
 A mapping is an event; bytes are sent raw; a number waits so many seconds; a `Waitable` is waited for; a ServiceError is
@@ -200,7 +200,9 @@ class ScriptedModel:
                 await self._sleep(step)
             elif isinstance(step, BedrockError):
                 raise step.with_traceback(None)
-            elif isinstance(step, Mapping | bytes | HttpAnswer | Control):
+            elif isinstance(step, Mapping):
+                yield cast("WireEvent", step)
+            elif isinstance(step, bytes | HttpAnswer | Control):
                 yield step
             else:
                 await step.wait()

@@ -76,7 +76,8 @@ def connect_timeout(*, peer: str, limit_s: float, max_connections: int | None) -
     return ConnectTimeoutError(
         f"no connection to {peer} was free or made within {limit_s:g} s (from a pool {pool}).",
         limit_s=limit_s,
-        hint="Check that the endpoint is reachable; when many calls are in flight, raise the number of connections.",
+        hint="Check that the endpoint is reachable; when more calls are in flight than there are connections, pass "
+        "limits=Limits(max_connections=...), or let calls wait with rate_limit=RateLimit(max_in_flight=...).",
     )
 
 

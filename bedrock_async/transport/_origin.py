@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+import msgspec
+
 from ..errors import InvalidRequestError
 from . import _failures
 from ._proxies import EnvironmentProxies
@@ -33,8 +35,7 @@ class Proxy:
         return f"{_failures.host_port(self.host, self.port)} (the proxy)"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Origin:
+class Origin(msgspec.Struct, frozen=True, eq=False):
     """The other end of a connection; requests to the same origin share connections. There is one object for each."""
 
     secure: bool

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from ..errors import InvalidRequestError
 from ._origin import Route
@@ -24,8 +25,7 @@ _OURS: Final = frozenset({"content-length", "transfer-encoding"})
 _MOST_LAYOUTS: Final = 256
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
+class _Layout(msgspec.Struct, frozen=True):
     """What a method and the names of the headers decide."""
 
     text: str

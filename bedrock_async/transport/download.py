@@ -11,6 +11,7 @@ import asyncio
 import errno
 import ipaddress
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -74,12 +75,19 @@ def is_public(address: str) -> bool:
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
 
-async def download(url: str, *, max_bytes: int, timeout_s: float, allow_private: bool = False) -> Download:
+async def download(
+    url: str,
+    *,
+    max_bytes: int,
+    timeout_s: float,
+    allow_private: bool = False,
+    public: Callable[[str], bool] = is_public,
+) -> Download:
     """Return what a GET of an http or https URL answers with status 200. Cancelling closes the connection.
 
     Up to five redirects are followed, none from https to http. Proxies of the environment are not used: they would make
     the connections that are checked here. ``max_bytes`` holds for what comes over the wire; compressed answers are
-    refused. ``timeout_s`` is for everything together.
+    refused. ``timeout_s`` is for everything together. ``public`` tells of each address whether it may be reached.
 
     Raises InvalidRequestError for a URL that is none, that leads to an address which is not public (unless
     ``allow_private``), that the server refuses (4xx) or that holds more; TransportError for what else the server or the
@@ -88,7 +96,7 @@ async def download(url: str, *, max_bytes: int, timeout_s: float, allow_private:
     target = _parsed(url)
     try:
         async with asyncio.timeout(timeout_s):
-            return await _followed(target, max_bytes=max_bytes, allow_private=allow_private)
+            return await _followed(target, max_bytes=max_bytes, gate=_Gate(_anywhere if allow_private else public))
     except TimeoutError as exc:
         if isinstance(exc, BedrockError):
             raise
@@ -97,8 +105,11 @@ async def download(url: str, *, max_bytes: int, timeout_s: float, allow_private:
         ) from exc
 
 
-async def _followed(target: URL, *, max_bytes: int, allow_private: bool) -> Download:
-    gate = _Gate(allow_private=allow_private)
+def _anywhere(_: str) -> bool:
+    return True
+
+
+async def _followed(target: URL, *, max_bytes: int, gate: _Gate) -> Download:
     connector = aiohttp.TCPConnector(socket_factory=gate.socket, force_close=True)
     async with aiohttp.ClientSession(
         connector=connector,
@@ -225,15 +236,15 @@ def _too_large(target: URL, size: str, limit: int) -> InvalidRequestError:
 class _Gate:
     """Makes the sockets of a download, for addresses that it may reach."""
 
-    def __init__(self, *, allow_private: bool) -> None:
-        self._allow_private = allow_private
+    def __init__(self, reachable: Callable[[str], bool]) -> None:
+        self._reachable = reachable
         self.refused: str | None = None
         """An address that was refused."""
 
     def socket(self, address: tuple[Any, ...]) -> socket.socket:
         """Return a socket for an address as ``getaddrinfo`` describes it. Raises OSError for a private one."""
         family, kind, protocol, _, peer = address
-        if not self._allow_private and not is_public(peer[0]):
+        if not self._reachable(peer[0]):
             self.refused = str(peer[0])
             raise OSError(errno.EACCES, "not a public address")
         return socket.socket(family, kind, protocol)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final, Protocol
 from urllib.parse import SplitResult, urlsplit
+
+import msgspec
 
 from ..errors import InvalidRequestError
 
 __all__ = ["Endpoint", "EndpointSettings", "resolve_endpoint"]
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(msgspec.Struct, frozen=True):
     """An endpoint. ``str()`` is its base URL."""
 
     scheme: str
@@ -46,8 +46,7 @@ class EndpointSettings(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Partition:
+class _Partition(msgspec.Struct, frozen=True):
     """The domains of a group of regions."""
 
     regions: re.Pattern[str]
@@ -124,8 +123,7 @@ def resolve_endpoint(
     return endpoint
 
 
-@dataclass(frozen=True, slots=True)
-class _Choices:
+class _Choices(msgspec.Struct, frozen=True):
     """Who asks for a kind of endpoint: the caller, else the environment, else the profile."""
 
     environ: Mapping[str, str]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 import anyio
+import msgspec
 
-from ..errors import InvalidRequestError, ProtocolError
+from ..errors import InvalidRequestError, ProtocolError, StreamError
 from ..providers.invocations import S3Uri, parse_s3_uri
 from .s3 import LISTING, READING, S3Clients, S3Lease, storage_error
 
@@ -24,8 +24,7 @@ _PIECE_BYTES: Final = 256 * 1024
 _CLOSING_S: Final = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class StoredObject:
+class StoredObject(msgspec.Struct, frozen=True):
     """An object as a listing shows it; ``size`` is in bytes."""
 
     s3_uri: str
@@ -80,7 +79,8 @@ class ObjectStream:
     """The content of one object: ``async for piece in stream``.
 
     The request goes out at the first piece, or on entering ``async with``. Leaving ``async with``, an error,
-    cancelling, and the end of the last reference (``break`` out of a bare ``async for``) close the connection.
+    cancelling, and the end of the last reference (``break`` out of a bare ``async for``) close the connection; closing
+    it while it is being opened ends that at once. One task reads it at a time, another gets StreamError.
     """
 
     def __init__(self, opener: Callable[[], Awaitable[ObjectBody]]) -> None:
@@ -88,6 +88,8 @@ class ObjectStream:
         self._opener = opener
         self._body: ObjectBody | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._opening: anyio.CancelScope | None = None
+        self._busy = False
         self._closed = False
 
     def __del__(self) -> None:
@@ -105,7 +107,11 @@ class ObjectStream:
 
     async def __aenter__(self) -> Self:
         """Send the request. Raises ObjectNotFoundError, AccessDeniedError, TransportError..."""
-        await self._opened()
+        self._begin()
+        try:
+            await self._opened()
+        finally:
+            self._busy = False
         return self
 
     async def __aexit__(
@@ -122,11 +128,15 @@ class ObjectStream:
         """Return the next piece of the content; cancelling closes the stream."""
         if self._closed:
             raise StopAsyncIteration
+        self._begin()
         try:
-            piece = await (await self._opened()).receive()
+            body = await self._opened()
+            piece = b"" if body is None else await body.receive()
         except BaseException:
             await self.aclose()
             raise
+        finally:
+            self._busy = False
         if not piece:
             await self.aclose()
             raise StopAsyncIteration
@@ -135,14 +145,37 @@ class ObjectStream:
     async def aclose(self) -> None:
         """Close the connection, whether or not everything was read. Idempotent."""
         self._closed = True
+        if self._opening is not None:
+            self._opening.cancel()
         if self._body is not None:
             await self._body.aclose()
 
-    async def _opened(self) -> ObjectBody:
-        if self._body is None:
-            self._loop = asyncio.get_running_loop()
-            self._body = await self._opener()
+    def _begin(self) -> None:
+        if self._busy:
+            raise StreamError(
+                "another task is already waiting for the next piece of this object.",
+                hint="Let one task iterate and hand the pieces on.",
+            )
+        self._busy = True
+
+    async def _opened(self) -> ObjectBody | None:
+        """Return the body, None of a stream that was closed, also while this opened it."""
+        if self._body is None and not self._closed:
+            await self._open()
         return self._body
+
+    async def _open(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        body: ObjectBody | None = None
+        try:
+            with anyio.CancelScope() as self._opening:
+                body = await self._opener()
+        finally:
+            self._opening = None
+        if not self._closed:
+            self._body = body
+        elif body is not None:
+            await body.aclose()
 
 
 class S3ObjectReader:

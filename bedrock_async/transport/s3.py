@@ -12,11 +12,11 @@ import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, TypeVar, cast
 
 import anyio
+import msgspec
 from anyio import to_thread
 
 from ..errors import (
@@ -158,7 +158,7 @@ class S3Clients:
     ) -> None:
         self._region, self._session, self._profile, self._endpoint_url = region, session, profile, endpoint_url
         self._opened_session: tuple[Any, _Libraries] | None = None
-        self._lock = anyio.Lock()
+        self._lock = asyncio.Lock()
         self._current: S3Lease | None = None
         self._closed = False
 
@@ -222,8 +222,7 @@ class S3Clients:
             ) from exc
 
 
-@dataclass(slots=True, eq=False)
-class S3Lease:
+class S3Lease(msgspec.Struct, eq=False):
     """An open client, and how many use it. One that is retired is closed by the last user."""
 
     client: S3Client

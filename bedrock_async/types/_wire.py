@@ -20,12 +20,15 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetPydanticSchema,
     SerializerFunctionWrapHandler,
+    ValidationError,
     ValidationInfo,
     model_serializer,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from .._error import InvalidRequestError
 
 JSONValue: TypeAlias = "bool | int | float | str | list[JSONValue] | dict[str, JSONValue] | None"
 """Any JSON value, as the standard library's parser returns it."""
@@ -40,6 +43,10 @@ Enum: Final = GetPydanticSchema(lambda _source, _handler: core_schema.str_schema
 """Marks ``Literal[...] | str``: completion for the values known today, no refusal of tomorrow's."""
 
 T = TypeVar("T")
+M = TypeVar("M", bound="WireModel")
+
+BOTO3: Final = object()
+"""The context of what is read in boto3's shape, for members that are validated in another place."""
 
 
 def _bytes_from_base64(text: str) -> bytes:
@@ -137,6 +144,7 @@ class WireModel(BaseModel):
         protected_namespaces=(),
         defer_build=True,
         ser_json_inf_nan="constants",
+        hide_input_in_errors=True,
     )
 
     not_in_body: ClassVar[set[str]] = set()
@@ -145,11 +153,31 @@ class WireModel(BaseModel):
     if not TYPE_CHECKING:
 
         def __init__(self, **members: object) -> None:
-            """Set the members that are not None: None means absent here, while from_wire keeps an explicit null."""
-            super().__init__(**{name: value for name, value in members.items() if value is not None})
+            """Set the members that are not None: None means absent here, while from_wire keeps an explicit null.
+
+            Raises InvalidRequestError with the path of what is wrong.
+            """
+            try:
+                super().__init__(**{name: value for name, value in members.items() if value is not None})
+            except ValidationError as exc:
+                raise _refusal(type(self), exc) from exc
 
         # Tells pydantic that nested validation need not come through here (it would drop explicit nulls).
         __init__.__pydantic_base_init__ = True
+
+        def __setattr__(self, name: str, value: object) -> None:
+            """Refuse, but for what is private: one task may read what another passes on."""
+            try:
+                super().__setattr__(name, value)
+            except ValidationError:  # which quotes the value
+                raise _frozen(self, name) from None
+
+        def __delattr__(self, name: str) -> None:
+            """Refuse, as setting is refused."""
+            try:
+                super().__delattr__(name)
+            except ValidationError:
+                raise _frozen(self, name) from None
 
     def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
         """Show the length of blobs in their place: a log line has no use for an image."""
@@ -158,15 +186,24 @@ class WireModel(BaseModel):
 
     @classmethod
     def from_wire(cls, wire: bytes | str | Mapping[str, object]) -> Self:
-        """Read the wire's JSON, as bytes, text or parsed. Raises pydantic's ValidationError with the path."""
-        text = wire if isinstance(wire, bytes | bytearray | str) else json.dumps(wire)
-        made: Self = cls.__pydantic_validator__.validate_json(text, by_alias=True, by_name=False)
-        return made
+        """Read the wire's JSON, as bytes, text or parsed. Raises InvalidRequestError with the path of what is wrong."""
+        try:
+            return read_wire(cls, wire if isinstance(wire, bytes | bytearray | str) else json.dumps(wire))
+        except ValidationError as exc:
+            raise _refusal(cls, exc) from exc
+        except (TypeError, ValueError, RecursionError) as exc:
+            raise InvalidRequestError(f"{cls.__name__}: the wire form holds what JSON cannot: {exc}.") from exc
 
     @classmethod
     def from_dict(cls, members: Mapping[str, object]) -> Self:
-        """Read boto3's shape: camelCase members, blobs as bytes. Raises pydantic's ValidationError with the path."""
-        return cls.model_validate(dict(members), by_alias=True, by_name=False)
+        """Read boto3's shape: camelCase members, blobs as bytes. Raises InvalidRequestError, as `from_wire` does."""
+        given = cast("object", members)
+        try:
+            return cls.model_validate(
+                dict(members) if isinstance(given, Mapping) else given, by_alias=True, by_name=False, context=BOTO3
+            )
+        except ValidationError as exc:
+            raise _refusal(cls, exc) from exc
 
     def to_wire(self) -> dict[str, JSONValue]:
         """Return the JSON object that travels: camelCase members, blobs base64, nothing that was not set."""
@@ -196,6 +233,26 @@ class WireModel(BaseModel):
                 self, mode="json", by_alias=True, exclude_unset=True, exclude=left_out or None
             )
             return json.dumps(wire, separators=(",", ":")).encode("ascii")
+
+
+def read_wire(kind: type[M], wire: bytes | str) -> M:
+    """Return what `WireModel.from_wire` returns. Raises pydantic's ValidationError, with every fault."""
+    made: M = kind.__pydantic_validator__.validate_json(wire, by_alias=True, by_name=False)
+    return made
+
+
+def _frozen(model: WireModel, name: str) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"{type(model).__name__} is frozen: {name} cannot be changed.",
+        path=name,
+        hint=f"Make a changed copy: model_copy(update={{{name!r}: ...}}).",
+    )
+
+
+def _refusal(kind: type[WireModel], fault: ValidationError) -> InvalidRequestError:
+    from ._faults import invalid_request
+
+    return invalid_request(fault, kind=kind.__name__)
 
 
 class WireUnion(WireModel):
@@ -375,4 +432,5 @@ __all__ = [
     "WireModel",
     "WireUnion",
     "is_member",
+    "read_wire",
 ]

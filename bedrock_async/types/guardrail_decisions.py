@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast
 
-from .guardrails import GuardrailTrace
+from ._wire import WireModel
+
+if TYPE_CHECKING:
+    from .guardrails import GuardrailTrace
 
 GuardrailSource: TypeAlias = Literal["input", "output"]
 """What was assessed: what was sent to the model, or what it said."""
@@ -118,7 +121,7 @@ def trace_decision(
 
     None where there is no trace and no intervention.
     """
-    members = trace.to_wire() if isinstance(trace, GuardrailTrace) else trace
+    members = trace.to_wire() if isinstance(trace, WireModel) else trace
     if not members:
         return _decided((), intervened=True, reason=None) if intervened else None
     findings = tuple(_findings(members))

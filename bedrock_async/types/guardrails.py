@@ -1,4 +1,4 @@
-"""Guardrails: the configuration of a request, and what a guardrail found (trace and assessments)."""
+"""What a guardrail found: its trace, and the assessments of ApplyGuardrail. Loaded when there is one, see `_later`."""
 
 from __future__ import annotations
 
@@ -46,15 +46,6 @@ PersonalData: TypeAlias = Annotated[
     | str,
     Enum,
 ]
-
-
-class GuardrailConfig(WireModel):
-    """The guardrail of a request; ``stream_processing_mode`` counts for streams only."""
-
-    guardrail_identifier: str | None = None
-    guardrail_version: str | None = None
-    trace: Annotated[Literal["enabled", "disabled", "enabled_full"] | str, Enum] | None = None
-    stream_processing_mode: Annotated[Literal["sync", "async"] | str, Enum] | None = None
 
 
 class GuardrailTopic(WireModel):

@@ -18,7 +18,7 @@ from .content import (
     ToolResultBlock,
     VideoBlock,
 )
-from .guardrails import GuardrailConfig
+from .guardrail_config import GuardrailConfig
 from .tools import ToolConfig
 
 

@@ -9,14 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 
 import msgspec
 
+from ._later import Later
 from ._wire import JSON, Enum, List, WireModel
 from .content import Citation, CitationsBlock, Message, ReasoningBlock, ToolResultBlock, ToolUseBlock
 from .guardrail_decisions import INTERVENED, GuardrailDecision, trace_decision
-from .guardrails import GuardrailTrace
 from .request import PerformanceConfig, ServiceTier
+
+GUARDRAIL_TRACE: Final = Later(".guardrails", "GuardrailTrace")
+"""The trace and the forty classes in it; whoever asks for traces loads it beside the event loop."""
 
 if TYPE_CHECKING:
     from ..pricing import Bill, Cost
+    from .guardrails import GuardrailTrace
+else:
+    GuardrailTrace = Annotated[object, GUARDRAIL_TRACE]
 
 StopReason: TypeAlias = Annotated[
     Literal[

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
+
+import msgspec
 
 from ...families.profiles import ModelProfile
 from ...types import ConverseRequest, Message, ToolResultBlock, WireModel
@@ -14,16 +15,14 @@ from ..adjustment import Adjustment
 M = TypeVar("M", bound=WireModel)
 
 
-@dataclass(slots=True)
-class Turn:
+class Turn(msgspec.Struct):
     """A message on its way through the rules; ``path`` is where it stood in what the caller gave."""
 
     message: Message
     path: str
 
 
-@dataclass(slots=True)
-class Draft:
+class Draft(msgspec.Struct):
     """A request on its way through the rules. The messages are in ``turns`` until the end."""
 
     request: ConverseRequest
@@ -33,7 +32,7 @@ class Draft:
     rule: str = ""
     blocks: frozenset[type[Any]] = frozenset()
     """The kinds of blocks that the rule is about."""
-    changes: list[Adjustment] = field(default_factory=list[Adjustment])
+    changes: list[Adjustment] = msgspec.field(default_factory=list[Adjustment])
 
     def report(self, path: str, change: str) -> None:
         """Note a change of the rule that runs."""
@@ -48,8 +47,7 @@ def _always(_profile: ModelProfile) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """One row of the table.
 
     - ``why``: what happens without it.
@@ -61,9 +59,9 @@ class Rule:
 
     name: str
     why: str
-    apply: Callable[[Draft], None] = field(repr=False)
+    apply: Callable[[Draft], None]
     models: tuple[str, ...] = ("*",)
-    applies: Callable[[ModelProfile], bool] = field(default=_always, repr=False)
+    applies: Callable[[ModelProfile], bool] = _always
     blocks: frozenset[type[Any]] = frozenset()
 
     def fits(self, base_model: str) -> bool:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
+import msgspec
+
 from ...errors import InvalidRequestError
 from ...families.profiles import UNKNOWN, ModelProfile
 from ...types import ConverseRequest, SystemTool, TextBlock, ToolResultBlock, ToolSpec
@@ -74,8 +76,7 @@ def normalization(value: object) -> Normalization | None:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Normalized:
+class Normalized(msgspec.Struct, frozen=True):
     """A request that can be sent, and what was changed to make it so."""
 
     request: ConverseRequest

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final, cast
+
+import msgspec
 
 from ...families.profiles import UNKNOWN, ModelProfile
 from ...types import ReasoningBlock, ToolResultBlock, ToolUseBlock
-from ..cache_plan import plan_cache
 from ._draft import Draft, Turn, changed, edit_blocks, thinking_of
 
 LEAST_THINKING_TOP_P: Final = 0.95
@@ -119,9 +119,13 @@ def leave_sampling_to_nova(draft: Draft) -> None:
 def settle_cache_points(draft: Draft) -> None:
     """Leave out the caller's cache points that the service would refuse, and put their times to live in order."""
     messages = [turn.message for turn in draft.turns] if draft.request.messages is not None else None
+    from ..cache_plan import plan_cache
+
     plan = plan_cache(changed(draft.request, messages=messages), None, draft.profile)
     if plan.adjustments:
-        draft.changes += [replace(each, path=_given_path(draft, each.path)) for each in plan.adjustments]
+        draft.changes += [
+            msgspec.structs.replace(each, path=_given_path(draft, each.path)) for each in plan.adjustments
+        ]
         draft.request = plan.request
         for turn, message in zip(draft.turns, plan.request.messages or (), strict=True):
             turn.message = message

@@ -1,0 +1,16 @@
+"""What counts as a number among the options of a client: no text, no truth value, no NaN."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TypeGuard
+
+
+def is_number(value: object, *, least: float = 0.0, most: float = inf) -> TypeGuard[float]:
+    """Tell whether this is a number within these bounds, which count as within."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
+
+
+def is_count(value: object, *, least: int = 1) -> TypeGuard[int]:
+    """Tell whether this is a whole number from ``least`` on."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
