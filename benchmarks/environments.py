@@ -89,6 +89,9 @@ def environment(name: str, python: str | None = None) -> Environment:
         _uv("venv", "--quiet", "--python", str(source), str(folder))
         _install(name, program)
         stamp.write_text(made_of, encoding="utf-8")
+    # A cold start reads compiled modules, as in an application that has run before; sources may have changed since.
+    sources = [str(ROOT / folder) for folder in ("bedrock_async", "benchmarks")]
+    subprocess.run([program, "-m", "compileall", "-q", *sources], check=False, capture_output=True)
     return Environment(name, program, _versions(program))
 
 
@@ -133,9 +136,6 @@ def _install(name: str, program: Path) -> None:
     if name == _OURS:
         requirements += ["--constraint", str(ROOT / "constraints.txt"), "--editable", str(ROOT)]
     _uv("pip", "install", *options, *requirements)
-    # A cold start reads compiled modules, as in an application that has run before.
-    packages = [str(ROOT / folder) for folder in ("bedrock_async", "benchmarks")]
-    subprocess.run([program, "-m", "compileall", "-q", *packages], check=False, capture_output=True)
 
 
 def _made_of(name: str, python: Path) -> str:
