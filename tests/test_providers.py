@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Generator, Iterable
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote
@@ -196,6 +197,27 @@ def test_what_json_cannot_hold_is_refused_before_anything_is_sent(value: Any) ->
         assert caught.value.hint
         with pytest.raises(InvalidRequestError):
             ConverseProvider().stream(request, context())
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"later": math.nan},
+        {"inferenceConfig": {"maxTokens": 1, "later": math.nan}},
+        {"messages": [{"role": "user", "content": [{"text": "Hi."}], "later": math.nan}]},
+        {"messages": [{"role": "user", "content": [{"text": "Hi.", "later": math.nan}]}]},
+        {"messages": [{"role": "user", "content": [{"later": math.nan}]}]},
+        {"system": [{"text": "Be kind.", "later": math.nan}]},
+        {"toolConfig": {"tools": [{"toolSpec": {"name": "t", "inputSchema": {"json": {"maximum": math.inf}}}}]}},
+    ],
+)
+@pytest.mark.parametrize("characters", [1, 100_000])
+def test_a_number_that_json_cannot_hold_is_found_wherever_it_stands(members: dict[str, Any], characters: int) -> None:
+    """Also beside texts, in members that no class knows, and however long the texts are."""
+    before = {"role": "user", "content": [{"text": "x" * characters}]}
+    request = ConverseRequest.from_dict({**members, "messages": [before, *members.get("messages", ())]})
+    with pytest.raises(InvalidRequestError, match="the request holds what JSON cannot"):
+        next(ConverseProvider().converse(request, context()))
 
 
 def test_how_a_guardrail_reads_streams_is_told_to_streams_only() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Final, Literal, Self, TypeAlias
 
 from pydantic import Field, FiniteFloat
@@ -115,6 +115,18 @@ class ConverseRequest(WireModel):
                 size += len(block.text) if type(block) is TextBlock else _size(block)
         return size
 
+    @property
+    def only_texts(self) -> bool:
+        """Whether it holds texts and sampling parameters only: no document of the caller's, and nothing unknown."""
+        if not self.__pydantic_fields_set__ <= _OF_TEXTS or self.__pydantic_extra__:
+            return False
+        if self.inference_config is not None and self.inference_config.__pydantic_extra__:
+            return False
+        for message in self.messages or ():
+            if message.__pydantic_extra__ or not _are_texts(message.content):
+                return False
+        return _are_texts(self.system or ())
+
     def to_wire_bytes(self) -> bytes:
         """Return `to_wire` as compact UTF-8 JSON; text with lone surrogates is escaped as ASCII JSON.
 
@@ -131,6 +143,16 @@ class ConverseRequest(WireModel):
         """Read the JSON body of a request; the model id stands in the path, so it is an argument of its own."""
         request = super().from_wire(wire)
         return request if model_id is None else request.model_copy(update={"model_id": model_id})
+
+
+_OF_TEXTS: Final = frozenset({"model_id", "messages", "system", "inference_config"})
+
+
+def _are_texts(blocks: Sequence[object]) -> bool:
+    for block in blocks:  # noqa: SIM110 - a generator would double what a plain question costs here
+        if type(block) is not TextBlock or block.__pydantic_extra__:
+            return False
+    return True
 
 
 def _message_bytes(message: Message) -> bytes:
