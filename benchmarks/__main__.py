@@ -26,7 +26,9 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--python", help="the version or path of the Python that runs the clients")
     parser.add_argument("--json", type=Path, help="keep the run in this file, too")
     parser.add_argument(
-        "--record", action="store_true", help="make it the recorded run: results/recorded.json, docs/performance.md"
+        "--record",
+        action="store_true",
+        help="make it the recorded run, or a part of it: results/recorded.json, docs/performance.md",
     )
     options = parser.parse_args(given)
     _check(parser, "scenario", options.scenarios, list(SCENARIOS))
@@ -62,8 +64,9 @@ def main(given: Sequence[str] | None = None) -> None:
         record.save(taken, path)
     sys.stdout.write(f"{report.text(taken, before)}\n\nkept in {kept}\n")
     if options.record:
-        record.save(taken, record.RECORDED)
-        docs.write(taken)
+        whole = before.with_scenarios_of(taken) if before is not None and options.scenarios else taken
+        record.save(whole, record.RECORDED)
+        docs.write(whole)
 
 
 if __name__ == "__main__":

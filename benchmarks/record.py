@@ -65,6 +65,20 @@ class Record(msgspec.Struct):
         """Return a cell; one that was not measured is empty."""
         return self.results.get(scenario, {}).get(client) or Cell()
 
+    def with_scenarios_of(self, later: Record) -> Record:
+        """Return this run with the scenarios of a later one in the place of its own.
+
+        Ratios are taken within a scenario, so that a part may be measured again. Raises ValueError where the machine,
+        the Python or the clients differ.
+        """
+        names = ("machine", "pinned", "python", "rounds", "divisor")
+        differing = [name for name in names if getattr(self, name) != getattr(later, name)]
+        if {*self.clients} != {*later.clients}:
+            differing.append("clients")
+        if differing:
+            raise ValueError(f"the recorded run has other {', '.join(differing)}: record all scenarios")
+        return msgspec.structs.replace(later, results={**self.results, **later.results})
+
     def median(self, scenario: str, client: str, metric: str = "") -> float | None:
         """Return the median over the rounds, of the scenario's main figure by default."""
         values = self.cell(scenario, client).values(metric or main_metric(scenario).name)

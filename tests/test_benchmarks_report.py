@@ -37,6 +37,21 @@ def run(results: dict[str, dict[str, Cell]], **members: object) -> Record:
 # -- figures
 
 
+def test_a_part_can_be_measured_again() -> None:
+    """All clients of a scenario together: ratios are taken within it. Another machine or another client is refused."""
+    first = run({"burst": {"ours": cell(1), "capo": cell(2)}, "saturated": {"ours": cell(3), "capo": cell(4)}})
+    later = run({"saturated": {"ours": cell(5), "capo": cell(6)}}, taken="2026-01-02T00:00:00+00:00")
+    whole = first.with_scenarios_of(later)
+    assert (whole.median("burst", "ours"), whole.median("saturated", "ours")) == (1, 5)
+    assert whole.taken == later.taken
+    for other, what in (
+        (run(later.results, python="3.14.0"), "python"),
+        (run({"burst": {"ours": cell(5)}}), "clients"),
+    ):
+        with pytest.raises(ValueError, match=f"the recorded run has other {what}"):
+            first.with_scenarios_of(other)
+
+
 def test_the_spread_is_the_distance_between_the_quartiles() -> None:
     """One wild round widens it little."""
     assert estimate([3.0, 1.0, 2.0]) == Estimate(2.0, 1.0)
