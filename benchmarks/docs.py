@@ -124,7 +124,9 @@ def parts_of(taken: Record) -> dict[str, str]:
 def _run(taken: Record) -> str:
     quick = f" A quick look, with 1/{taken.divisor} of the events and calls." if taken.divisor > 1 else ""
     how = f"{taken.rounds} rounds, {taken.pinned}"
-    return f"CPython {taken.python}, {taken.machine}; {how}; taken {taken.taken[:10]}.{quick}"
+    again = f" Measured again later: {', '.join(taken.again)}." if taken.again else ""
+    when = f"taken {taken.taken[:10]}.{again}"
+    return f"CPython {taken.python}, {taken.machine}; {how}; {when}{quick}"
 
 
 def _versions(taken: Record) -> str:

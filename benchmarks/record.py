@@ -60,6 +60,8 @@ class Record(msgspec.Struct):
     environments: dict[str, dict[str, str]]
     """Every installed distribution and its version."""
     results: dict[str, dict[str, Cell]]
+    again: dict[str, str] = {}
+    """When scenarios were measured once more that are part of this run; UTC, ISO 8601."""
 
     def cell(self, scenario: str, client: str) -> Cell:
         """Return a cell; one that was not measured is empty."""
@@ -77,7 +79,8 @@ class Record(msgspec.Struct):
             differing.append("clients")
         if differing:
             raise ValueError(f"the recorded run has other {', '.join(differing)}: record all scenarios")
-        return msgspec.structs.replace(later, results={**self.results, **later.results})
+        again = {**self.again, **dict.fromkeys(later.results, later.taken)}
+        return msgspec.structs.replace(later, taken=self.taken, results={**self.results, **later.results}, again=again)
 
     def median(self, scenario: str, client: str, metric: str = "") -> float | None:
         """Return the median over the rounds, of the scenario's main figure by default."""

@@ -43,7 +43,7 @@ def test_a_part_can_be_measured_again() -> None:
     later = run({"saturated": {"ours": cell(5), "capo": cell(6)}}, taken="2026-01-02T00:00:00+00:00")
     whole = first.with_scenarios_of(later)
     assert (whole.median("burst", "ours"), whole.median("saturated", "ours")) == (1, 5)
-    assert whole.taken == later.taken
+    assert (whole.taken, whole.again) == (first.taken, {"saturated": later.taken})
     for other, what in (
         (run(later.results, python="3.14.0"), "python"),
         (run({"burst": {"ours": cell(5)}}), "clients"),

@@ -6,8 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from ..errors import InvalidRequestError
-from ._numbers import is_count, is_number
+from ._numbers import is_count, is_number, refuse_faults
 
 BreakerState: TypeAlias = Literal["closed", "open", "half-open"]
 
@@ -41,13 +40,12 @@ class CircuitBreaker:
             "open_s": not is_number(self.open_s) or not self.open_s,
             "probes": not is_count(self.probes),
         }
-        for name, wrong in faults.items():
-            if wrong:
-                raise InvalidRequestError(
-                    f"breaker.{name} is {getattr(self, name)!r}.",
-                    path=f"breaker.{name}",
-                    hint="error_rate is between 0 and 1, the counts are from 1 on, the times more than 0 seconds.",
-                )
+        refuse_faults(
+            "breaker",
+            self,
+            faults,
+            hint="error_rate is between 0 and 1, the counts are from 1 on, the times more than 0 seconds.",
+        )
 
 
 class Breaker:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Final, Protocol, cast, runtime_checkable
 
-from ..errors import BedrockError, FirstEventTimeoutError, InvalidRequestError, ModelNotReadyError, ServiceError
-from ._numbers import is_count, is_number
+from ..errors import BedrockError, FirstEventTimeoutError, ModelNotReadyError, ServiceError
+from ._numbers import is_count, is_number, refuse_faults
 from .pacing import Pace
 
 MAX_DELAY_S: Final = 20.0
@@ -63,13 +63,12 @@ class StandardRetry:
             "model_not_ready_attempts": not is_count(self.model_not_ready_attempts),
             "model_not_ready_delay_s": not _is_span(self.model_not_ready_delay_s),
         }
-        for name, wrong in faults.items():
-            if wrong:
-                raise InvalidRequestError(
-                    f"retry.{name} is {getattr(self, name)!r}.",
-                    path=f"retry.{name}",
-                    hint="Attempts are counts from 1 on, delays seconds; model_not_ready_delay_s is a pair of them.",
-                )
+        refuse_faults(
+            "retry",
+            self,
+            faults,
+            hint="Attempts are counts from 1 on, delays seconds; model_not_ready_delay_s is a pair of them.",
+        )
 
     def delay_s(self, failure: BedrockError, attempt: int, *, random: Random) -> float | None:
         """Return the seconds to wait before the next attempt, or None to give up."""
