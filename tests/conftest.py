@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import ipaddress
 import os
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -22,14 +23,25 @@ settings.register_profile("dev", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
+_PROXIES: Final = frozenset({"ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"})
+# What libraries of the command line read when they are imported: whether the runner shows colours, and how wide it is.
+_TERMINAL: Final = frozenset({"COLUMNS", "FORCE_COLOR", "GITHUB_ACTIONS", "NO_COLOR", "PY_COLORS", "TERMINAL_WIDTH"})
+# Once for the whole run, and so for the tests of plugins, too, which have no fixtures of this file.
+for _name in [*os.environ]:
+    if _name.upper().startswith("AWS_") or _name.upper() in _PROXIES | _TERMINAL:
+        del os.environ[_name]
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C be heard, here and in processes of tests: a shell ignores it in what it runs in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def pytest_collection_finish() -> None:
     """Leave what collecting has made out of every later collection of garbage, which some tests ask for."""
     gc.collect()
     gc.freeze()
-
-
-_PROXY_VARIABLES: Final = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
 
 
 _ADDRESSING: Final = frozenset({"socket.bind", "socket.connect", "socket.sendmsg", "socket.sendto"})
@@ -123,13 +135,10 @@ _homes: Final = count()
 
 @pytest.fixture(autouse=True)
 def no_aws_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Hide the machine's AWS settings, credentials and proxies; return the empty home directory of the test."""
+    """Hide the machine's AWS files, too; return the empty home directory of the test."""
     # mktemp() would look through all directories made before: a third of the time of the whole run.
     home = tmp_path_factory.getbasetemp() / "homes" / str(next(_homes))
     home.mkdir(parents=True)
-    for name in os.environ:
-        if name.upper().startswith("AWS_") or name.upper() in _PROXY_VARIABLES:
-            monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("USERPROFILE", str(home))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(home / ".aws" / "config"))

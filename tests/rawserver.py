@@ -53,8 +53,6 @@ class RawConnection(asyncio.Protocol):
         self.received = bytearray()
         self.closed = asyncio.Event()
         """Set when the peer has closed or reset its end."""
-        self.closed_at: float | None = None
-        """The loop's time of that."""
         self._script = script
         self._server = server
         self._arrived = asyncio.Event()
@@ -81,8 +79,6 @@ class RawConnection(asyncio.Protocol):
         self._gone()
 
     def _gone(self) -> None:
-        if self.closed_at is None:
-            self.closed_at = asyncio.get_running_loop().time()
         self.closed.set()
         self._arrived.set()
 

@@ -584,15 +584,15 @@ async def test_assumed_role(aws: AwsFiles) -> None:
 @needs_botocore
 async def test_an_assumed_role_is_renewed_before_it_expires(aws: AwsFiles) -> None:
     """Temporary credentials in their last minutes are renewed the next time that the session is asked."""
-    sts = Sts()
-    sts.expiration = (NOW + timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    sts, now = Sts(), datetime.now(UTC)  # botocore compares with the time of the machine, and NOW may be long ago
+    sts.expiration = (now + timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
     async with serving(sts.handle) as url:
         aws.config(ROLE)
         aws.set(AWS_ENDPOINT_URL_STS=url)
         authenticator = await prepared(resolve_authenticator(profile="dev", region="us-east-1", environ=os.environ))
         before = len(sts.calls)
         sts.expiration = FAR
-        later = NOW + timedelta(minutes=1)
+        later = now + timedelta(minutes=1)
         assert not authenticator.ready(later)
         await authenticator.prepare(later)
         assert len(sts.calls) == before + 1

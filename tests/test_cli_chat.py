@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import json
 import os
 import subprocess
@@ -196,6 +197,7 @@ class Terminal:
 
     def __init__(self, master: int) -> None:
         self._master = master
+        self._decode = codecs.getincrementaldecoder("utf-8")().decode  # a read may end inside a character
         self._seen = ""
 
     def type(self, text: str) -> None:
@@ -205,7 +207,7 @@ class Terminal:
     def wait_for(self, text: str) -> str:
         """Return what was shown up to and with ``text``, and forget it; waits for it to appear."""
         while text not in self._seen:
-            self._seen += os.read(self._master, 4096).decode()
+            self._seen += self._decode(os.read(self._master, 4096))
         shown, _, self._seen = self._seen.partition(text)
         return shown + text
 
@@ -261,8 +263,8 @@ def test_ctrl_c_on_a_terminal_stops_the_answer_and_then_leaves() -> None:
         assert "user: Hi | assistant: half | user: Go on" in terminal.wait_for("> ")
         # readline misses a signal in the moment between showing the prompt and waiting for keys: press it again, then.
         while process.poll() is None:
-            terminal.type("\x03")
-            with suppress(subprocess.TimeoutExpired):
+            with suppress(subprocess.TimeoutExpired, OSError):  # the terminal goes with the process
+                terminal.type("\x03")
                 process.wait(0.5)
         assert process.returncode == 130
 

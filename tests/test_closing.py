@@ -80,7 +80,7 @@ async def test_draining_lets_calls_and_streams_end(gated: tuple[Service, RawServ
     assert (call.result().text, stream.result(), count.result().input_tokens) == (TEXT, TEXT, 7)
     assert service.requests == 3
     for connection in server.connections:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await connection.closed.wait()
 
 
@@ -89,12 +89,19 @@ async def test_draining_ends_in_time(gated: tuple[Service, RawServer, BedrockCli
     service, server, client = gated
     held = client.stream(MODEL, "Hi.")
     await anext(held)
+    began = asyncio.Event()
+
+    async def read_on() -> None:
+        async for _ in client.stream(MODEL, "Hi."):
+            began.set()
+
     calls: list[asyncio.Task[Any]] = [
         asyncio.ensure_future(client.converse(MODEL, "Hi.")),
         asyncio.ensure_future(client.count_tokens(MODEL, "Hi.")),
-        asyncio.ensure_future(read(client)),
+        asyncio.ensure_future(read_on()),
     ]
     await service.asked_for(4)
+    await began.wait()
     await client.aclose(drain_s=0.05)
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [ClientClosedError, ClientClosedError, ConnectionLostError]
@@ -176,7 +183,7 @@ async def test_cancelling_the_closing_closes_all_the_same(gated: tuple[Service, 
         await closing
     with pytest.raises(ClientClosedError):
         await call
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await server.connections[0].closed.wait()
 
 
@@ -196,7 +203,7 @@ async def test_draining_an_idle_client_takes_no_time(gated: tuple[Service, RawSe
     await service.asked_for(5)
     call.cancel()
     await asyncio.wait([call])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await client.aclose(drain_s=LONG_S)
 
 
@@ -227,7 +234,7 @@ async def test_draining_waits_for_a_loop_of_tools(kind: str) -> None:
         assert not closing.done()
         finish.set()
         assert (await result).text == "It is sunny."
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await closing
 
 

@@ -16,6 +16,7 @@ import pytest
 from official_clients import OFFICIAL_CLIENTS, Connect
 from rawserver import RawConnection, RawServer
 from s3_server import CREDENTIALS, SESSIONS, S3Server, s3_server
+from transports import Clock, with_clock
 
 from bedrock_async import (
     AccessDeniedError,
@@ -547,15 +548,21 @@ async def test_time_runs_out_while_the_job_goes_on() -> None:
         assert (await again.wait()).status == "Completed"
 
 
-async def test_the_limits_of_a_question_are_those_given() -> None:
+def test_the_limits_of_a_question_are_those_given() -> None:
     """timeouts and retry of the handle are for each question about the job."""
-    silent = Interrupting(Control.SILENCE)
-    async with served(models=[silent]) as (client, _):
-        job = await client.start_async_invoke(REEL, INPUT, output_s3_uri="s3://videos")
-        again = client.async_invoke_job(job.arn, timeouts=Timeouts(total_s=0.05))
-        with pytest.raises(TimeoutError, match=r"0\.05 s"):
-            await again.status()
-        assert await again.status() == "Completed"
+
+    async def test(clock: Clock) -> None:
+        async with served(models=[Interrupting(Control.SILENCE)]) as (client, emulator):
+            job = await client.start_async_invoke(REEL, INPUT, output_s3_uri="s3://videos")
+            again = client.async_invoke_job(job.arn, timeouts=Timeouts(total_s=5))
+            asking = asyncio.ensure_future(again.status())
+            await emulator.wait_for_requests(2)
+            await clock.pass_(6)
+            with pytest.raises(TimeoutError, match="5 s"):
+                await asking
+            assert await again.status() == "Completed"
+
+    with_clock(test)
 
 
 async def test_a_closed_client_reads_no_output(s3: S3Server, bucket: str) -> None:

@@ -15,7 +15,7 @@ from life_server import DELTA, LAST, METADATA, MODEL, START, STOP, STREAM_HEAD, 
 from rawserver import RawConnection, RawServer
 from transports import client_tls, opened, server_tls, turns
 
-from bedrock_async import BedrockClient, Limits
+from bedrock_async import BedrockClient, Limits, Timeouts
 from bedrock_async.stream import ResponseStream
 from bedrock_async.transport._sockets import soft_descriptor_limit
 
@@ -85,6 +85,7 @@ async def test_two_thousand_streams_take_flat_memory() -> None:
                 endpoint_url=f"http://127.0.0.1:{port}",
                 api_key="key",
                 limits=Limits(max_connections=STREAMS),
+                timeouts=Timeouts(connect_s=150),  # all connect at once
             )
             async with client, asyncio.timeout(150):
                 reading = Reading()

@@ -289,7 +289,7 @@ async def test_a_bare_loop_that_is_left_closes_the_connection(session: Any) -> N
         async for piece in reader.open("s3://bucket/key"):
             assert piece
             break
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             await left.wait()
 
 

@@ -682,7 +682,8 @@ def test_models_that_nobody_calls_any_more_are_forgotten() -> None:
             times[0] = number * 0.1  # 600 of them count at any time
             await call(number)
         assert 600 <= len(store._windows) <= 2_000
-        assert len(queues) == 1
+        while len(queues) > 1:  # the guard of the loops may keep one of so many calls until it looks again
+            await settled()
         assert store._windows["/us-east-1/acme.chat--1"].in_flight == 1
         waiting = asyncio.ensure_future(call(-1))
         await settled()

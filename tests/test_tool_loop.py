@@ -222,7 +222,7 @@ async def test_inside_async_with_a_tool_is_finished_when_it_is() -> None:
 
     async with serving(uses(("slow", "a", {}), ("quick", "b", {})), text_events("Done.")) as service:
         names: list[str] = []
-        async with service.run(slow, quick) as run, asyncio.timeout(10):
+        async with service.run(slow, quick) as run, asyncio.timeout(30):
             async for step in run:
                 if isinstance(step, ToolFinished):
                     names.append(step.tool_use.name)
@@ -1052,7 +1052,7 @@ async def test_cancelling_while_an_answer_comes_closes_the_stream(*, entered: bo
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await service.emulator.requests[0].wait_connection_closed()
 
 
@@ -1065,7 +1065,7 @@ async def test_cancelling_before_anything_came_closes_the_connection() -> None:
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await waited_for.wait_connection_closed()
 
 
@@ -1145,7 +1145,7 @@ async def test_break_out_of_a_bare_loop_leaves_nothing() -> None:
         async for _ in service.run():
             break
         gc.collect()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await service.emulator.requests[0].wait_connection_closed()
     assert asyncio.all_tasks() == before
 
@@ -1158,7 +1158,7 @@ async def test_a_loop_that_is_forgotten_is_freed() -> None:
             run = service.run()
             await anext(run)
             del run
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await service.emulator.requests[0].wait_connection_closed()
         finally:
             gc.enable()

@@ -34,7 +34,7 @@ from bedrock_async.transport._origin import Router
 from bedrock_async.transport._proxies import EnvironmentProxies
 from bedrock_async.transport.http2 import DuplexStream, Http2Transport
 
-CONNECT_S = 10.0
+CONNECT_S = 30.0
 
 
 def request_to(url: str) -> WireRequest:
