@@ -72,7 +72,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 
@@ -162,7 +162,7 @@ class WrongEventLoopError(BedrockError):
 
 
 class QueueFullError(BedrockError):
-    """The rate limit of this client is reached, and ``max_queue`` calls wait already; nothing was sent."""
+    """The client's rate limit is reached, and ``max_queue`` calls are waiting already; nothing was sent."""
 
     retryable = True
 
@@ -233,7 +233,7 @@ class TooManyOpenFilesError(TransportError):
 
 
 class ProtocolError(TransportError):
-    """The peer answered something that is not the service's protocol."""
+    """The peer's answer does not follow the service's protocol."""
 
     retryable = False
 
@@ -243,7 +243,7 @@ class RedirectError(ProtocolError):
 
 
 class UnexpectedContentTypeError(ProtocolError):
-    """The response has another content type than the operation's."""
+    """The response has a content type other than the operation's."""
 
 
 class CallTimeoutError(BedrockError, TimeoutError):
@@ -287,11 +287,10 @@ class AsyncInvokeTimeoutError(CallTimeoutError):
 class ServiceError(BedrockError):
     """The service answered with an error, as an HTTP response or as an exception frame inside a stream.
 
-    ``code`` is the service's own name (``ThrottlingException``), ``status`` the HTTP status or, for an
-    exception inside a stream, the status that the service model gives the code (``in_stream`` is then True).
-    ``retry_after_s`` is what the service asked for, in seconds. ``original_status_code`` and
-    ``original_message`` are what the model's own server said, and ``resource_name`` is which resource failed, where the
-    service passes them on.
+    ``code`` is the service's own name (``ThrottlingException``), ``status`` the HTTP status or, for an exception inside
+    a stream, the status that the service model gives the code (``in_stream`` is then True). ``retry_after_s`` is what
+    the service asked for, in seconds. ``original_status_code`` and ``original_message`` are what the model's own server
+    said, and ``resource_name`` is the resource that failed, where the service passes them on.
     """
 
     def __init__(
@@ -353,7 +352,7 @@ class ModelError(ServiceError):
 
 
 class ModelNotReadyError(ServiceError):
-    """The model is being loaded; try again in some seconds (429)."""
+    """The model is being loaded; try again in a few seconds (429)."""
 
 
 class ModelStreamError(ServiceError):
@@ -393,11 +392,11 @@ class ModelIdRejectedError(ValidationError):
 
 
 class OnDemandNotSupportedError(ValidationError):
-    """The model is only reachable through an inference profile."""
+    """The model can be called only through an inference profile."""
 
 
 class AsyncInvokeFailedError(BedrockError):
-    """An asynchronous invocation ended without its output; ``failure_message`` is what the service says of it.
+    """An asynchronous invocation ended without its output; ``failure_message`` is the service's reason.
 
     ``status`` is the one that the job ended with, ``invocation_arn`` the job.
     """
@@ -418,7 +417,7 @@ class AsyncInvokeFailedError(BedrockError):
 
 
 class ObjectNotFoundError(BedrockError):
-    """An object of S3 is not there, or its bucket is not; ``s3_uri`` names it."""
+    """An S3 object does not exist, or its bucket does not; ``s3_uri`` names it."""
 
     def __init__(self, message: str, *, s3_uri: str = "", hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -428,7 +427,7 @@ class ObjectNotFoundError(BedrockError):
 class OutputError(BedrockError):
     """An answer is not the output that was asked for; ``response`` is the whole answer, which was billed.
 
-    ``rounds`` are all answers of the call, that of each repair round included, ``response`` being the last one.
+    ``rounds`` are all answers of the call, including those of repair rounds; ``response`` is the last one.
     """
 
     def __init__(self, message: str, *, response: ConverseResponse, hint: str | None = None) -> None:
@@ -451,7 +450,7 @@ class OutputRefusedError(OutputError):
 class OutputToolUseError(OutputError):
     """The model wants tools of the caller to run before it answers: ``response.tool_uses`` says which.
 
-    A `Conversation` has kept the answer: what comes next are the results.
+    A `Conversation` has kept the answer; the results must come next.
     """
 
 
@@ -478,10 +477,10 @@ class ResponseDecodeError(BedrockError):
 
 
 class ToolError(BedrockError):
-    """A tool gave no result, or the loop of tools came to no answer; ``tool_use`` is what the model asked for.
+    """A tool gave no result, or the tool loop came to no answer; ``tool_use`` is what the model asked for.
 
-    Where the loop raises it, ``rounds`` are all answers of the model, the last of them the one that it is about, and
-    ``messages`` what the loop had added to the conversation before that one: ask again with them to go on.
+    When the loop raises it, ``rounds`` are all answers of the model, ending with the one that the error is about, and
+    ``messages`` is what the loop had added to the conversation before that one: to go on, ask again with them.
     """
 
     def __init__(self, message: str, *, tool_use: ToolUseBlock | None = None, hint: str | None = None) -> None:
@@ -492,15 +491,15 @@ class ToolError(BedrockError):
 
 
 class ToolFailedError(ToolError):
-    """The function of a tool raised, which is the ``__cause__``, or returned what is no result."""
+    """A tool's function raised (see ``__cause__``), or returned something that is not a result."""
 
 
 class ToolInputError(ToolError):
-    """The model asked for a tool that is not there, or passed what does not fit or was cut off: nothing was run."""
+    """The model asked for an unknown tool, or passed input that does not fit or was cut off; nothing was run."""
 
 
 class ToolRoundsError(ToolError):
-    """After the last round that the loop may make, the model still asks for tools."""
+    """The model still asks for tools after the last round that the loop may make."""
 
 
 class ToolTimeoutError(ToolError, TimeoutError):
@@ -597,7 +596,7 @@ _STATUSES: Final[dict[int, _Row]] = {
 _NARROWER: Final[Mapping[str, type[ServiceError]]] = {
     kind.__name__: kind for kind in (InputTooLongError, ModelIdRejectedError, OnDemandNotSupportedError)
 }
-"""The classes that a message tells, and no code."""
+"""Classes that only a message tells apart, never a code."""
 
 
 def service_error(
@@ -641,11 +640,15 @@ def service_error_from_response(status: int, headers: Mapping[str, str], body: b
     """Return the error of an HTTP response that is not a success; ``headers`` have lower-case names.
 
     The code comes from ``x-amzn-errortype``, else from the body's ``__type`` or ``code``; the message from
-    ``message`` or ``Message``. A body that is no JSON object (a gateway's HTML page) is described, not quoted.
+    ``message`` or ``Message``, of the body or of an ``error`` in it, which gateways send that speak OpenAI's protocol.
+    A body that is no JSON object (a gateway's HTML page) is described, not quoted.
     """
     members = _members(body)
-    code = headers.get("x-amzn-errortype") or _text(members.get("__type")) or _text(members.get("code")) or ""
-    message = _text(members.get("message")) or _text(members.get("Message")) or _text(members.get("errorMessage"))
+    code = headers.get("x-amzn-errortype") or _first_text(members, "__type", "code", "Code") or ""
+    message = _first_text(members, *_MESSAGES)
+    if message is None:
+        error = members.get("error")
+        message = _first_text(cast("dict[str, object]", error), *_MESSAGES) if isinstance(error, dict) else _text(error)
     if message is None:
         kind = headers.get("content-type", "no content type")
         message = f"the answer of {len(body)} bytes ({kind}) holds no error message"
@@ -677,6 +680,13 @@ def _members(body: bytes) -> Mapping[str, object]:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
+
+
+_MESSAGES: Final = ("message", "Message", "errorMessage")
+
+
+def _first_text(members: Mapping[str, object], *names: str) -> str | None:
+    return next((text for name in names if (text := _text(members.get(name)))), None)
 
 
 def _integer(value: object) -> int | None:

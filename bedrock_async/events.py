@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final, Literal, Self, TypeAlias, TypeVar, cast
 
 import msgspec
@@ -36,7 +36,7 @@ from .types import (
     TokenUsage,
     WireModel,
 )
-from .types._wire import is_member, read_wire
+from .types._wire import UNREAD, is_member, read_wire
 from .types.guardrail_decisions import INTERVENED, GuardrailDecision, trace_decision
 
 EventType = Literal[
@@ -54,43 +54,43 @@ M = TypeVar("M", bound=WireModel)
 # Real streams pad every event with "p" (2-61 characters); it carries no meaning.  [corpus, 2025-11]
 PADDING: Final = "p"
 
-# What msgspec raises for payloads that it does not take; json may still read them.
+# What msgspec raises for payloads that it rejects; json may still read them.
 _REFUSALS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
-# msgspec takes no ``Raw | None``: a raw member that is not there is empty.
+# msgspec does not support ``Raw | None``: an absent raw member is an empty Raw.
 _ABSENT: Final = msgspec.Raw(b"")
 
 
 class StreamEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename="camel", omit_defaults=True):
-    """What all events share. Events are immutable; every member is optional, for the service may leave it out."""
+    """The base of all events. Events are immutable; every member is optional, because the service may omit it."""
 
     type: ClassVar[EventType] = "unknown"
     wire_name: ClassVar[str] = ""
 
     payload: bytes = msgspec.field(default=b"", name="$payload")
-    """The JSON that was received, padding included; empty for an event made by hand."""
+    """The JSON that was received, padding included; empty for an event created by the caller."""
 
     @property
     def text(self) -> str | None:
-        """The text of a text delta, else None."""
+        """The text of a text delta, otherwise None."""
         return None
 
     @property
     def tool_input(self) -> str | None:
-        """The piece of tool-input JSON of a tool-use delta, else None."""
+        """The piece of tool-input JSON of a tool-use delta, otherwise None."""
         return None
 
     @property
     def guardrail(self) -> GuardrailDecision | None:
-        """What a guardrail decided, as far as this event tells it: the stop reason does, and the trace in the last."""
+        """What this event tells of a guardrail's decision; None except for the stop and metadata events."""
         return None
 
     def to_wire(self) -> dict[str, JSONValue]:
-        """Return the one-key object of the wire, ``{"contentBlockDelta": {...}}``, complete but for the padding."""
+        """Return the one-key object of the wire, ``{"contentBlockDelta": {...}}``, complete except for the padding."""
         return {self.wire_name: self._members()}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return boto3's shape of the event: as `to_wire`, with blobs as bytes."""
+        """Return the event as boto3 does: like `to_wire`, but with blobs as bytes."""
         return {self.wire_name: self._members()}
 
     @classmethod
@@ -119,7 +119,7 @@ class MessageStartEvent(StreamEvent, frozen=True, gc=False, kw_only=True, rename
 
 
 class ToolUseStart(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename="camel", omit_defaults=True):
-    """A tool use begins; its input follows in deltas."""
+    """The start of a tool use, whose input follows in deltas."""
 
     tool_use_id: str | None = None
     name: str | None = None
@@ -127,7 +127,7 @@ class ToolUseStart(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename="
 
 
 class ToolResultStart(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename="camel", omit_defaults=True):
-    """The result of a tool that the service ran itself begins."""
+    """The start of the result of a tool that the service ran itself."""
 
     tool_use_id: str | None = None
     type: str | None = None
@@ -135,13 +135,13 @@ class ToolResultStart(msgspec.Struct, frozen=True, gc=False, kw_only=True, renam
 
 
 class ImageStart(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename="camel", omit_defaults=True):
-    """An image begins; its bytes follow in deltas."""
+    """The start of an image, whose bytes follow in deltas."""
 
     format: str | None = None
 
 
 class ContentStart(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename="camel", omit_defaults=True):
-    """Which kind of block begins: one member is set."""
+    """The kind of block that starts; one member is set."""
 
     tool_use: ToolUseStart | None = None
     tool_result: ToolResultStart | None = None
@@ -149,7 +149,7 @@ class ContentStart(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename="
 
 
 class ContentBlockStartEvent(StreamEvent, frozen=True, gc=False, kw_only=True, rename="camel"):
-    """A tool use, tool result or image begins. Text and reasoning begin with their first delta."""
+    """The start of a tool use, tool result or image. Text and reasoning start with their first delta."""
 
     type: ClassVar[EventType] = "content_block_start"
     wire_name: ClassVar[str] = "contentBlockStart"
@@ -173,29 +173,29 @@ class ReasoningDelta(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename
 
     @property
     def redacted_content(self) -> bytes | None:
-        """The redacted content, which only the service can read."""
+        """The redacted content, which only the service can decrypt."""
         return None if self.redacted_base64 is None else debase64(self.redacted_base64)
 
 
 class ImageDelta(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename="camel", omit_defaults=True):
-    """A piece of an image, or why there is none."""
+    """A piece of an image, or the reason why there is none."""
 
     source_json: msgspec.Raw = msgspec.field(default=_ABSENT, name="source")
     error_json: msgspec.Raw = msgspec.field(default=_ABSENT, name="error")
 
     @property
     def source(self) -> MediaSource | None:
-        """The bytes of the image so far, or where it is."""
+        """The bytes of this piece of the image, or its location."""
         return _typed(MediaSource, self.source_json)
 
     @property
     def error(self) -> MediaError | None:
-        """Why there is no image."""
+        """The reason why there is no image."""
         return _typed(MediaError, self.error_json)
 
 
 class ContentDelta(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename="camel", omit_defaults=True):
-    """A piece of a content block: one member is set."""
+    """A piece of a content block; one member is set."""
 
     text: str | None = None
     tool_use: ToolUseDelta | None = None
@@ -206,18 +206,18 @@ class ContentDelta(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename="
 
     @property
     def tool_result(self) -> list[JSONValue] | None:
-        """Pieces of the result of a tool that the service ran: ``{"text": ...}`` or ``{"json": ...}`` each."""
+        """Pieces of the result of a tool that the service ran, each ``{"text": ...}`` or ``{"json": ...}``."""
         pieces = _document(self.tool_result_json)
         return pieces if isinstance(pieces, list) else None
 
     @property
     def citation(self) -> Citation | None:
-        """A source that the text of this block rests on."""
+        """A source that the text of this block cites."""
         return _typed(Citation, self.citation_json)
 
 
 class ContentBlockDeltaEvent(StreamEvent, frozen=True, gc=False, kw_only=True, rename="camel"):
-    """A piece of a content block. Pieces of several blocks never interleave."""
+    """A piece of a content block. The pieces of different blocks never interleave."""
 
     type: ClassVar[EventType] = "content_block_delta"
     wire_name: ClassVar[str] = "contentBlockDelta"
@@ -227,18 +227,18 @@ class ContentBlockDeltaEvent(StreamEvent, frozen=True, gc=False, kw_only=True, r
 
     @property
     def text(self) -> str | None:
-        """The text of a text delta, else None."""
+        """The text of a text delta, otherwise None."""
         delta = self.delta
         return None if delta is None else delta.text
 
     @property
     def tool_input(self) -> str | None:
-        """The piece of tool-input JSON of a tool-use delta, else None."""
+        """The piece of tool-input JSON of a tool-use delta, otherwise None."""
         delta = self.delta
         return None if delta is None or delta.tool_use is None else delta.tool_use.input
 
     def to_dict(self) -> dict[str, Any]:
-        """Return boto3's shape of the event: as `to_wire`, with blobs as bytes."""
+        """Return the event as boto3 does: like `to_wire`, but with blobs as bytes."""
         members = self._members()
         if isinstance(delta := members.get("delta"), dict):
             _blob(delta.get("reasoningContent"), "redactedContent")
@@ -267,17 +267,17 @@ class MessageStopEvent(StreamEvent, frozen=True, gc=False, kw_only=True, rename=
 
     @property
     def additional_model_response_fields(self) -> JSONValue:
-        """What ``additional_response_field_paths`` asked for."""
+        """The fields that ``additional_response_field_paths`` asked for."""
         return _document(self.additional_json)
 
     @property
     def guardrail(self) -> GuardrailDecision | None:
-        """That a guardrail intervened; the trace, which comes with the next event, says how."""
+        """Whether a guardrail intervened; how is in the trace of the next event, the metadata."""
         return trace_decision(None, intervened=self.stop_reason == INTERVENED)
 
 
 class MetadataEvent(StreamEvent, frozen=True, gc=False, kw_only=True, rename="camel"):
-    """Usage, times and trace of the whole response: the last event."""
+    """The last event: the usage, latency and trace of the whole response."""
 
     type: ClassVar[EventType] = "metadata"
     wire_name: ClassVar[str] = "metadata"
@@ -290,12 +290,12 @@ class MetadataEvent(StreamEvent, frozen=True, gc=False, kw_only=True, rename="ca
 
     @property
     def usage(self) -> TokenUsage | None:
-        """Tokens used."""
+        """The number of tokens used."""
         return _typed(TokenUsage, self.usage_json)
 
     @property
     def metrics(self) -> ConverseMetrics | None:
-        """The service's own times."""
+        """The service's own latency metrics."""
         return _typed(ConverseMetrics, self.metrics_json)
 
     @property
@@ -305,7 +305,7 @@ class MetadataEvent(StreamEvent, frozen=True, gc=False, kw_only=True, rename="ca
 
     @property
     def guardrail(self) -> GuardrailDecision | None:
-        """What a guardrail decided, by its trace."""
+        """The decision of a guardrail, according to its trace."""
         trace = self.trace
         return None if trace is None else trace_decision(trace.guardrail)
 
@@ -316,38 +316,38 @@ class MetadataEvent(StreamEvent, frozen=True, gc=False, kw_only=True, rename="ca
 
     @property
     def performance_config(self) -> PerformanceConfig | None:
-        """The latency class that was used."""
+        """The latency class that the service used."""
         return _typed(PerformanceConfig, self.performance_json)
 
     @property
     def service_tier(self) -> ServiceTier | None:
-        """The service tier that was used."""
+        """The service tier that the service used."""
         return _typed(ServiceTier, self.tier_json)
 
 
 class UnknownEvent(StreamEvent, frozen=True, gc=False, kw_only=True, rename="camel"):
-    """An event that this version does not know; ``name`` is its type on the wire."""
+    """An event type that this version does not know; ``name`` is the type on the wire."""
 
     type: ClassVar[EventType] = "unknown"
 
     name: str = ""
 
     def to_wire(self) -> dict[str, JSONValue]:
-        """Return ``{name: members}``; a payload that is no JSON object stands there as base64 text."""
+        """Return ``{name: members}``; a payload that is not a JSON object is given as base64 text."""
         try:
             return {self.name: self._members()}
         except EventDecodeError:
             return {self.name: base64.b64encode(self.payload).decode("ascii")}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return ``{name: members}``; a payload that is no JSON object stands there as bytes."""
+        """Return ``{name: members}``; a payload that is not a JSON object is given as bytes."""
         try:
             return {self.name: self._members()}
         except EventDecodeError:
             return {self.name: self.payload}
 
     def _members(self) -> dict[str, JSONValue]:
-        # The name is no member of what travels, so an event made by hand has none.
+        # The name is not part of the payload, so an event created by the caller has no members.
         return super()._members() if self.payload else {}
 
 
@@ -377,7 +377,7 @@ _DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
 
 
 def read_object(name: str, payload: bytes) -> dict[str, JSONValue]:
-    """Parse the payload of an event, leniently: lone surrogates and NaN pass. Raises EventDecodeError."""
+    """Parse the payload of an event leniently, accepting lone surrogates and NaN. Raises EventDecodeError."""
     try:
         value: JSONValue = _loads(payload)
     except (ValueError, RecursionError) as exc:
@@ -396,7 +396,7 @@ def _loads(payload: bytes) -> JSONValue:
 
 
 def _document(raw: msgspec.Raw) -> JSONValue:
-    """Parse a raw member, null where it is absent. Raises EventDecodeError: the typed decoder only skips over it."""
+    """Parse a raw member; None if absent. Raises EventDecodeError, as the typed decoder does not parse raw members."""
     try:
         return _loads(bytes(raw)) if raw else None
     except (ValueError, RecursionError) as exc:
@@ -423,7 +423,7 @@ def decode_event(name: str, payload: bytes) -> Event:
 
 
 def _decode_leniently(name: str, payload: bytes) -> Event:
-    """Read what the strict decoder refuses: ``"0"``, ``0.0`` or null in an integer, lone surrogates, wrong types."""
+    """Read what the strict decoder rejects: ``"0"``, ``0.0`` or null as an integer, lone surrogates, wrong types."""
     members = read_object(name, payload)
     kind = _BY_NAME[name]
     index = members.get("contentBlockIndex")
@@ -431,13 +431,13 @@ def _decode_leniently(name: str, payload: bytes) -> Event:
         members["contentBlockIndex"] = int(index)
     try:
         event = cast("Event", msgspec.convert(_raw_json(members, kind), kind, strict=False))
-    except (msgspec.ValidationError, UnicodeEncodeError) as exc:  # the latter for the name of a member
+    except (msgspec.ValidationError, UnicodeEncodeError) as exc:  # UnicodeEncodeError is about the name of a member
         raise _unreadable(name, payload, f"not as the service documents it ({exc})") from exc
     return event
 
 
 def _raw_json(members: Mapping[str, JSONValue], kind: type[msgspec.Struct]) -> dict[str, object]:
-    """Encode the members again that ``kind`` keeps as raw JSON; `msgspec.convert` wants them as such."""
+    """Re-encode the members that ``kind`` keeps as raw JSON, because `msgspec.convert` expects them encoded."""
     converted: dict[str, object] = dict(members)
     for field in msgspec.structs.fields(kind):
         if field.encode_name not in members:
@@ -460,7 +460,7 @@ def event_from_wire(wire: Mapping[str, object]) -> Event:
     ((name, members),) = wire.items()
     if isinstance(members, str) and name not in _BY_NAME:
         try:
-            return UnknownEvent(name=name, payload=debase64(members))  # as its `to_wire` writes what is no object
+            return UnknownEvent(name=name, payload=debase64(members))  # `to_wire` of one that is not an object
         except EventDecodeError:
             pass
     try:
@@ -476,9 +476,10 @@ def _typed(kind: type[M], raw: msgspec.Raw) -> M | None:
 
 
 def read_model(kind: type[M], body: bytes) -> M:
-    """Read a response object from JSON; explicit nulls and lone surrogates that the strict reader refuses pass.
+    """Read a response object from JSON; tolerates explicit nulls and lone surrogates, which strict parsing rejects.
 
-    Raises ResponseDecodeError, which says where the JSON is not as the service documents it.
+    A content block that lacks a member documented as required becomes an UnknownBlock. Raises ResponseDecodeError,
+    which names the place where the JSON differs from the documented shape.
     """
     try:
         return read_wire(kind, body)
@@ -494,33 +495,71 @@ def read_model(kind: type[M], body: bytes) -> M:
 
 
 def _read_leniently(kind: type[M], wire: JSONValue) -> M:
-    # Where a null was refused it goes; elsewhere it stays, for what nobody knows yet comes back as it came.
+    # Only rejected nulls are removed: others are kept, so that unknown members round-trip. A content block that lacks a
+    # member (such as an image whose error says why it is missing) must not cost the rest of the answer.
     for _ in range(_MOST_READINGS):
         try:
             return read_wire(kind, json.dumps(wire))
         except ValueError as exc:
-            if not _drop_refused_nulls(wire, exc):
+            if not (_drop_refused_nulls(wire, exc) or _fill(wire, exc) or _set_aside_blocks(wire, exc)):
                 break
     return read_wire(kind, json.dumps(without_nulls(wire)))
 
 
-def _drop_refused_nulls(wire: JSONValue, refusal: ValueError) -> bool:
-    """Remove in place the members that are null where something else was wanted; return whether there were any."""
-    dropped = False
+def _refused(refusal: ValueError, kind: str = "") -> list[list[int | str]]:
+    """Return the paths of all validation errors, or of those of one kind."""
     details: list[dict[str, Any]] = getattr(refusal, "errors", list)()
-    for each in details:
-        steps: list[int | str] = list(filter(is_member, each["loc"]))
-        holder: JSONValue = wire
-        for step in steps[:-1]:
-            if isinstance(holder, dict):
-                holder = holder.get(str(step))
-            elif isinstance(holder, list) and isinstance(step, int) and step < len(holder):
-                holder = holder[step]
-        name = str(steps[-1]) if steps else ""
-        if isinstance(holder, dict) and name in holder and holder[name] is None:
-            del holder[name]
+    return [list(filter(is_member, each["loc"])) for each in details if kind in {"", each["type"]}]
+
+
+def _drop_refused_nulls(wire: JSONValue, refusal: ValueError) -> bool:
+    """Remove rejected nulls (members and items) in place; return whether there were any."""
+    dropped = False
+    for *steps, last in reversed([path for path in _refused(refusal) if path]):  # in reverse: indexes stay valid
+        holder = _below(wire, steps)
+        if isinstance(holder, dict) and last in holder and holder[str(last)] is None:
+            del holder[str(last)]
+            dropped = True
+        elif isinstance(holder, list) and isinstance(last, int) and last < len(holder) and holder[last] is None:
+            del holder[last]
             dropped = True
     return dropped
+
+
+def _fill(wire: JSONValue, refusal: ValueError) -> bool:
+    """Fill in, in place, missing members that a stream may omit; return whether there were any."""
+    filled = False
+    for path in _refused(refusal, "missing"):
+        holder, place = _below(wire, path[:-1]), tuple(path[-2:])
+        if isinstance(holder, dict) and place in _FILLED:
+            holder[str(path[-1])] = json.loads(_FILLED[place])
+            filled = True
+    return filled
+
+
+def _set_aside_blocks(wire: JSONValue, refusal: ValueError) -> bool:
+    """Mark content blocks that lack a member, in place; return whether there were any.
+
+    Tool uses are exempt: one that goes unseen would never get its result.
+    """
+    places = {tuple(path[: path.index(_CONTENT) + 2]) for path in _refused(refusal, "missing") if _CONTENT in path}
+    marked = False
+    for *steps, index in places:
+        blocks = _below(wire, steps)
+        block = blocks[index] if isinstance(blocks, list) and isinstance(index, int) else None
+        if isinstance(block, dict) and "toolUse" not in block:
+            cast("list[JSONValue]", blocks)[cast("int", index)] = {UNREAD: block}
+            marked = True
+    return marked
+
+
+def _below(wire: JSONValue, steps: Sequence[int | str]) -> JSONValue:
+    for step in steps:
+        if isinstance(wire, dict):
+            wire = wire.get(str(step))
+        elif isinstance(wire, list) and isinstance(step, int) and step < len(wire):
+            wire = wire[step]
+    return wire
 
 
 def _first_fault(fault: ValueError) -> str:
@@ -531,15 +570,26 @@ def _first_fault(fault: ValueError) -> str:
     return f"{path}: {details[0]['msg']}" if path else str(details[0]["msg"])
 
 
-_MOST_READINGS: Final = 8
-"""Each reading finds the nulls that the one before hid: those of one answer are all found at once, as a rule."""
+_CONTENT: Final = "content"
+"""The member of a message that holds its blocks."""
 
-# Members that hold a document of the user's or the model's: a null in there means something.
+_FILLED: Final[Mapping[tuple[int | str, ...], str]] = {
+    ("message", "content"): "[]",
+    ("message", "role"): '"assistant"',
+    ("reasoningText", "text"): '""',  # some models omit their reasoning, and sign it all the same
+    ("toolUse", "input"): "{}",
+}
+"""The values, as JSON, that `folding` assumes for members that no event carries, by the last two steps of the path."""
+
+_MOST_READINGS: Final = 8
+"""Each round finds the nulls that the previous one hid; usually the first finds all."""
+
+# Members that hold a document of the user or the model, in which a null has a meaning.
 _DOCUMENTS: Final = frozenset({"input", "json", "additionalModelResponseFields"})
 
 
 def without_nulls(value: JSONValue) -> JSONValue:
-    """Return JSON without the members that are null; documents (such as the input of a tool) are left alone."""
+    """Return JSON without the members that are null; documents (such as the input of a tool) are kept unchanged."""
     if isinstance(value, dict):
         return {
             name: member if name in _DOCUMENTS else without_nulls(member)
@@ -547,12 +597,12 @@ def without_nulls(value: JSONValue) -> JSONValue:
             if member is not None
         }
     if isinstance(value, list):
-        return [without_nulls(item) for item in value]
+        return [without_nulls(item) for item in value if item is not None]
     return value
 
 
 def mended(value: JSONValue) -> JSONValue:
-    """Return JSON whose surrogate pairs are characters and whose lone surrogates are U+FFFD."""
+    """Return JSON with surrogate pairs combined into characters and lone surrogates replaced by U+FFFD."""
     if isinstance(value, str):
         return _mended_text(value)
     if isinstance(value, dict):
@@ -567,7 +617,7 @@ def _mended_text(text: str) -> str:
 
 
 def debase64(text: str) -> bytes:
-    """Return the bytes of a blob. Raises EventDecodeError."""
+    """Return the bytes of a base64 blob. Raises EventDecodeError."""
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as exc:
@@ -579,19 +629,19 @@ def debase64(text: str) -> bytes:
 
 
 def _blob(members: JSONValue, name: str) -> None:
-    """Replace the base64 text of a member by its bytes, in place."""
+    """Decode the base64 text of a member to bytes, in place."""
     if isinstance(members, dict) and isinstance(text := members.get(name), str):
         cast("dict[str, object]", members)[name] = debase64(text)
 
 
-# Raw header block -> decoder of the event that it announces. Bedrock repeats the same few blocks; the bound only
-# matters against a peer that varies them.
+# Raw header block -> decoder of its event type. Bedrock repeats a few blocks; the limit only matters against a peer
+# that keeps varying them.
 _ROUTES: Final[dict[bytes, Callable[[bytes], Any]]] = {}
 _MAX_ROUTES: Final = 256
 
 
 def unexpected_content_type(status: int, received: str, expected: str) -> UnexpectedContentTypeError:
-    """Return the error of an answer that is not of the operation's content type."""
+    """Return the error for an answer whose content type is not that of the operation."""
     return UnexpectedContentTypeError(
         f"the answer (HTTP {status}) has the content type {received or 'none'}, not {expected}.",
         hint="Check endpoint_url: something that is not the Bedrock Runtime answered.",
@@ -607,11 +657,11 @@ def require_event_stream(status: int, headers: Mapping[str, str]) -> None:
 
 
 class ConverseEventDecoder:
-    """Makes the events of a ConverseStream response from its bytes; sans-IO.
+    """Decodes the bytes of a ConverseStream response into events; sans-IO.
 
-    ``receive`` and ``eof`` raise EventStreamError, EventDecodeError, StreamTruncatedError or a ServiceError that
-    came as an exception frame. An error behind events of the same piece is kept in `pending_error` and raised by
-    the next call, so that no event is lost.
+    ``receive`` and ``eof`` raise EventStreamError, EventDecodeError, StreamTruncatedError or the ServiceError of an
+    exception frame. An error that follows events in the same piece is kept in `pending_error` and raised by the next
+    call, so that no event is lost.
     """
 
     def __init__(self, *, max_frame_bytes: int | None = None) -> None:
@@ -627,7 +677,7 @@ class ConverseEventDecoder:
         require_event_stream(status, headers)
 
     def receive(self, data: bytes) -> list[Event]:
-        """Return all events that are complete with ``data``; ``b""`` only raises what is pending."""
+        """Return the events that ``data`` completes; ``b""`` only raises a pending error."""
         if self.pending_error is not None:
             self._raise_pending()
         events: list[Event] = []
@@ -646,7 +696,7 @@ class ConverseEventDecoder:
                     force_setattr(event, "payload", payload)
                     events.append(event)
             if frames.failure is not None:
-                frames.next_raw_frames()  # raises the fault that stood behind the last good frame
+                frames.next_raw_frames()  # raises the fault that follows the last good frame
         except BedrockError as exc:
             self.pending_error = exc
             if not events:
@@ -654,7 +704,7 @@ class ConverseEventDecoder:
         return events
 
     def eof(self) -> list[Event]:
-        """Tell that the body has ended. Raises StreamTruncatedError where the response is not complete."""
+        """Declare the end of the body. Raises StreamTruncatedError when the response is not complete."""
         self._raise_pending()
         self._frames.receive_eof()
         if not self.complete:
@@ -668,13 +718,14 @@ class ConverseEventDecoder:
         return []
 
     def _raise_pending(self) -> None:
-        # Let go of the error: its traceback leads to the stream, which must stay free of cycles to close at once.
+        # Drop the reference: the error's traceback leads to the stream, and an abandoned stream can only close at once
+        # if no cycle keeps it alive.
         error, self.pending_error = self.pending_error, None
         if error is not None:
             raise error
 
     def _decode(self, block: bytes, payload: bytes) -> Event:
-        """Decode a frame whose headers are new, or that ends the response, or that is an exception."""
+        """Decode a frame that is an exception, ends the response, or has unseen headers or an irregular payload."""
         headers = parse_headers(block)
         kind = headers.get(":message-type", "event")
         if kind != "event":

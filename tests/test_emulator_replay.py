@@ -288,3 +288,38 @@ def test_a_name_that_is_not_recorded_is_refused() -> None:
     """play_next says how many there are to choose from."""
     with pytest.raises(InvalidRequestError, match="'z' among the 1 recorded"):
         ReplayModel([recorded("a", b"")]).play_next("z")
+
+
+def record(kind: str = "converse", body: bytes = b"{}", **members: object) -> dict[str, Any]:
+    """Return a record of one exchange."""
+    text = base64.b64encode(body).decode()
+    head = {"id": "a", "kind": kind, "method": "POST", "path": "/model/m/converse", "request_body": None}
+    return {**head, "status": 200, "response_body_b64": text, **members}
+
+
+def test_recorded_headers_may_be_lists_and_numbers() -> None:
+    """Recorders write them so; what no header can hold is an error at once, not a connection that breaks."""
+    headers = {"Content-Type": ["text/plain"], "x-count": 7, "x-both": ["a", "b"], "Content-Length": ["2"]}
+    read = RecordedExchange.from_json(record(response_headers=headers))
+    assert read.answer.headers == {"Content-Type": "text/plain", "x-count": "7", "x-both": "a, b"}
+    with pytest.raises(InvalidRequestError, match="the header 'x-note'"):
+        RecordedExchange.from_json(record(response_headers={"x-note": "a\r\nb"}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "body", "content_type"),
+    [
+        ("converse", 200, b"{}", "application/json"),
+        ("converse-stream", 200, b"\0", "application/vnd.amazon.eventstream"),
+        ("invoke-with-response-stream", 200, b"", "application/vnd.amazon.eventstream"),
+        ("converse-stream", 400, b'{"message":"No."}', "application/json"),
+        ("invoke", 502, b"<html>", None),
+        ("invoke", 403, b"", None),
+    ],
+)
+def test_a_content_type_that_was_not_recorded_is_the_services(
+    kind: str, status: int, body: bytes, content_type: str | None
+) -> None:
+    """Recorders drop headers; clients look at this one."""
+    read = RecordedExchange.from_json(record(kind, body, status=status, response_headers=None))
+    assert read.answer.headers.get("content-type") == content_type

@@ -214,13 +214,30 @@ def test_a_code_is_recognised_in_every_spelling(code: str, kind: type[ServiceErr
         assert error.code == code
 
 
-@pytest.mark.parametrize("member", ["__type", "code"])
+@pytest.mark.parametrize("member", ["__type", "code", "Code"])
 def test_the_code_may_stand_in_the_body(member: str) -> None:
     """Where no header names it; the header wins where both do."""
     body = json.dumps({member: "com.amazon#ThrottlingException", "message": "slow"}).encode()
     assert type(service_error_from_response(400, {}, body)) is ThrottlingError
     header = {"x-amzn-errortype": "ValidationException"}
     assert type(service_error_from_response(400, header, body)) is ValidationError
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        ({"message": "no such model", "type": "invalid_request_error", "code": None}, "no such model"),
+        ({"message": None}, "the answer of 28 bytes (application/json) holds no error message"),
+        ("no such model", "no such model"),
+        (["no such model"], "the answer of 28 bytes (application/json) holds no error message"),
+    ],
+)
+def test_the_message_may_stand_in_an_error_of_the_body(error: object, message: str) -> None:
+    """Gateways that speak OpenAI's protocol, and others, write it there; the status tells the class."""
+    body = json.dumps({"error": error}).encode()
+    read = service_error_from_response(404, {"content-type": "application/json"}, body)
+    assert type(read) is ResourceNotFoundError
+    assert read.message == message
 
 
 @pytest.mark.parametrize(

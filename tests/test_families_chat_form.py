@@ -280,6 +280,27 @@ def test_content_may_come_in_parts() -> None:
     assert (response.text, response.stop_reason) == ("ab", "x")
 
 
+def test_parts_that_are_no_text_are_not_lost() -> None:
+    """Reasoning may be a part of its own, as text or in parts again; a kind that nobody knows is kept as it is."""
+    image = {"type": "image_url", "image_url": {"url": "https://example.com/"}}
+    thoughts = {"type": "thinking", "thinking": [{"type": "text", "text": "Sim"}, {"type": "text", "text": "ple"}]}
+    content = [thoughts, {"type": "thinking", "thinking": "."}, {"type": "text", "text": "4"}, image]
+    whole = ChatFormFamily(PLAIN).decode({"choices": [{"message": {"content": content}}]}, {}, CTX)
+    deltas = [{"choices": [{"delta": {"content": [part]}}]} for part in content]
+    stream = folded(*deltas, {"choices": [{"delta": {}, "finish_reason": "stop"}]})
+    assert whole.message.to_wire() == stream.message.to_wire()
+    assert (whole.reasoning, whole.text) == ("Simple.", "4")
+    assert whole.message.content[-1].to_wire() == {"image_url": {"image_url": {"url": "https://example.com/"}}}
+
+
+def test_a_last_chunk_may_say_null() -> None:
+    """Where there is nothing more to say, some servers send no object."""
+    response = folded(
+        {"choices": [{"delta": {"content": "Hi."}}]}, {"choices": [{"delta": None, "finish_reason": "stop"}]}
+    )
+    assert (response.text, response.stop_reason) == ("Hi.", "end_turn")
+
+
 TAGS: Final = ("<think>", "</think>")
 
 

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from strategies import events, json_objects, outputs
 
 from bedrock_async import ConverseRequest, InvokeChunk, InvokeResponse
-from bedrock_async.errors import service_error_from_response
-from bedrock_async.events import ConverseEventDecoder, read_model
+from bedrock_async.errors import ResponseDecodeError, service_error_from_response
+from bedrock_async.events import ConverseEventDecoder, event_from_wire, read_model
 from bedrock_async.eventstream import encode_frame
+from bedrock_async.folding import fold
 from bedrock_async.model_id import parse_model_id
 from bedrock_async.native import ChunkDecoder
 from bedrock_async.providers import CallContext, Flow, HttpResponse, runtime
@@ -36,8 +37,13 @@ from bedrock_async.types import (
     InvokeModelTokensRequest,
     InvokeRequest,
     ListAsyncInvokesRequest,
+    Message,
+    ReasoningBlock,
+    ReasoningText,
     S3Output,
     StartAsyncInvokeRequest,
+    ToolUseBlock,
+    UnknownBlock,
     WireModel,
 )
 
@@ -298,6 +304,78 @@ def test_only_the_nulls_that_were_refused_go() -> None:
     expected = {name: member for name, member in wire.items() if name != "stopReason"}
     assert read.to_wire() == {**expected, "usage": {"outputTokens": 2, "cacheDetails": [{"ttl": "5m"}]}}
     assert read_model(ConverseResponse, read.to_wire_bytes()).to_wire() == read.to_wire()
+
+
+def test_a_null_among_the_items_of_a_list_costs_no_answer() -> None:
+    """Where an item was wanted the null goes, wherever it stands; nulls in documents stay."""
+    trace = {"guardrail": {"modelOutput": [None, "Hi.", None], "actionReason": "none"}}
+    use = {"toolUseId": "t", "name": "n", "input": {"values": [None]}}
+    wire = {
+        "output": {"message": {"role": "assistant", "content": [None, {"text": "Hi."}, None, {"toolUse": use}]}},
+        "trace": trace,
+    }
+    read = read_model(ConverseResponse, json.dumps(wire).encode())
+    assert read.to_wire() == {
+        "output": {"message": {"role": "assistant", "content": [{"text": "Hi."}, {"toolUse": use}]}},
+        "trace": {"guardrail": {"modelOutput": ["Hi."], "actionReason": "none"}},
+    }
+
+
+def test_a_block_that_lacks_members_costs_no_answer() -> None:
+    """An image that was not made has an error in the place of its source: the block is kept as it came."""
+    failed = {"image": {"error": {"message": "The image was blocked."}}}
+    result = {"toolResult": {"content": [{"searchResult": {"title": "A result"}}]}}
+    content = [{"text": "Here it is."}, failed, result]
+    wire = {"output": {"message": {"role": "assistant", "content": content}}, "stopReason": "end_turn"}
+    body = json.dumps(wire).encode()
+    read = read_model(ConverseResponse, body)
+    assert read.text == "Here it is."
+    assert read.message.content[1:] == [UnknownBlock(raw=failed), UnknownBlock(raw=result)]
+    assert read.to_wire() == wire
+    assert read.to_dict() == parsed("Converse", body)
+
+
+@pytest.mark.parametrize("missing", [{}, {"role": None, "content": None}])
+def test_a_message_that_lacks_members_is_an_empty_one(missing: dict[str, Any]) -> None:
+    """As it is in a stream that does not tell them."""
+    wire = {"output": {"message": missing}, "stopReason": "guardrail_intervened"}
+    read = read_model(ConverseResponse, json.dumps(wire).encode())
+    assert read.message == Message(role="assistant", content=[])
+    assert read.stop_reason == "guardrail_intervened"
+
+
+def test_blocks_that_need_not_tell_everything() -> None:
+    """Reasoning that is signed and not shown, and the call of a tool without parameters, are what streams make them."""
+    reasoning = {"reasoningContent": {"reasoningText": {"signature": "signed"}}}
+    use = {"toolUse": {"toolUseId": "1", "name": "now"}}
+    wire = {"output": {"message": {"role": "assistant", "content": [reasoning, use]}}}
+    read = read_model(ConverseResponse, json.dumps(wire).encode())
+    assert read.message.content == [
+        ReasoningBlock(reasoning_text=ReasoningText(text="", signature="signed")),
+        ToolUseBlock(tool_use_id="1", name="now", input={}),
+    ]
+    deltas = [
+        {"contentBlockDelta": {"contentBlockIndex": 0, "delta": {"reasoningContent": {"signature": "signed"}}}},
+        {"contentBlockStop": {"contentBlockIndex": 0}},
+        {"contentBlockStart": {"contentBlockIndex": 1, "start": use}},
+        {"contentBlockStop": {"contentBlockIndex": 1}},
+    ]
+    assert fold(map(event_from_wire, deltas)).message == read.message
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"toolUse": {"name": "n", "input": {}}},
+        {"text": 5},
+        {"image": {"format": 1, "source": {"bytes": ""}}},
+    ],
+)
+def test_a_block_that_would_be_missed_is_an_error(block: dict[str, Any]) -> None:
+    """A call without its id would get no result, and members of another type are no block of tomorrow."""
+    wire = {"output": {"message": {"role": "assistant", "content": [{"text": "Hi."}, block]}}}
+    with pytest.raises(ResponseDecodeError, match=r"output\.message\.content\.1\."):
+        read_model(ConverseResponse, json.dumps(wire).encode())
 
 
 @EXAMPLES

@@ -1,13 +1,13 @@
-"""The body of OpenAI's chat completions, which many vendors' models take as their native one.
+"""OpenAI's chat completions format, which many vendors' models use as their native one.
 
-The form belongs to no vendor, and a plugin of one vendor should not have to install that of another to read it; the
-same form is what OpenAI-compatible endpoints speak. So it lives here, beside the protocol, as the one dialect that the
-core can read and write; which models take it, and how they differ, is a row of data in each vendor's plugin::
+It belongs to no single vendor, and a vendor's plugin should not need another vendor's installed; OpenAI-compatible
+endpoints use the same format. So it is part of the core, next to the protocol, as the only dialect that the core reads
+and writes; which models use it, and how they differ, is a row of data in each vendor's plugin::
 
     def family():
         return ChatFormFamily(ChatForm(name="acme", models=("acme.*",)))
 
-What is verified against recordings are gpt-oss' answers and requests, whole and streamed (the plugin of openai).
+Verified against recordings are the requests and answers of gpt-oss, streamed and not (the plugin of openai).
 """
 
 from __future__ import annotations
@@ -52,19 +52,19 @@ CHAT_FEATURES: Final = frozenset(
         *("system_messages", "temperature", "tool_choice", "tools", "top_p"),
     }
 )
-"""What the form can express of a request; images and audio only where a vendor takes them."""
+"""The request features that the format can express; images and audio only if the vendor's models accept them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatForm:
-    """How one vendor's models take the form.
+    """How one vendor's models use the format.
 
     - ``name``, ``models``, ``verified``: those of the family.
-    - ``features``: see `CHAT_FEATURES`; add ``"images"`` for models that see, ``"audio"`` for those that hear.
-    - ``max_tokens_field``, ``system_role``, ``any_tool``: the vendor's words.
-    - ``content_parts``: content may be a list of parts; otherwise texts are joined by line breaks.
-    - ``reasoning_tags``: what encloses reasoning within the content; ``reasoning_field``: the member of a message
-      that holds it. Both come back the way they came.
+    - ``features``: see `CHAT_FEATURES`; add ``"images"`` or ``"audio"`` for models that accept them.
+    - ``max_tokens_field``, ``system_role``, ``any_tool``: the vendor's names.
+    - ``content_parts``: content may be a list of parts; otherwise texts are joined with line breaks.
+    - ``reasoning_tags``: the tags around reasoning in the content; ``reasoning_field``: the member of a message that
+      contains it. The history sends reasoning back in the same way.
     - ``profiles``: facts about the models, beyond the built-in table.
     """
 
@@ -82,7 +82,7 @@ class ChatForm:
 
 
 class ChatFormFamily:
-    """A family whose models take the form as ``form`` describes it."""
+    """A family whose models use the chat completions format as ``form`` describes."""
 
     interface_version = INTERFACE_VERSION
 
@@ -94,12 +94,12 @@ class ChatFormFamily:
         self.profiles: Mapping[str, ModelProfile] = form.profiles or {}
 
     def supports(self, ctx: FamilyContext) -> Collection[str]:
-        """Return the form's features; reasoning of the history is one only where the form says how it goes back."""
+        """Return the form's features, without reasoning in the history unless the form says how to send it back."""
         replays = self.form.reasoning_tags is not None or self.form.reasoning_field is not None
         return self.form.features if replays else self.form.features - {"reasoning"}
 
     def encode(self, request: ConverseRequest, ctx: FamilyContext) -> NativeRequest:
-        """Return the body of a chat completion."""
+        """Return the body of a chat completions request."""
         return NativeRequest(write_chat(request, self.form, model=ctx.base_model))
 
     def decode(self, body: NativeObject, headers: Mapping[str, str], ctx: FamilyContext) -> ConverseResponse:
@@ -111,11 +111,11 @@ class ChatFormFamily:
         return events.response()
 
     def stream_decoder(self, ctx: FamilyContext) -> NativeDecoder:
-        """Return a decoder of chat completion chunks."""
+        """Return a decoder for chat completion chunks."""
         return _ChatDecoder(self.form)
 
     def encode_count(self, request: ConverseRequest, ctx: FamilyContext) -> NativeRequest:
-        """Return the body to be counted: the same."""
+        """Return the body to count, which is that of `encode`."""
         return self.encode(request, ctx)
 
 
@@ -137,7 +137,7 @@ class _ChatDecoder:
 
 
 class TagSplitter:
-    """Tells reasoning from text where tags enclose it, however the stream cuts them: ``<reasoning>...</reasoning>``."""
+    """Separates reasoning from text in tags such as ``<reasoning>...</reasoning>``, however the stream splits them."""
 
     def __init__(self, tags: tuple[str, str] | None) -> None:
         self._tags = tags
@@ -145,7 +145,7 @@ class TagSplitter:
         self._held = ""
 
     def add(self, text: str, events: EventBuilder) -> None:
-        """Hand on what ``text`` settles; keep back what may be the beginning of a tag."""
+        """Pass on what ``text`` determines; hold back what may be the beginning of a tag."""
         if self._tags is None:
             events.text(text)
             return
@@ -163,7 +163,7 @@ class TagSplitter:
             self._inside = not self._inside
 
     def flush(self, events: EventBuilder) -> None:
-        """Hand on what was kept back: nothing follows that could complete a tag."""
+        """Pass on what was held back: nothing follows that could complete a tag."""
         self._give(self._held, events)
         self._held = ""
 
@@ -180,18 +180,19 @@ def _overlap(text: str, tag: str) -> int:
 
 
 def read_chat(native: NativeObject, events: EventBuilder, splitter: TagSplitter) -> None:
-    """Read a chat completion or one chunk of it into events. Raises KeyError and such for JSON of another form."""
+    """Read a chat completion, or one chunk, into events. Raises KeyError and the like for JSON in another format."""
     for choice in native["choices"]:
-        if choice.get("index", 0) == 0:  # more than one answer is asked for only by fields of the caller's own
+        if choice.get("index", 0) == 0:  # more than one choice occurs only if fields of the caller request it
             _read_choice(choice, events, splitter)
     if usage := native.get("usage"):
-        # prompt_tokens counts what the server had cached too (prompt_tokens_details), as Converse's count for the
-        # same models does; it is not billed apart.  [corpus: gpt-oss]
+        # prompt_tokens includes tokens that the server had cached (prompt_tokens_details), as does Converse's count for
+        # the same models; they are not billed separately.  [corpus: gpt-oss]
         events.usage(input_tokens=usage.get("prompt_tokens"), output_tokens=usage.get("completion_tokens"))
 
 
 def _read_choice(choice: Mapping[str, Any], events: EventBuilder, splitter: TagSplitter) -> None:
-    said: Mapping[str, Any] = choice["delta"] if "delta" in choice else choice["message"]
+    # null in the last chunk of some servers, which has no content.
+    said: Mapping[str, Any] = (choice["delta"] if "delta" in choice else choice["message"]) or {}
     events.start()
     events.reasoning(said.get("reasoning_content") or said.get("reasoning"))
     content = said.get("content")
@@ -199,7 +200,7 @@ def _read_choice(choice: Mapping[str, Any], events: EventBuilder, splitter: TagS
         splitter.add(content, events)
     else:
         for part in content or ():
-            splitter.add(part.get("text") or "", events)
+            _read_part(part, events, splitter)
     for call in said.get("tool_calls") or ():
         splitter.flush(events)
         function: Mapping[str, Any] = call["function"]
@@ -209,15 +210,26 @@ def _read_choice(choice: Mapping[str, Any], events: EventBuilder, splitter: TagS
         if arguments := function.get("arguments"):
             events.tool_input(arguments if isinstance(arguments, str) else json.dumps(arguments))
     if (reason := stop_reason(choice.get("finish_reason"))) is not None:
-        # A forced tool ends some answers with "stop".
+        # Some answers with a forced tool end with "stop".
         events.stop("tool_use" if reason == "end_turn" and events.has_tool_use else reason)
+
+
+def _read_part(part: Mapping[str, Any], events: EventBuilder, splitter: TagSplitter) -> None:
+    kind: str = part.get("type") or "text"
+    if kind == "text" or "text" in part:
+        splitter.add(part.get("text") or "", events)
+    elif kind == "thinking":  # Magistral's reasoning is a list of such parts  [Mistral, "Reasoning"]
+        thought: str | Sequence[Mapping[str, Any]] = part["thinking"]
+        events.reasoning(thought if isinstance(thought, str) else "".join(each.get("text") or "" for each in thought))
+    else:
+        events.other(kind, {name: value for name, value in part.items() if name != "type"})
 
 
 # -- writing
 
 
 def write_chat(request: ConverseRequest, form: ChatForm, *, model: str = "") -> dict[str, Any]:
-    """Return the body of a chat completion. Raises InvalidRequestError for what the form cannot express."""
+    """Return the body of a chat completions request. Raises InvalidRequestError for what the format cannot express."""
     messages: list[dict[str, Any]] = []
     if system := [block.text for block in request.system or () if isinstance(block, TextBlock)]:
         messages.append({"role": form.system_role, "content": "\n".join(system)})
@@ -285,7 +297,7 @@ class _Writer:
         self._model = model
 
     def messages(self, message: Message, path: str) -> Iterator[dict[str, Any]]:
-        """Yield the messages of one turn: results of tools are messages of their own."""
+        """Yield the messages of one turn; tool results become messages of their own."""
         if message.role == "assistant":
             yield self._assistant(message, path)
             return
@@ -350,7 +362,7 @@ class _Writer:
                     what, where = "media in the result of a tool", f"{path}.content[{index}]"
                     raise unsupported(what, family=self._form.name, model=self._model, path=where)
         text = "\n".join(texts)
-        # The form has no place for the status of a result, so that the model reads it.
+        # The format has no status for a result, so the text tells the model.
         return f"Error: {text}" if block.status == "error" and not text.lower().startswith("error") else text
 
     def _part(self, block: ContentBlock, path: str) -> dict[str, Any]:

@@ -13,10 +13,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 from urllib.parse import unquote
 
 from ..errors import InvalidRequestError
+from ..eventstream import CONTENT_TYPE
 from ..types import JSONValue
 from .answers import HttpAnswer
 from .frames import wire_json
@@ -36,6 +37,9 @@ EXCHANGE_HEADER: Final = "x-replay-exchange"
 
 CONNECTION_HEADERS: Final = frozenset({"connection", "content-length", "keep-alive", "transfer-encoding"})
 """These describe the recorded connection, not the response, and the replaying server sets its own."""
+
+_STREAMS: Final = frozenset({"converse-stream", "invoke-with-response-stream"})
+_REFUSED: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +63,10 @@ class RecordedExchange:
         """
         try:
             body: str | None = record["request_body"]
-            headers: Mapping[str, str] = record.get("response_headers") or {}
-            answer = HttpAnswer(
-                status=record["status"],
-                body=base64.b64decode(record["response_body_b64"]),
-                headers={name: value for name, value in headers.items() if name.lower() not in CONNECTION_HEADERS},
-                chunk_bytes=record.get("response_chunk_sizes"),
-            )
+            status, response = record["status"], base64.b64decode(record["response_body_b64"])
+            content_type = _content_type(record["kind"], status, response)
+            headers = _headers(record.get("response_headers") or {}, content_type)
+            answer = HttpAnswer(status, response, headers, chunk_bytes=record.get("response_chunk_sizes"))
             return cls(
                 id=record["id"],
                 kind=record["kind"],
@@ -78,6 +79,27 @@ class RecordedExchange:
             )
         except (KeyError, ValueError, TypeError, AttributeError) as exc:
             raise InvalidRequestError(f"this is no recorded exchange: {type(exc).__name__} at {exc}.") from exc
+
+
+def _headers(recorded: Mapping[str, object], content_type: str | None) -> dict[str, str]:
+    """Return the headers to be sent; recorders write their values as text, numbers, or lists of either."""
+    headers: dict[str, str] = {}
+    for name, value in recorded.items():
+        if name.lower() not in CONNECTION_HEADERS:
+            values = cast("list[object]", value) if isinstance(value, list) else [value]
+            headers[name] = ", ".join(map(str, values))
+            if not {"\r", "\n", "\0"}.isdisjoint(headers[name]):
+                raise ValueError(f"the value of the header {name!r}, which cannot be sent")
+    if content_type is not None and "content-type" not in map(str.lower, headers):
+        headers["content-type"] = content_type
+    return headers
+
+
+def _content_type(kind: str, status: int, body: bytes) -> str | None:
+    """Return what the service called such a body: recorders drop headers, and a server would send one of its own."""
+    if kind in _STREAMS and status < _REFUSED:
+        return CONTENT_TYPE
+    return "application/json" if body.startswith((b"{", b"[")) else None
 
 
 def _body(text: str, encoding: str | None) -> bytes:

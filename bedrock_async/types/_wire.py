@@ -1,7 +1,7 @@
-"""The base of all request and response classes: two wire forms, unknown members kept.
+"""The base of all request and response classes: two representations, with unknown members kept.
 
-``to_wire``/``from_wire`` are the JSON that travels (blobs base64); ``to_dict``/``from_dict`` are boto3's shapes
-(blobs bytes, timestamps aware datetimes). Members that no class here knows survive both, both ways.
+``to_wire``/``from_wire`` use the JSON of the wire (blobs as base64); ``to_dict``/``from_dict`` use boto3's shapes
+(blobs as bytes, timestamps as aware datetimes). Unknown members survive both in both directions.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ JSONValue: TypeAlias = "bool | int | float | str | list[JSONValue] | dict[str, J
 
 if TYPE_CHECKING:
     JSON: TypeAlias = JSONValue
-    """A member that holds any JSON document: kept as it is, not looked into."""
-else:  # pydantic would build a validator for the recursive type, and walk every document with it
+    """A member that holds any JSON document, kept as it is without validation."""
+else:  # otherwise pydantic would build a validator for the recursive type, and walk every document with it
     JSON = Annotated[object, GetPydanticSchema(lambda _source, _handler: core_schema.any_schema())]
 
 Enum: Final = GetPydanticSchema(lambda _source, _handler: core_schema.str_schema())
-"""Marks ``Literal[...] | str``: completion for the values known today, no refusal of tomorrow's."""
+"""Marks ``Literal[...] | str``: completion for the known values, while unknown ones are accepted."""
 
 T = TypeVar("T")
 M = TypeVar("M", bound="WireModel")
 
 BOTO3: Final = object()
-"""The context of what is read in boto3's shape, for members that are validated in another place."""
+"""The validation context of input in boto3's shape, for members that are validated separately."""
 
 
 def _bytes_from_base64(text: str) -> bytes:
@@ -79,7 +79,7 @@ _BLOB_SCHEMA = core_schema.json_or_python_schema(
     serialization=core_schema.plain_serializer_function_ser_schema(_base64, when_used="json"),
 )
 Blob: TypeAlias = Annotated[bytes, GetPydanticSchema(lambda _source, _handler: _BLOB_SCHEMA)]
-"""Bytes for the user, base64 on the wire."""
+"""Bytes in Python, base64 on the wire."""
 
 
 def _iso8601(value: datetime) -> str:
@@ -97,7 +97,7 @@ _TIMESTAMP_SCHEMA = core_schema.no_info_after_validator_function(
     serialization=core_schema.plain_serializer_function_ser_schema(_iso8601, when_used="json"),
 )
 Timestamp: TypeAlias = Annotated[datetime, GetPydanticSchema(lambda _source, _handler: _TIMESTAMP_SCHEMA)]
-"""An aware datetime for the user, ISO 8601 in UTC on the wire; without a time zone it is taken for UTC."""
+"""An aware datetime in Python, ISO 8601 in UTC on the wire; a naive one is taken as UTC."""
 
 
 def _number_or_name(value: float) -> float | str:
@@ -111,11 +111,11 @@ _FLOAT_SCHEMA = core_schema.float_schema(
     serialization=core_schema.plain_serializer_function_ser_schema(_number_or_name, when_used="json"),
 )
 Float: TypeAlias = Annotated[float, GetPydanticSchema(lambda _source, _handler: _FLOAT_SCHEMA)]
-"""A number for the user; on the wire the text ``NaN``, ``Infinity`` or ``-Infinity`` where it is none."""
+"""A float in Python; on the wire, the text ``NaN``, ``Infinity`` or ``-Infinity`` if it is not a finite number."""
 
 
 class _ListSchema:
-    """Validates as a list (fast, and boto3's shape) what is typed as a covariant Sequence."""
+    """Validates a covariant Sequence as a list, which is fast and boto3's shape."""
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         (item,) = get_args(source)
@@ -133,7 +133,7 @@ class _Length(int):
 
 
 class WireModel(BaseModel):
-    """A frozen object with a snake_case field for every member, and the unknown members in ``model_extra``."""
+    """A frozen object with a snake_case field for every member, and unknown members in ``model_extra``."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,
@@ -148,45 +148,45 @@ class WireModel(BaseModel):
     )
 
     not_in_body: ClassVar[set[str]] = set()
-    """Fields that travel in the path, the query or headers: part of `to_dict`, not of `to_wire`."""
+    """Fields that are sent in path, query or headers: part of `to_dict` but not of `to_wire`."""
 
     if not TYPE_CHECKING:
 
         def __init__(self, **members: object) -> None:
-            """Set the members that are not None: None means absent here, while from_wire keeps an explicit null.
+            """Set the members that are not None: here None means absent, while from_wire keeps explicit nulls.
 
-            Raises InvalidRequestError with the path of what is wrong.
+            Raises InvalidRequestError with the path of the fault.
             """
             try:
                 super().__init__(**{name: value for name, value in members.items() if value is not None})
             except ValidationError as exc:
                 raise _refusal(type(self), exc) from exc
 
-        # Tells pydantic that nested validation need not come through here (it would drop explicit nulls).
+        # Tells pydantic not to call this __init__ for nested validation (it would drop explicit nulls).
         __init__.__pydantic_base_init__ = True
 
         def __setattr__(self, name: str, value: object) -> None:
-            """Refuse, but for what is private: one task may read what another passes on."""
+            """Refuse, except for private attributes: tasks may share the object."""
             try:
                 super().__setattr__(name, value)
-            except ValidationError:  # which quotes the value
+            except ValidationError:  # pydantic's error quotes the value
                 raise _frozen(self, name) from None
 
         def __delattr__(self, name: str) -> None:
-            """Refuse, as setting is refused."""
+            """Refuse, as for setting an attribute."""
             try:
                 super().__delattr__(name)
             except ValidationError:
                 raise _frozen(self, name) from None
 
     def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
-        """Show the length of blobs in their place: a log line has no use for an image."""
+        """Show the length of blobs instead of their content, which would flood a log."""
         for name, value in super().__repr_args__():
             yield name, _Length(len(value)) if isinstance(value, bytes) else value
 
     @classmethod
     def from_wire(cls, wire: bytes | str | Mapping[str, object]) -> Self:
-        """Read the wire's JSON, as bytes, text or parsed. Raises InvalidRequestError with the path of what is wrong."""
+        """Read the wire's JSON, as bytes, text or parsed. Raises InvalidRequestError with the path of the fault."""
         try:
             return read_wire(cls, wire if isinstance(wire, bytes | bytearray | str) else json.dumps(wire))
         except ValidationError as exc:
@@ -206,7 +206,7 @@ class WireModel(BaseModel):
             raise _refusal(cls, exc) from exc
 
     def to_wire(self) -> dict[str, JSONValue]:
-        """Return the JSON object that travels: camelCase members, blobs base64, nothing that was not set."""
+        """Return the JSON object for the wire: camelCase members, blobs as base64, unset members omitted."""
         wire: dict[str, JSONValue] = self.__pydantic_serializer__.to_python(
             self, mode="json", by_alias=True, exclude_unset=True, exclude=self.not_in_body or None
         )
@@ -236,7 +236,7 @@ class WireModel(BaseModel):
 
 
 def read_wire(kind: type[M], wire: bytes | str) -> M:
-    """Return what `WireModel.from_wire` returns. Raises pydantic's ValidationError, with every fault."""
+    """Return what `WireModel.from_wire` returns. Raises pydantic's ValidationError, which has every fault."""
     made: M = kind.__pydantic_validator__.validate_json(wire, by_alias=True, by_name=False)
     return made
 
@@ -256,16 +256,16 @@ def _refusal(kind: type[WireModel], fault: ValidationError) -> InvalidRequestErr
 
 
 class WireUnion(WireModel):
-    """A structure of which exactly one member is set.
+    """A structure with exactly one member set.
 
-    What is built here or read from a dict must set one; what came over the wire is kept as it is.
+    Objects built in Python or read from a dict must set one; those read from the wire are kept as they are.
     """
 
     @model_validator(mode="after")
     def _exactly_one(self, info: ValidationInfo) -> Self:
         if info.mode == "json" or len(self.model_fields_set) == 1:
             return self
-        # What came over the wire may have explicit nulls beside the member that is set, and comes back as a dict.
+        # Wire objects may have explicit nulls beside the member that is set; through to_dict they reach from_dict.
         given = sorted(to_camel(name) for name in self.model_fields_set if getattr(self, name) is not None)
         if len(given) != 1:
             names = ", ".join(str(field.alias) for field in type(self).model_fields.values())
@@ -274,16 +274,16 @@ class WireUnion(WireModel):
         return self
 
 
-# Members beside the tag of a block. The service sends none today; they survive under this key of model_extra.
+# Members beside the tag of a block. The service sends none today; they are kept under this key of model_extra.
 _BESIDE = "$beside"
 
 
 class Block(WireModel):
-    """A member of a tagged union: on the wire one object whose only key, ``tag``, names the kind of block."""
+    """A member of a tagged union: on the wire, an object whose only key, ``tag``, names the kind of block."""
 
     tag: ClassVar[str]
     flat: ClassVar[bool] = False
-    """Whether the field named like the tag stands for the whole block (``{"text": "hello"}``)."""
+    """Whether the field named like the tag holds the whole block (``{"text": "hello"}``)."""
 
 
 class FlatBlock(Block):
@@ -293,7 +293,7 @@ class FlatBlock(Block):
 
 
 class NestedBlock(Block):
-    """A block whose members are in an object below its tag."""
+    """A block whose members are in an object under its tag."""
 
     @model_validator(mode="before")
     @classmethod
@@ -316,12 +316,16 @@ class NestedBlock(Block):
         return {self.tag: members, **beside}
 
 
+UNREAD: Final = "$unread"
+"""Marks, for a second reading, a known block that lacks a required member."""
+
+
 class _Built(dict[str, Any]):
-    """The members that a constructor got, as distinct from a block of the wire that is called "raw"."""
+    """The members passed to a constructor, as distinct from a wire block named "raw"."""
 
 
 class UnknownBlock(WireModel):
-    """A block that this version does not know; ``raw`` is the whole object as it came and as it goes."""
+    """A block that this version does not know, or that lacks members; ``raw`` is the object exactly as on the wire."""
 
     raw: Mapping[str, Any]
 
@@ -336,7 +340,12 @@ class UnknownBlock(WireModel):
     @model_validator(mode="before")
     @classmethod
     def _keep(cls, data: object) -> object:
-        return data if isinstance(data, _Built | UnknownBlock) else {"raw": data}
+        if isinstance(data, _Built | UnknownBlock):
+            return data
+        if isinstance(data, Mapping):
+            members = cast("Mapping[str, object]", data)
+            return {"raw": members.get(UNREAD, members)}
+        return {"raw": data}
 
     @model_serializer(mode="plain")
     def _emit(self) -> dict[str, Any]:
@@ -344,7 +353,7 @@ class UnknownBlock(WireModel):
 
 
 def _both_schema(tags: Sequence[str], unknown: CoreSchema) -> CoreSchema:
-    """Two members of a union at once: an error in what we send, kept as unknown in what we receive."""
+    """Two members of a union at once: rejected in requests, kept as unknown in responses."""
 
     def refuse(value: object) -> object:
         given = [tag for tag in tags if tag in cast("Mapping[str, object]", value)]
@@ -357,19 +366,19 @@ def _both_schema(tags: Sequence[str], unknown: CoreSchema) -> CoreSchema:
     )
 
 
-# Steps of pydantic's locations that stand for a choice and for no member begin so; `is_member` tells them apart.
+# The prefix of those steps in pydantic's locations that denote a choice rather than a member; see `is_member`.
 _CHOICE: Final = "("
 _UNKNOWN: Final = "(unknown)"
 _BOTH: Final = "(both)"
 
 
 def _step(block: Block | type[Block]) -> str:
-    """Return what stands for a kind of block in a location: its tag, unless the member below it is called the same."""
+    """Return the step for a kind of block in a location: its tag, or ``(tag)`` if its member has the same name."""
     return f"({block.tag})" if block.flat else block.tag
 
 
 def is_member(step: int | str) -> bool:
-    """Tell whether a step of one of pydantic's locations is a member or index of what was validated."""
+    """Return whether a step of a pydantic location is a member or index of the validated value."""
     return isinstance(step, int) or not step.startswith(_CHOICE)
 
 
@@ -395,16 +404,16 @@ def _discriminator(by_tag: Mapping[str, type[Block]]) -> Callable[[object], str 
     steps = {tag: _step(block) for tag, block in by_tag.items()}
     steps_of_types: dict[type[object], str] = {block: steps[tag] for tag, block in by_tag.items()}
 
-    def tag_of(value: Any) -> str | None:  # noqa: ANN401 - pydantic asks for whatever it was given
+    def tag_of(value: Any) -> str | None:  # noqa: ANN401 - pydantic passes any value
         kind: type[Any] = value.__class__
-        if kind is dict and len(value) == 1:  # as nearly all blocks are
+        if kind is dict and len(value) == 1:  # the common case
             return steps.get(next(iter(value)), _UNKNOWN)
         if (step := steps_of_types.get(kind)) is not None:
             return step
         if isinstance(value, Mapping):
             members = cast("Mapping[str, object]", value)
             tags = [name for name in members if name in by_tag]
-            if len(tags) > 1:  # explicit nulls set nothing
+            if len(tags) > 1:  # explicit nulls do not count as set
                 tags = [name for name in tags if members[name] is not None]
             if len(tags) == 1:
                 return steps[tags[0]]
@@ -418,6 +427,7 @@ def _discriminator(by_tag: Mapping[str, type[Block]]) -> Callable[[object], str 
 
 __all__ = [
     "JSON",
+    "UNREAD",
     "Blob",
     "Block",
     "Enum",

@@ -1,4 +1,4 @@
-"""From the Messages API's answers and stream events, or text completions, to Converse's."""
+"""Messages API answers and stream events, and text completions, read as Converse's."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class MessageDecoder:
         self._unknown_input = ""
 
     def receive(self, chunk: NativeObject) -> list[Event]:
-        """Take one event. Raises a ServiceError for an event that tells of one."""
+        """Return the events of one native event or chunk. Raises ServiceError for an ``error`` event."""
         if "completion" in chunk:
             read_completion(chunk, self._events)
         else:
@@ -85,7 +85,7 @@ class MessageDecoder:
         return self._events.take()
 
     def eof(self) -> list[Event]:
-        """Return the last events. Raises StreamTruncatedError where no stop reason has come."""
+        """Return the last events. Raises StreamTruncatedError if no stop reason has arrived."""
         return self._events.finish()
 
     def _message_event(self, chunk: NativeObject) -> None:
@@ -106,7 +106,7 @@ class MessageDecoder:
             case "error":
                 error = chunk["error"]
                 raise service_error("ModelStreamErrorException", f"{error['type']}: {error['message']}", in_stream=True)
-            case _:  # message_stop and ping say nothing; further kinds may come, and are to be passed over
+            case _:  # message_stop and ping carry nothing; event types yet to come are ignored
                 pass
 
     def _start(self, block: Mapping[str, Any]) -> None:
@@ -148,7 +148,15 @@ class MessageDecoder:
         if self._unknown is not None:
             block, self._unknown = self._unknown, None
             if self._unknown_input:
-                block["input"] = json.loads(self._unknown_input)
+                block["input"] = _input(self._unknown_input)
             kind = block.pop("type")
             self._events.other(kind, block)
         self._events.end_block()
+
+
+def _input(text: str) -> object:
+    """Return the input of a tool, or its text if the answer was cut off inside it."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text

@@ -137,5 +137,5 @@ class TestAnthropic(FamilyContract):
     samples: ClassVar[Sequence[FamilySample]] = (MESSAGE, COMPLETION)
 
     def family(self) -> ModelFamily:
-        """Claude's."""
+        """Return the family under test."""
         return AnthropicFamily()

@@ -11,10 +11,19 @@ import pytest
 from anthropic_words import converse_of, plain
 from bedrock_async_anthropic import AnthropicFamily
 from corpus import Exchange
-from native_traffic import native_answer, native_body, native_chunks, native_events, native_headers, recorded
+from native_traffic import (
+    native_answer,
+    native_body,
+    native_chunks,
+    native_events,
+    native_headers,
+    recorded,
+    recorded_both_ways,
+    recorded_latency_ms,
+    recorded_response,
+)
 
 from bedrock_async import ConverseRequest, ConverseResponse, Event, StreamTruncatedError
-from bedrock_async.events import ConverseEventDecoder
 from bedrock_async.folding import fold, unfold
 
 # Recorded as answers alone, without the request and its model.
@@ -63,8 +72,7 @@ def test_a_recorded_answer_says_what_it_said(exchange: Exchange) -> None:
     assert response.usage.output_tokens == usage["output_tokens"]
     assert response.usage.cache_read_input_tokens == usage.get("cache_read_input_tokens")
     assert response.usage.cache_write_input_tokens == usage.get("cache_creation_input_tokens")
-    latency = sent.get("x-amzn-bedrock-invocation-latency")
-    assert response.metrics.latency_ms == (None if latency is None else int(latency))
+    assert response.metrics.latency_ms == recorded_latency_ms(exchange)
 
 
 @pytest.mark.parametrize("exchange", COMPLETE, ids=str)
@@ -160,33 +168,7 @@ def test_a_prompt_of_the_same_meaning_becomes_the_recorded_one(exchange: Exchang
 # -- both ways
 
 
-def pairs() -> list[tuple[Exchange, Exchange]]:
-    """Recorded calls of one model with the same messages, through Converse and natively."""
-    return [
-        (converse, native)
-        for kind in ("converse", "converse-stream")
-        for converse in recorded(kind, "anthropic")
-        for native in REQUESTS
-        if converse.model_id == native.model_id
-        and converse_of(native.request_json)["messages"] == converse.request_json["messages"]
-    ]
-
-
-PAIRS: Final = pairs()
-
-
-def response_of(exchange: Exchange) -> ConverseResponse:
-    """The response of an exchange of any of the four kinds."""
-    match exchange.kind:
-        case "invoke":
-            return answer(exchange)
-        case "converse":
-            return ConverseResponse.from_wire(exchange.response_body)
-        case "converse-stream":
-            decoder = ConverseEventDecoder()
-            return fold([*decoder.receive(exchange.response_body), *decoder.eof()])
-        case _:
-            return fold(events(exchange))
+PAIRS: Final = recorded_both_ways("anthropic", REQUESTS, converse_of)
 
 
 @pytest.mark.parametrize(("converse", "native"), PAIRS, ids=[f"{one}-{other}" for one, other in PAIRS])
@@ -199,7 +181,7 @@ def test_both_ways_say_the_same(converse: Exchange, native: Exchange) -> None:
     body = native_body(request, converse.model_id, FAMILY)
     assert body["messages"] == plain(native.request_json)["messages"]
 
-    theirs, ours = response_of(converse), response_of(native)
+    theirs, ours = recorded_response(converse, FAMILY), recorded_response(native, FAMILY)
     assert [type(block) for block in ours.message.content] == [type(block) for block in theirs.message.content]
     assert [event.type for event in unfold(ours)] == [event.type for event in unfold(theirs)]
     if ours.text == theirs.text:
@@ -209,7 +191,8 @@ def test_both_ways_say_the_same(converse: Exchange, native: Exchange) -> None:
 
 def test_some_conversations_were_recorded_both_ways() -> None:
     """With equal answers too: the comparison above is not empty."""
-    assert sum(response_of(one).text == response_of(other).text for one, other in PAIRS) >= 4
+    texts = [[recorded_response(each, FAMILY).text for each in pair] for pair in PAIRS]
+    assert sum(one == other for one, other in texts) >= 4
 
 
 def shape(value: object) -> object:

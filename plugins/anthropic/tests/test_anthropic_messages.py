@@ -22,7 +22,7 @@ SONNET: Final = "anthropic.claude-sonnet-4-5-20250929-v1:0"
 
 
 def context(model: str = SONNET, **options: Any) -> FamilyContext:  # noqa: ANN401 - any option
-    """What the family is told of a call."""
+    """Return the context of a call."""
     return FamilyContext(parse_model_id(model), find_profile(model), options=options)
 
 
@@ -55,7 +55,7 @@ def streamed(*chunks: Mapping[str, Any]) -> ConverseResponse:
 
 
 def test_the_maximum_of_the_model_stands_where_none_is_given() -> None:
-    """max_tokens is required natively; Converse takes the model's maximum, and a safe number stands for an unknown."""
+    """max_tokens is required natively; Converse uses the model's maximum, and a safe number replaces an unknown one."""
     question = {"messages": [{"role": "user", "content": [{"text": "Hi"}]}]}
     assert encoded(question)["max_tokens"] == 64_000
     assert encoded(question, "anthropic.claude-of-tomorrow")["max_tokens"] == 4_096
@@ -95,7 +95,7 @@ def test_documents_keep_their_kind(document: dict[str, Any], source: dict[str, A
 
 @pytest.mark.parametrize("kind", ["doc", "docx", "xls", "xlsx", "odt"])
 def test_documents_that_only_converse_converts_are_refused(kind: str) -> None:
-    """With the format, the place, and the provider that can."""
+    """The error names the format, the place, and the provider that supports it."""
     document = {"document": {"format": kind, "name": "d", "source": {"bytes": b"x"}}}
     with pytest.raises(
         InvalidRequestError, match=rf"'anthropic' cannot express documents of the format {kind}"
@@ -160,7 +160,7 @@ def test_cache_points_mark_the_block_before_them() -> None:
 
 
 def test_a_cache_point_with_nothing_before_it_is_refused() -> None:
-    """With its place."""
+    """The error names the place."""
     with pytest.raises(InvalidRequestError, match="nothing before it to be cached") as caught:
         blocks({"cachePoint": {"type": "default"}}, {"text": "late"})
     assert caught.value.path == "messages[0].content[0]"
@@ -179,7 +179,7 @@ def test_thinking_goes_back_as_it_came() -> None:
 
 
 def test_a_tool_use_that_was_cut_off_is_refused() -> None:
-    """Its input is no object; the model would be told something it never said."""
+    """Its input is not an object; the model would be shown something that it never said."""
     with pytest.raises(InvalidRequestError, match="cut off or malformed"):
         blocks({"toolUse": {"toolUseId": "1", "name": "t", "input": '{"a":'}}, role="assistant")
 
@@ -202,7 +202,7 @@ def test_the_choice_of_a_tool_has_native_words(choice: dict[str, Any], native: d
 
 
 def test_schema_and_effort_are_an_output_config() -> None:
-    """Beside what the caller says of it himself."""
+    """The caller's own members of it are kept."""
     schema = {"schema": '{"type":"object"}', "name": "n"}
     output = {"effort": "low", "textFormat": {"type": "json_schema", "structure": {"jsonSchema": schema}}}
     body = encoded(
@@ -226,7 +226,7 @@ def test_schema_and_effort_are_an_output_config() -> None:
 
 
 def test_the_description_of_a_schema_stands_in_it() -> None:
-    """The body has no place beside it; what the schema says of itself comes first."""
+    """The body has no other member for it; a description in the schema wins."""
     for schema, described in (("{}", "Parks."), ('{"description": "Ponds."}', "Ponds.")):
         structure = {"jsonSchema": {"schema": schema, "name": "parks", "description": "Parks."}}
         wire: dict[str, Any] = {"messages": []}
@@ -236,7 +236,7 @@ def test_the_description_of_a_schema_stands_in_it() -> None:
 
 @pytest.mark.parametrize("citation", [{"title": "t"}, {"title": "t", "location": {"newLocation": {}}}])
 def test_a_citation_without_a_place_is_refused(citation: dict[str, Any]) -> None:
-    """Another model's, or one of tomorrow: the Messages API names the place of every citation."""
+    """Another model's, say, or one of a later kind: the Messages API needs a location in every citation."""
     cited = {"citationsContent": {"content": [{"text": "x"}], "citations": [citation]}}
     with pytest.raises(InvalidRequestError, match="a citation that does not tell a place") as caught:
         blocks(cited, role="assistant")
@@ -244,7 +244,7 @@ def test_a_citation_without_a_place_is_refused(citation: dict[str, Any]) -> None
 
 
 def test_messages_of_the_role_system_go_to_models_that_heed_them() -> None:
-    """To the others they are refused: some take them and then ignore them."""
+    """Other models refuse them: some of those would accept and then ignore them."""
     wire = {"messages": [{"role": "system", "content": [{"text": "Now in French."}]}]}
     body = encoded(wire, "anthropic.claude-opus-4-8")
     assert body["messages"][0] == {"role": "system", "content": [{"type": "text", "text": "Now in French."}]}
@@ -262,7 +262,7 @@ def test_messages_of_the_role_system_go_to_models_that_heed_them() -> None:
     ],
 )
 def test_each_model_is_written_to_in_its_dialect(model: str, options: dict[str, Any], native: str) -> None:
-    """Claude 1 knows text completions alone; the next ones take both, and the call may choose."""
+    """Claude 1 takes only text completions; Claude 2 and Instant take both, and the call may choose."""
     request = ConverseRequest.from_wire({"messages": [{"role": "user", "content": [{"text": "Hi"}]}]})
     body = encode_request(AnthropicFamily(), request, context(model, **options)).body
     assert native in body
@@ -301,7 +301,7 @@ def recorded_citations() -> list[Citation]:
     "citation", recorded_citations(), ids=lambda citation: next(iter(citation.to_wire()["location"]))
 )
 def test_a_recorded_citation_survives_the_way_there_and_back(citation: Citation) -> None:
-    """What Converse says is said natively, and read again as it was."""
+    """Converse's form becomes the native one, and is read back unchanged."""
     native = native_citation(citation)
     assert read_citation(native).to_wire() == citation.to_wire()
     assert native["type"].endswith("_location")
@@ -373,12 +373,12 @@ def test_cited_text_is_a_block_of_citations() -> None:
     ],
 )
 def test_stop_reasons_are_converses(native: str, converse: str) -> None:
-    """One that Converse has no word for is passed on."""
+    """One that Converse has no name for is passed on."""
     assert decoded(stop_reason=native).stop_reason == converse
 
 
 def test_what_was_written_to_the_cache_is_told_by_its_time_to_live() -> None:
-    """As Converse tells it; the total counts everything."""
+    """The details are those of Converse; the total counts everything."""
     usage = {
         "input_tokens": 4,
         "output_tokens": 10,
@@ -429,8 +429,20 @@ def test_blocks_of_claudes_own_come_and_go_back() -> None:
     assert back["content"][1] == block
 
 
+def test_a_block_of_claudes_own_that_was_cut_off_is_kept() -> None:
+    """An answer that ends within the input of a server's tool is an answer; the input is the text that came."""
+    block: dict[str, Any] = {"type": "server_tool_use", "id": "srv", "name": "web_search", "input": {}}
+    response = streamed(
+        {"type": "content_block_start", "index": 0, "content_block": block},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": '{"query'}},
+        {"type": "content_block_stop", "index": 0},
+    )
+    kept = {"server_tool_use": {"id": "srv", "name": "web_search", "input": '{"query'}}
+    assert response.message.to_dict()["content"] == [kept]
+
+
 def test_pieces_of_a_kind_of_tomorrow_are_kept() -> None:
-    """Neither lost nor taken for text."""
+    """They are neither lost nor taken for text."""
     response = streamed(
         {"type": "content_block_start", "index": 0, "content_block": {"type": "thought_map"}},
         {"type": "content_block_delta", "index": 0, "delta": {"type": "map_delta", "nodes": [1]}},
@@ -440,7 +452,7 @@ def test_pieces_of_a_kind_of_tomorrow_are_kept() -> None:
 
 
 def test_a_tool_input_that_comes_with_its_start_is_kept() -> None:
-    """Some servers send small inputs whole."""
+    """Some servers send a small input whole."""
     block = {"type": "tool_use", "id": "1", "name": "t", "input": {"a": 1}}
     response = streamed(
         {"type": "content_block_start", "index": 0, "content_block": block},
@@ -459,7 +471,7 @@ def test_an_error_event_is_an_error_of_the_stream() -> None:
 
 
 def test_events_of_tomorrow_are_passed_over() -> None:
-    """New kinds of events may come at any time; text around them stays."""
+    """New event types may come at any time; the text around them stays."""
     response = streamed(
         {"type": "ping"},
         {"type": "heartbeat", "at": 5},

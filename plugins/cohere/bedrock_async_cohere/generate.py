@@ -7,12 +7,12 @@ from typing import Any, Final
 from bedrock_async.families import EventBuilder, FamilyContext, NativeObject
 from bedrock_async.types import ConverseRequest, InferenceConfig, Message, TextBlock
 
-from .reasons import stopped
+from .reasons import tell_stop_reason
 
 GENERATE_FEATURES: Final = frozenset({"max_tokens", "stop_sequences", "system", "temperature", "top_p"})
 """What a completion can express."""
 
-# Left to itself the model stops after 20 tokens; more than half of its 4,096 would leave too little for the prompt.
+# The native default is 20 tokens; more than half of the model's 4,096 would leave too few for the prompt.
 _MAX_TOKENS: Final = 2_048
 
 
@@ -28,7 +28,7 @@ def write_generate(request: ConverseRequest, ctx: FamilyContext) -> dict[str, An
 
 
 def sampling(inference: InferenceConfig | None) -> dict[str, Any]:
-    """Return the settings in Cohere's words."""
+    """Return the inference settings under Cohere's names."""
     if inference is None:
         return {}
     members = {
@@ -41,29 +41,32 @@ def sampling(inference: InferenceConfig | None) -> dict[str, Any]:
 
 
 def _prompt(messages: list[Message]) -> str:
-    """Return a question as it is, a conversation with the names of the speakers."""
+    """Return a single question unchanged, a conversation with each turn labelled by its speaker."""
     if len(messages) == 1 and messages[0].role != "assistant":
         return messages[0].text
     names = {"assistant": "Chatbot"}
     turns = [f"{names.get(message.role, 'User')}: {message.text}" for message in messages]
-    # A last answer stays open: the model goes on with it.
+    # A final assistant turn is left open for the model to continue.
     return "\n\n".join(turns if messages and messages[-1].role == "assistant" else [*turns, "Chatbot:"])
 
 
 def read_generations(native: NativeObject, events: EventBuilder) -> None:
-    """Read a whole completion. The service counts its tokens, in the headers."""
+    """Read a whole completion. Its token counts come from the service's headers."""
     events.start()
-    # More than one is asked for only by fields of the caller's own; the first is the answer.
+    # Only the caller's additional fields can ask for more than one; the first is the answer.
     generation = native["generations"][0]
     events.text(generation["text"])
-    stopped(generation["finish_reason"], events)
+    tell_stop_reason(generation["finish_reason"], events)
 
 
 def read_generation_chunk(native: NativeObject, events: EventBuilder) -> None:
-    """Read one chunk: a piece of text, or the end."""
+    """Read one chunk: a piece of text, or the end; without ``stream`` in the request it is the whole completion."""
+    if "generations" in native:
+        read_generations(native, events)
+        return
     events.start()
     if not native["is_finished"]:
         if native.get("index", 0) == 0:
             events.text(native["text"])
         return
-    stopped(native["finish_reason"], events)
+    tell_stop_reason(native["finish_reason"], events)

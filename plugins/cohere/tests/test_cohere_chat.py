@@ -38,7 +38,7 @@ QUESTION: Final = Message.from_dict({"role": "user", "content": [{"text": "Hi"}]
 
 
 def context(model: str = COMMAND_R, *, streaming: bool = False) -> FamilyContext:
-    """The context of a call."""
+    """Return the context of a call."""
     parsed = parse_model_id(model)
     return FamilyContext(parsed, find_profile(parsed.base_model), streaming=streaming)
 
@@ -138,7 +138,7 @@ def test_citations_name_their_documents() -> None:
 
 
 def test_a_cited_answer_goes_back_as_text() -> None:
-    """The history has texts alone."""
+    """The history holds plain text only."""
     message = decoded(citations=CITATIONS, documents=DOCUMENTS).message.to_dict()
     native = body({"messages": [message, {"role": "user", "content": [{"text": "Sure?"}]}]})
     assert native == {"message": "Sure?", "chat_history": [{"role": "CHATBOT", "message": "It is so."}]}
@@ -148,7 +148,7 @@ def test_a_cited_answer_goes_back_as_text() -> None:
 
 
 def test_a_schema_becomes_definitions_of_parameters() -> None:
-    """Types have Python's names; the rest is told in words."""
+    """Types have Python's names; other keywords go into the description."""
     schema = {
         "type": "object",
         "properties": {
@@ -173,7 +173,7 @@ def test_a_schema_becomes_definitions_of_parameters() -> None:
 
 
 def test_rounds_of_tools_stay_in_the_history() -> None:
-    """Calls and results at their turns; a failed one says so."""
+    """Calls and results stay in their turns; a failed result says so."""
     use = {"toolUse": {"toolUseId": "1", "name": "t", "input": {"a": 1}}}
     result = {"toolUseId": "1", "status": "error", "content": [{"json": {"b": 2}}, {"json": [3]}]}
     native = body(
@@ -209,7 +209,7 @@ def test_equal_calls_of_an_answer_have_ids_of_their_own() -> None:
 
 
 def test_calls_that_only_the_end_tells_are_told() -> None:
-    """No event of their own came before."""
+    """No event of their own announced them."""
     answer = {"text": "", "tool_calls": [{"name": "t", "parameters": {"a": 1}}]}
     response = streamed(FAMILY, COMMAND_R, [event("stream-end", finish_reason="COMPLETE", response=answer)])
     assert [(use.name, use.input) for use in response.tool_uses] == [("t", {"a": 1})]
@@ -251,7 +251,7 @@ UNSAYABLE: Final[list[tuple[dict[str, Any], str]]] = [
 
 @pytest.mark.parametrize(("wire", "complaint"), UNSAYABLE)
 def test_what_the_body_cannot_say_is_refused(wire: dict[str, Any], complaint: str) -> None:
-    """Never dropped silently."""
+    """Nothing is dropped silently."""
     with pytest.raises(InvalidRequestError, match=complaint):
         body(wire)
 
@@ -269,7 +269,7 @@ def test_documents_in_results_are_refused() -> None:
 
 
 def test_a_call_that_was_cut_off_is_refused() -> None:
-    """Cohere takes objects alone."""
+    """Cohere takes only objects as parameters."""
     use = ToolUseBlock(tool_use_id="1", name="t", input='{"a": ')
     request = ConverseRequest(messages=[Message(role="assistant", content=[use]), QUESTION])
     with pytest.raises(InvalidRequestError, match="whose input is no object"):
@@ -277,14 +277,14 @@ def test_a_call_that_was_cut_off_is_refused() -> None:
 
 
 def test_encoding_alone_drops_nothing() -> None:
-    """What nobody has refused before is refused there."""
+    """A request that was not checked before is refused there."""
     message = Message(role="user", content=[PNG])
     with pytest.raises(InvalidRequestError, match="ImageBlock"):
         FAMILY.encode(ConverseRequest(messages=[message]), context())
 
 
 def test_a_schema_is_an_object() -> None:
-    """Anything else cannot be said in definitions."""
+    """Parameter definitions cannot express any other schema."""
     tools = {"tools": [{"toolSpec": {"name": "t", "inputSchema": {"json": [1]}}}]}
     with pytest.raises(InvalidRequestError, match="a schema that is no object"):
         body({"toolConfig": tools})
@@ -295,7 +295,7 @@ def test_a_schema_is_an_object() -> None:
 
 @pytest.mark.parametrize("streaming", [True, False])
 def test_completions_are_told_that_they_stream(*, streaming: bool) -> None:
-    """The operation alone does not say so to these models; to Command R it does."""
+    """These models need the member; for Command R the operation is enough."""
     request = ConverseRequest.from_dict(said({"text": "Hi"}))
     command = encode_request(FAMILY, request, context("cohere.command-light-text-v14", streaming=streaming)).body
     assert command.get("stream", False) is streaming
@@ -303,7 +303,7 @@ def test_completions_are_told_that_they_stream(*, streaming: bool) -> None:
 
 
 def test_a_begun_answer_of_a_completion_is_left_open() -> None:
-    """The model goes on with it."""
+    """The prompt ends inside it, so the model continues it."""
     messages = [
         {"role": "user", "content": [{"text": "Count."}]},
         {"role": "assistant", "content": [{"text": "One,"}]},
@@ -324,7 +324,7 @@ def test_a_begun_answer_of_a_completion_is_left_open() -> None:
     ],
 )
 def test_stop_reasons_are_converses(native: str, converse: str) -> None:
-    """One that Converse has no word for is passed on."""
+    """One that Converse has no name for is passed on."""
     assert decoded(finish_reason=native).stop_reason == converse
 
 
@@ -376,6 +376,13 @@ def test_text_may_be_cut_anywhere(pieces: list[str], chat: bool) -> None:  # noq
     assert (response.text, response.stop_reason) == (TEXT, "end_turn")
 
 
+def test_a_completion_may_come_in_one_chunk() -> None:
+    """It does so if the body lacks ``stream``."""
+    chunk = {"generations": [{"finish_reason": "COMPLETE", "id": "1", "text": TEXT}], "id": "2", "prompt": "Hi."}
+    response = streamed(FAMILY, "cohere.command-text-v14", [chunk])
+    assert (response.text, response.stop_reason) == (TEXT, "end_turn")
+
+
 @given(
     st.lists(
         strange_chunks(
@@ -400,12 +407,12 @@ def test_chunks_of_any_shape_are_events_or_an_error_of_ours(chunks: list[dict[st
     "chunk", [{"event_type": "text-generation"}, {"is_finished": True}, {"text": "a"}, {"outputs": []}]
 )
 def test_a_bad_chunk_is_an_error(chunk: dict[str, Any]) -> None:
-    """It names the family."""
+    """The error names the family."""
     with pytest.raises(EventDecodeError, match="'cohere'"):
         streamed(FAMILY, COMMAND_R, [chunk])
 
 
 def test_nothing_at_all_is_no_answer() -> None:
-    """A stream without a chunk is incomplete."""
+    """A stream without any chunk is incomplete."""
     with pytest.raises(BedrockError):
         streamed(FAMILY, COMMAND_R, [])

@@ -17,11 +17,15 @@ from native_traffic import (
     native_events,
     native_headers,
     recorded,
+    recorded_latency_ms,
 )
 
-from bedrock_async import ConverseRequest
+from bedrock_async import ConverseRequest, InvokeRequest
 from bedrock_async.families import EmbedRequest, FamilyContext, RerankRequest
 from bedrock_async.folding import fold
+from bedrock_async.providers import HttpResponse
+from bedrock_async.tasks import Task, embed
+from bedrock_async.testing.expecting import driven
 
 FAMILY: Final = CohereFamily()
 WHOLE: Final = recorded("invoke", "cohere.command")
@@ -32,9 +36,14 @@ CONVERSED: Final = [each for each in exchanges("converse-stream", 200) if "coher
 REASONS: Final = {"MAX_TOKENS": "max_tokens", "max_tokens": "max_tokens", "COMPLETE": "end_turn"}
 
 
+def _named(model: str) -> str:
+    """The model, where an exchange was recorded without its name."""
+    return "cohere.embed-english-v3" if model == "unknown" else model
+
+
 def context(model: str) -> FamilyContext:
-    """The context of a task with that model; some were recorded without its name."""
-    call = call_context("cohere.embed-english-v3" if model == "unknown" else model, FAMILY)
+    """The context of a task with that model."""
+    call = call_context(_named(model), FAMILY)
     return FamilyContext(call.model, call.profile)
 
 
@@ -52,8 +61,7 @@ def test_a_recorded_answer_says_what_it_said(exchange: Exchange) -> None:
     assert response.stop_reason == REASONS[answer["finish_reason"]]
     assert response.usage.input_tokens == int(headers.get("x-amzn-bedrock-input-token-count", "0"))
     assert response.usage.output_tokens == int(headers.get("x-amzn-bedrock-output-token-count", "0"))
-    latency = headers.get("x-amzn-bedrock-invocation-latency")
-    assert response.metrics.latency_ms == (None if latency is None else int(latency))
+    assert response.metrics.latency_ms == recorded_latency_ms(exchange)
 
 
 @pytest.mark.parametrize("size", [1, 1_000_000], ids=["bytes", "whole"])
@@ -144,14 +152,16 @@ def test_the_tokens_are_those_that_converse_counts() -> None:
 
 @pytest.mark.parametrize("exchange", EMBEDDED, ids=str)
 def test_recorded_embeddings_are_read(exchange: Exchange) -> None:
-    """Vectors in the order of the texts, of one length; tokens from the header."""
+    """Vectors come in the order of the texts; the tokens come from the header."""
     embeddings: Any = exchange.response_json["embeddings"]
     vectors: Any = embeddings["float"] if "embed-v4" in exchange.model_id else embeddings
+    texts: list[str] = exchange.response_json["texts"]
     headers = native_headers(exchange)
-    found = FAMILY.decode_embed(exchange.response_json, headers, context(exchange.model_id))
+    call = call_context(_named(exchange.model_id), FAMILY)
+    task = Task(call, FAMILY, InvokeRequest(model_id=call.model.raw), {})
+    found, _ = driven(embed(EmbedRequest(inputs=texts), task), [HttpResponse(200, headers, exchange.response_body)])
 
     assert found.vectors == vectors
-    assert len(found.vectors) == len(exchange.response_json["texts"])
     tokens = headers.get("x-amzn-bedrock-input-token-count")
     assert found.input_tokens == (None if tokens is None else int(tokens))
 
