@@ -10,7 +10,7 @@ from bedrock_async.types import ConverseRequest, InferenceConfig, Message, TextB
 COMPLETION_FEATURES: Final = frozenset({"max_tokens", "stop_sequences", "system", "temperature", "top_p"})
 """What a completion can express."""
 
-# Left to itself the model stops after a few tokens; half of its 8,191 leaves room for the prompt.
+# The native default is a few tokens; half of the model's 8,191 tokens leaves room for the prompt.
 _MAX_TOKENS: Final = 4_095
 
 
@@ -29,21 +29,21 @@ def write_completion(request: ConverseRequest) -> dict[str, Any]:
 
 
 def _turns(messages: list[Message]) -> str:
-    """Return a question as it is, a conversation with the names of the speakers."""
+    """Return a single question unchanged, a conversation with each turn labelled by its speaker."""
     last = messages[-1].role if messages else "user"
     if len(messages) == 1 and last != "assistant":
         return messages[0].text
     said = "\n\n".join(
         f"{'Assistant' if message.role == 'assistant' else 'User'}: {message.text}" for message in messages
     )
-    # A last answer stays open: the model goes on with it.
+    # A final assistant turn is left open for the model to continue.
     return said if last == "assistant" else f"{said}\n\nAssistant:"
 
 
 def read_completion(native: NativeObject, events: EventBuilder) -> None:
-    """Read a completion. The service counts its tokens, in the headers."""
+    """Read a completion. Its token counts come from the service's headers."""
     events.start()
-    # More than one is asked for only by fields of the caller's own; the first is the answer.
+    # Only the caller's additional fields can ask for more than one; the first is the answer.
     completion = native["completions"][0]
     events.text(completion["data"]["text"])
     events.stop(stop_reason(completion["finishReason"]["reason"], endoftext="end_turn"))

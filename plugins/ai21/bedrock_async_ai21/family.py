@@ -11,7 +11,7 @@ from bedrock_async.types import ConverseRequest, ConverseResponse
 
 from .completions import COMPLETION_FEATURES, read_completion, write_completion
 
-# What the body is documented to take; its answers have a place for calls, null where there are none.
+# The documented members of the body; answers have a member for tool calls, null if there are none.
 # [user guide, "AI21 Labs Jamba models"; AI21, "Jamba chat completion"; corpus]
 _FEATURES: Final = frozenset(
     {"max_tokens", "stop_sequences", "system", "system_messages", "temperature", "tools", "top_p"}
@@ -32,7 +32,7 @@ class AI21Family(ChatFormFamily):
         super().__init__(_FORM)
 
     def supports(self, ctx: FamilyContext) -> Collection[str]:
-        """Return what the dialect of the model can express; Jamba-Instruct has no tools."""
+        """Return what the model's dialect can express; Jamba-Instruct has no tools."""
         if _completes(ctx):
             return COMPLETION_FEATURES
         return _FEATURES if ctx.profile.tools else _FEATURES - {"tools"}
@@ -42,7 +42,7 @@ class AI21Family(ChatFormFamily):
         return NativeRequest(write_completion(request)) if _completes(ctx) else super().encode(request, ctx)
 
     def decode(self, body: NativeObject, headers: Mapping[str, str], ctx: FamilyContext) -> ConverseResponse:
-        """Return the response of either; Jurassic-2 does not stream."""
+        """Return the response of either dialect; Jurassic-2 does not stream."""
         return decode_with(read_completion, body) if "completions" in body else super().decode(body, headers, ctx)
 
 

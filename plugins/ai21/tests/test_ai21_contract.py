@@ -129,5 +129,5 @@ class TestAI21(FamilyContract):
     samples: ClassVar[Sequence[FamilySample]] = (JAMBA, INSTRUCT, JURASSIC)
 
     def family(self) -> ModelFamily:
-        """That of all models."""
+        """Return the family under test."""
         return AI21Family()

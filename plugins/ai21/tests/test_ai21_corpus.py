@@ -87,7 +87,7 @@ def test_both_ways_give_the_same_events() -> None:
 
 
 def test_a_begun_answer_of_jurassic_is_left_open() -> None:
-    """The model goes on with it."""
+    """The prompt ends inside it, so the model continues it."""
     messages = [
         {"role": "user", "content": [{"text": "Count."}]},
         {"role": "assistant", "content": [{"text": "One,"}]},
@@ -100,7 +100,7 @@ def test_a_begun_answer_of_jurassic_is_left_open() -> None:
     ("model", "complaint"), [("ai21.jamba-instruct-v1:0", "tools"), ("ai21.j2-mid-v1", "tools"), (JAMBA, "a forced")]
 )
 def test_what_a_model_cannot_take_is_refused(model: str, complaint: str) -> None:
-    """With the feature, and the way that can."""
+    """The error names the feature, and the provider that supports it."""
     tool: dict[str, Any] = {"toolSpec": {"name": "t", "inputSchema": {"json": {"type": "object"}}}}
     wire: dict[str, Any] = {
         "messages": [{"role": "user", "content": [{"text": "Hi"}]}],
@@ -112,7 +112,7 @@ def test_what_a_model_cannot_take_is_refused(model: str, complaint: str) -> None
 
 @given(cut(TEXT))
 def test_text_may_be_cut_anywhere(pieces: list[str]) -> None:
-    """However the model streams it."""
+    """Splitting the text differently does not change the answer."""
     chunks = [{"choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]} for piece in pieces]
     last = {"choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "length", "stop_reason": 518}]}
     response = streamed(FAMILY, JAMBA, [*chunks, last])
@@ -135,6 +135,6 @@ def test_chunks_of_any_shape_are_events_or_an_error_of_ours(chunks: list[dict[st
 
 @pytest.mark.parametrize("chunk", [{"choices": 5}, {"choices": [{"index": 0}]}, {"completions": []}])
 def test_a_bad_chunk_is_an_error(chunk: dict[str, Any]) -> None:
-    """It names the family."""
+    """The error names the family."""
     with pytest.raises(BedrockError, match="'ai21'"):
         streamed(FAMILY, JAMBA, [chunk])

@@ -11,7 +11,7 @@ from bedrock_async.types import AudioBlock, ImageBlock, VideoBlock
 
 from .refusals import refused
 
-# Nova's words; any other purpose is passed on in capitals ("TEXT_RETRIEVAL"). One must be given.
+# Nova's names; any other purpose is passed on in capitals ("TEXT_RETRIEVAL"). The body must have one.
 # [Nova user guide, "Complete embeddings request and response schema"]
 _PURPOSES: Final[Mapping[str, str]] = {
     "classification": "CLASSIFICATION",
@@ -67,7 +67,7 @@ def _write_titan_image(request: EmbedRequest, content: EmbedInput, ctx: FamilyCo
     if isinstance(content, ImageBlock):
         source = content.source.to_wire()
         if "bytes" not in source:
-            raise refused("an image in S3", ctx, path="inputs[0].source")
+            raise refused("an image in S3", ctx, path="inputs[0].source", hint="Pass the image as bytes.")
         body["inputImage"] = source["bytes"]
     else:
         body["inputText"] = _text(content, ctx)
@@ -77,10 +77,10 @@ def _write_titan_image(request: EmbedRequest, content: EmbedInput, ctx: FamilyCo
 
 
 def _refuse_for_titan(request: EmbedRequest, ctx: FamilyContext) -> None:
-    """Refuse what no Titan model has words for.
+    """Refuse what no Titan model can express.
 
-    Titan makes the same vectors for every purpose, so that none of the common ones needs a word; and it refuses a text
-    that is too long, which is what "none" asks for.
+    Titan makes the same vectors for every purpose, so the common ones pass without a member; and it refuses text that
+    is too long, which is what ``truncate="none"`` asks for.
     """
     if request.purpose is not None and request.purpose not in _PURPOSES:
         raise refused(f"the purpose {request.purpose!r}", ctx, path="purpose")
@@ -95,13 +95,13 @@ def _text(content: EmbedInput, ctx: FamilyContext) -> str:
 
 
 def _write_nova(request: EmbedRequest, content: EmbedInput, ctx: FamilyContext) -> dict[str, Any]:
-    if request.normalize is False:  # its vectors have the length 1  [recorded]
-        raise refused("leaving vectors as they are", ctx, path="normalize")
+    if request.normalize is False:  # its vectors have unit length  [recorded]
+        raise refused("vectors that are not normalised", ctx, path="normalize")
     params: dict[str, Any] = {"embeddingPurpose": nova_purpose(request.purpose)}
     if request.dimensions is not None:
         params["embeddingDimension"] = request.dimensions
     if isinstance(content, str):
-        # What does not fit is refused by the service unless the caller says otherwise.
+        # The service refuses text that is too long unless the caller says otherwise.
         params["text"] = {"truncationMode": (request.truncate or "none").upper(), "value": content}
     elif request.truncate not in {None, "none"}:
         raise refused("truncating a medium", ctx, path="truncate")
@@ -111,12 +111,12 @@ def _write_nova(request: EmbedRequest, content: EmbedInput, ctx: FamilyContext) 
 
 
 def nova_purpose(purpose: str | None) -> str:
-    """Return Nova's word for a purpose; without one the vectors are to be searched, as documents are."""
+    """Return Nova's name for a purpose; None means that of documents to be searched."""
     return _PURPOSES.get(purpose or "document") or str(purpose).upper()
 
 
 def nova_medium(content: ImageBlock | VideoBlock | AudioBlock) -> dict[str, dict[str, Any]]:
-    """Return the member of Nova's body that holds a medium; a video becomes one vector, for what is seen and heard."""
+    """Return the member of Nova's body that holds a medium; a video becomes one vector, of picture and sound."""
     members: dict[str, Any] = {"format": content.format, "source": content.source.to_wire()}
     match content:
         case ImageBlock():
@@ -139,9 +139,9 @@ _WRITERS: Final[Mapping[str, _Write]] = {
 
 
 def read_embedding(body: NativeObject) -> Embeddings:
-    """Return the vectors of a body. Raises ServiceError where it says what went wrong, KeyError for another form.
+    """Return the vectors of a body. Raises ServiceError for an error in it, KeyError for JSON of another form.
 
-    Titan counts the tokens in the body; for Nova the service counts them, in a header.
+    Titan's token count is in the body; Nova's is in a header, which the family need not read.
     """
     if "embeddings" in body:
         return Embeddings([each["embedding"] for each in body["embeddings"]])
@@ -151,6 +151,6 @@ def read_embedding(body: NativeObject) -> Embeddings:
 
 
 def _vector(body: NativeObject) -> list[float]:
-    if (vector := body.get("embedding")) is None:  # asked for another type than float: {"binary": [0, 1, ...]}
+    if (vector := body.get("embedding")) is None:  # a type other than float was asked for: {"binary": [0, 1, ...]}
         (vector,) = body["embeddingsByType"].values()
     return list(vector)

@@ -1,4 +1,4 @@
-"""Facts about models that the library's own table tells of all Nova or Titan models alike."""
+"""Profiles of models that differ from the built-in table's row for all Nova models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PROFILES: Final[Mapping[str, ModelProfile]] = {
         source="Nova user guide, 'Using Nova Embeddings'",
         input_modalities=frozenset({"text", "image", "video", "audio"}),
     ),
-    # Audio in its requests, images in its answers.
+    # It also takes audio and gives images.
     "amazon.nova-2-omni-*": replace(
         find_profile("amazon.nova-2-omni-v1:0"),
         source="Nova 2 user guide, 'Request and response schema'",
@@ -22,4 +22,4 @@ PROFILES: Final[Mapping[str, ModelProfile]] = {
         output_modalities=frozenset({"text", "image"}),
     ),
 }
-"""Patterns of model ids, without geography, and what is known of the models that fit."""
+"""Profiles, by the pattern of model ids that they apply to, without the geography."""

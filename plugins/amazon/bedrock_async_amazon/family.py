@@ -1,4 +1,4 @@
-"""The family: which of Amazon's dialects a model speaks, and who reads and writes it."""
+"""The family: it chooses the dialect of each of Amazon's models."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ from .videos import OUTPUT, read_video, write_video
 class AmazonFamily:
     """Nova and Titan models: chat, text, embeddings, images and video.
 
-    ``provider_options={"text_completion": True}`` gives Titan Text the text as it stands, to be continued; otherwise it
-    is a dialogue, as Converse makes it.
+    ``provider_options={"text_completion": True}`` sends Titan Text the text unchanged, to be continued; by default it
+    gets a dialogue, as Converse writes it.
     """
 
     name = "amazon"
     interface_version = 1
     models = ("amazon.nova-*", "amazon.titan-*")
-    # Nova's and Titan's text and embeddings are; images, videos and segmented embeddings were never recorded.
+    # This covers text and embeddings; images, videos and segmented embeddings were never recorded.
     verified = True
     profiles = PROFILES
 
     def supports(self, ctx: FamilyContext) -> Collection[str]:
-        """Return what the dialect of the model can express."""
+        """Return what the model's dialect can express."""
         return TITAN_TEXT_FEATURES if _is_titan(ctx) else nova_features(ctx)
 
     def encode(self, request: ConverseRequest, ctx: FamilyContext) -> NativeRequest:
@@ -68,7 +68,7 @@ class AmazonFamily:
         return NativeRequest(write_embedding(request, ctx))
 
     def decode_embed(self, body: NativeObject, headers: Mapping[str, str], ctx: FamilyContext) -> Embeddings:
-        """Return the vector, with the tokens that Titan counts."""
+        """Return the vector, and Titan's token count."""
         return read_embedding(body)
 
     def encode_image(self, request: ImageRequest, ctx: FamilyContext) -> NativeRequest:
@@ -78,11 +78,11 @@ class AmazonFamily:
     def decode_image(
         self, body: NativeObject, headers: Mapping[str, str], ctx: FamilyContext
     ) -> Sequence[GeneratedImage]:
-        """Return the images, and why some are withheld."""
+        """Return the images, and why some were withheld."""
         return read_images(body)
 
     def encode_video(self, request: VideoRequest, ctx: FamilyContext) -> NativeObject:
-        """Return the input of a job of Nova Reel."""
+        """Return the input of a Nova Reel job."""
         return write_video(request, ctx)
 
     def video_object(self, ctx: FamilyContext) -> str:

@@ -1,4 +1,4 @@
-"""Images of Titan Image Generator and Nova Canvas: one body for both, with parameters of their own for every task."""
+"""Images of Titan Image Generator and Nova Canvas: one body for both, with parameters for each task."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _PNG: Final = b"\x89PNG"
 
 
 def write_image(request: ImageRequest, ctx: FamilyContext) -> NativeObject:
-    """Return the body of a task. Raises InvalidRequestError for what the task has no word for.
+    """Return the body of a task. Raises InvalidRequestError for what the task does not take.
 
     Without `ImageRequest.task` a mask means INPAINTING, images mean IMAGE_VARIATION, anything else TEXT_IMAGE.
     """
@@ -55,12 +55,14 @@ def write_image(request: ImageRequest, ctx: FamilyContext) -> NativeObject:
         raise InvalidRequestError(
             f"{ctx.base_model or 'the model'} has no task {named!r}.",
             path="task",
-            hint=f"There are {', '.join(_TASKS)}; any other native body goes through client.invoke().",
+            hint=f"Pass one of {', '.join(_TASKS)}, or send any other native body with client.invoke().",
         )
     if request.aspect_ratio is not None:
-        raise refused("an aspect ratio", ctx, path="aspect_ratio", hint="Give width and height.")
+        raise refused("an aspect ratio", ctx, path="aspect_ratio", hint="Pass width and height.")
     if request.format not in {None, "png"}:
-        raise refused(f"the format {request.format!r}", ctx, path="format", hint="The images are PNG.")
+        raise refused(
+            f"the format {request.format!r}", ctx, path="format", hint="Leave it out: the images are always PNG."
+        )
     body: dict[str, Any] = {"taskType": name, task.params: _params(request, name, task, ctx)}
     config = _config(request)
     if config and not task.config:
@@ -114,15 +116,15 @@ def _config(request: ImageRequest) -> dict[str, Any]:
 def _base64(image: ImageBlock, path: str, ctx: FamilyContext) -> str:
     data = image.source.to_wire().get("bytes")
     if not isinstance(data, str):
-        raise refused("an image in S3", ctx, path=f"{path}.source", hint="Give its bytes.")
+        raise refused("an image in S3", ctx, path=f"{path}.source", hint="Pass the image as bytes.")
     return data
 
 
 def read_images(body: NativeObject) -> list[GeneratedImage]:
     """Return the images of a body. Raises KeyError or ValueError for JSON of another form.
 
-    Where some or all were withheld, the last one has no data, and the body's ``error`` as its finish reason. A mask
-    that was asked for (``returnMask``) comes after the images with the finish reason ``MASK``.
+    If any were withheld, the last one has no data, and the body's ``error`` as its finish reason. A mask that was asked
+    for (``returnMask``) comes after the images with the finish reason ``MASK``.
     """
     error: str | None = body.get("error")
     found: list[str] = (body.get("images") or []) if error else body["images"]

@@ -1,4 +1,4 @@
-"""From Nova's answers and stream events to Converse's: the same words, but for usage and the numbers of text blocks."""
+"""Nova's answers and stream events, read as Converse's: the same members, except usage and indices of text blocks."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from bedrock_async import (
 from bedrock_async.families import NativeObject
 from bedrock_async.types import ConverseResponse
 
-# Nova's older names of cache counts.  [recorded, 2025-05 to 2026-05]
+# Nova's older names for cache counts.  [recorded, 2025-05 to 2026-05]
 _CACHE_COUNTS: Final = {
     "cacheReadInputTokens": "cacheReadInputTokenCount",
     "cacheWriteInputTokens": "cacheWriteInputTokenCount",
 }
 _COUNTS: Final = ("inputTokens", "outputTokens", *_CACHE_COUNTS)
-# Blocks that begin with an event of their own; text and reasoning begin with their first piece.
+# Blocks with a start event; text and reasoning begin with their first delta.
 _BEGUN: Final = frozenset({"image", "toolResult", "toolUse"})
 
 
@@ -44,7 +44,7 @@ def read_nova(body: NativeObject) -> ConverseResponse:
 
 
 def _usage(native: Mapping[str, Any]) -> dict[str, Any]:
-    """Return Converse's usage: its names beside the older ones, as Converse gives them, and the sum as the total."""
+    """Return Converse's usage: its names as well as the older ones, as Converse gives, and the sum as the total."""
     usage = {name: value for name, value in native.items() if value is not None and name != "totalTokens"}
     for name, older in _CACHE_COUNTS.items():
         if name not in usage and older in usage:
@@ -57,22 +57,22 @@ def _usage(native: Mapping[str, Any]) -> dict[str, Any]:
 class NovaDecoder:
     """Makes Converse's events from Nova's, which have the same names.
 
-    Nova ends a block of text after every piece of it; Converse was recorded to make one block of them, and so does
-    this. The rest of the order is held to what all recorded streams keep (blocks counted without a gap, each begun and
-    ended once, messageStop, metadata), so that no piece is lost or misplaced in silence.
+    Nova ends a text block after every delta; Converse was recorded to join them into one block, and so does this.
+    Otherwise the order of all recorded streams is enforced (block indices without a gap, each block started and stopped
+    once, then messageStop, then metadata), so that nothing is lost or misplaced silently.
     """
 
     def __init__(self) -> None:
         self._started = False
         self._stopped = False
         self._complete = False
-        # The number of Nova's last block, and whether it has ended; the number of Converse's, and its kind while open.
+        # The index of Nova's last block, and whether it has ended; the index of Converse's, and its kind while open.
         self._native, self._ended = -1, True
         self._index = 0
         self._kind: str | None = None
 
     def receive(self, chunk: NativeObject) -> list[Event]:
-        """Take one event. Raises KeyError, TypeError or ValueError for one that is none, or out of order."""
+        """Return the events of one chunk. Raises KeyError, TypeError or ValueError if malformed or out of order."""
         events: list[Event] = []
         for name, members in chunk.items():
             match name:
@@ -90,12 +90,12 @@ class NovaDecoder:
                     events += self._message_stop(members)
                 case "metadata":
                     events.append(self._metadata(members))
-                case _:  # an event of tomorrow
+                case _:  # an event type that this version does not know
                     events.append(UnknownEvent.from_wire({name: members}))
         return events
 
     def eof(self) -> list[Event]:
-        """Return nothing: all has been said. Raises StreamTruncatedError where the answer is not complete."""
+        """Return no further events. Raises StreamTruncatedError if the answer is not complete."""
         if not self._complete:
             missing = "metadata" if self._stopped else "messageStop and metadata"
             raise StreamTruncatedError(
@@ -137,7 +137,7 @@ class NovaDecoder:
             index == self._native and not self._ended, f"the end of block {index}", "that block is not the open one"
         )
         self._ended = True
-        # What follows may be more of it.
+        # The next block may continue this text.
         return [] if self._kind == "text" else self._end_block()
 
     def _message_stop(self, members: Mapping[str, Any]) -> list[Event]:
@@ -151,7 +151,7 @@ class NovaDecoder:
     def _metadata(self, members: Mapping[str, Any]) -> Event:
         self._expect(self._stopped and not self._complete, "metadata", "it comes once, after messageStop")
         self._complete = True
-        # "metrics": {} and "trace": {} say nothing; the service tells them in members of its own.
+        # "metrics": {} and "trace": {} are empty; the service has them in members of its own.
         told = {name: value for name, value in members.items() if value}
         if "usage" in told:
             told["usage"] = _usage(told["usage"])

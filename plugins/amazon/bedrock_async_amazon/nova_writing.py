@@ -1,4 +1,4 @@
-"""From a Converse request to Nova's own: nearly the same JSON, with cache points as marks on blocks."""
+"""Nova's request, written from Converse's: nearly the same JSON, with cache points as members of blocks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Block: TypeAlias = dict[str, Any]
 
 SCHEMA_VERSION: Final = "messages-v1"
 
-# The members are Converse's, but for documents, which InvokeModel does not take.
+# Converse's members, except documents, which InvokeModel does not take.
 # [Nova user guides, "Invoking understanding models", "Request and response schema"]
 _NOVA_FEATURES: Final = frozenset(
     {
@@ -35,13 +35,13 @@ _NOVA_2_FEATURES: Final = _NOVA_FEATURES | {"audio", "citations", "effort", "rea
 
 
 def nova_features(ctx: FamilyContext) -> frozenset[str]:
-    """Return what the model's generation has words for."""
+    """Return what the model's generation can express."""
     return _NOVA_2_FEATURES if _is_nova_2(ctx) else _NOVA_FEATURES
 
 
 def write_nova(request: ConverseRequest, ctx: FamilyContext) -> dict[str, Any]:
     """Return the body. Raises InvalidRequestError for what it cannot express."""
-    # Nova 2's documented request has no version, and the service refuses members that it does not know.
+    # Nova 2's documented request has no version, and the service refuses unknown members.
     body: dict[str, Any] = {} if _is_nova_2(ctx) else {"schemaVersion": SCHEMA_VERSION}
     body["messages"] = [
         {
@@ -80,7 +80,7 @@ def _blocks(blocks: Iterable[WireModel], path: str) -> list[Block]:
                 raise InvalidRequestError(
                     f"{where} is a cache point with nothing before it to be cached.",
                     path=where,
-                    hint="Put it after the block up to which the prompt is to be cached.",
+                    hint="Put it after the last block to cache.",
                 )
             written[-1] |= block.to_wire()
         else:
@@ -104,7 +104,7 @@ def _block(block: WireModel, path: str) -> Block:
 
 
 def _without_plain_type(members: Block) -> None:
-    """Leave out what Converse adds to a tool use that the caller runs: no model file knows it."""
+    """Remove the type that Converse adds to tool uses that the caller runs: the native schema does not have it."""
     if members.get("type") in {None, "tool_use", "tool_result"}:
         members.pop("type", None)
 
@@ -119,6 +119,6 @@ def _tools(config: ToolConfig, ctx: FamilyContext) -> dict[str, Any]:
             raise unsupported("cache points among the tools", family="amazon", model=ctx.base_model, path=path)
         wire: Block = tool.to_wire()
         if isinstance(tool, ToolSpec):
-            wire["toolSpec"].pop("strict", None)  # False, which says nothing: True was refused before
+            wire["toolSpec"].pop("strict", None)  # False is the default; True was refused before
         tools.append(wire)
     return {**members, "tools": tools}

@@ -1,4 +1,4 @@
-"""The error of what a model's native body has no word for, where Converse is no way out."""
+"""The error for what a native body cannot express, where Converse is no alternative."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from bedrock_async.families import FamilyContext
 
 
 def refused(what: str, ctx: FamilyContext, *, path: str, hint: str = "Leave that out.") -> InvalidRequestError:
-    """Return the error that names family, model and place."""
+    """Return an error that names the family, the model and the place."""
     return InvalidRequestError(
         f"the family 'amazon' cannot express {what} ({path}) in the native body of {ctx.base_model or 'the model'}.",
         path=path,

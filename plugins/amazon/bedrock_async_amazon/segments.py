@@ -1,4 +1,4 @@
-"""Embeddings of long content with Nova: a job that cuts it into segments and writes a vector for each to S3.
+"""Embeddings of long content with Nova: a job that splits it into segments and writes a vector for each to S3.
 
 ::
 
@@ -28,10 +28,10 @@ from bedrock_async.types import AudioBlock, ImageBlock, S3Location, VideoBlock
 from .embeddings import nova_medium, nova_purpose
 
 SUMMARY: Final = "segmented-embedding-result.json"
-"""The object that tells how the job went, and which objects hold the vectors."""
+"""The name of the object with the job's outcome and the names of the objects that hold the vectors."""
 
 SegmentedContent: TypeAlias = str | S3Location | ImageBlock | VideoBlock | AudioBlock
-"""What is cut into segments: text, a file of text in S3, or a medium in S3."""
+"""What is split into segments: text, a text file in S3, or a medium in S3."""
 
 
 def segmented_embedding(
@@ -46,10 +46,10 @@ def segmented_embedding(
 ) -> dict[str, Any]:
     """Return the ``model_input`` of the job; None means the model's own default.
 
-    ``purpose`` and ``truncate`` are those of `EmbedRequest`. Text is cut after at most ``segment_chars`` characters
+    ``purpose`` and ``truncate`` are those of `EmbedRequest`. Text is split after at most ``segment_chars`` characters
     (800 to 50,000), audio and video after ``segment_s`` seconds (1 to 30). ``separate_audio`` makes two vectors for
-    each segment of a video, for what is seen and what is heard. Raises InvalidRequestError for what does not go
-    together.
+    each segment of a video, of the picture and of the sound. Raises InvalidRequestError for an argument that does not
+    apply to the content.
     """
     params: dict[str, Any] = {"embeddingPurpose": nova_purpose(purpose)}
     if dimensions is not None:
@@ -86,8 +86,8 @@ def _content(content: SegmentedContent, truncation: str) -> tuple[str, dict[str,
 class SegmentedPart:
     """The vectors of one kind (``"TEXT"``, ``"AUDIO_VIDEO_COMBINED"``): ``name`` is the object that holds them.
 
-    ``status`` is ``SUCCESS``, ``PARTIAL_SUCCESS``, or says that it failed, and why; ``name`` is empty where nothing was
-    written.
+    ``status`` is ``SUCCESS``, ``PARTIAL_SUCCESS`` or a failure, which ``failure_reason`` and ``message`` explain;
+    ``name`` is empty if nothing was written.
     """
 
     kind: str
@@ -99,7 +99,7 @@ class SegmentedPart:
 
 @dataclass(frozen=True, slots=True)
 class Segmentation:
-    """What a job made: vectors of so many dimensions, in so many parts."""
+    """The outcome of a job: its parts, the dimensions of the vectors, and the source."""
 
     parts: tuple[SegmentedPart, ...]
     dimensions: int | None = None
@@ -108,9 +108,9 @@ class Segmentation:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """The vector of one segment; empty where ``status`` says that it failed.
+    """The vector of one segment; empty if ``status`` says that it failed.
 
-    ``start`` and ``end`` are characters of text (the end is not part of it), or seconds; None where nothing was cut.
+    ``start`` and ``end`` are character positions (``end`` is exclusive) or seconds; None if nothing was split.
     """
 
     vector: tuple[float, ...]
@@ -124,7 +124,7 @@ class Segment:
 
 
 def read_segmentation(name: str, data: bytes) -> Segmentation:
-    """Return what the object `SUMMARY` tells. Raises ResponseDecodeError."""
+    """Return the outcome in the object `SUMMARY`. Raises ResponseDecodeError."""
     try:
         told = _object(data)
         parts = [
@@ -143,7 +143,7 @@ def read_segmentation(name: str, data: bytes) -> Segmentation:
 
 
 def read_segments(name: str, data: bytes) -> tuple[Segment, ...]:
-    """Return the segments of an object: one JSON object in each line. Raises ResponseDecodeError."""
+    """Return the segments in an object with one JSON object per line. Raises ResponseDecodeError."""
     lines = [line for line in data.splitlines() if line.strip()]
     segments: list[Segment] = []
     for number, line in enumerate(lines, 1):
@@ -181,5 +181,5 @@ def _unreadable(what: str, data: bytes, exc: Exception) -> ResponseDecodeError:
     return ResponseDecodeError(
         f"{what} ({len(data)} bytes) is not as the service documents it: {type(exc).__name__}: {exc}.",
         body=data,
-        hint="Is it an object that an embedding job of Nova wrote? Otherwise report it.",
+        hint="Check that a Nova embedding job wrote this object; if it did, report the error's `body`.",
     )

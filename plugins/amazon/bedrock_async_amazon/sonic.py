@@ -1,4 +1,4 @@
-"""Voice conversations with Nova Sonic: the order of its events, so that a caller deals with audio, texts and tools."""
+"""Voice conversations with Nova Sonic: it keeps the order of events, so callers see only audio, text and tools."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["SonicSession"]
 
 _SAMPLE_BYTES: Final = 2
 _PIECE_BYTES: Final = 2**16
-"""Two seconds of audio at 16 kHz; base64 makes a third more of it, and an event may have 1,000,000 bytes."""
+"""Two seconds of audio at 16 kHz; base64 adds a third, and an event may have at most 1,000,000 bytes."""
 
 
 class SonicSession:
@@ -34,11 +34,10 @@ class SonicSession:
                     case SonicAudio(): speaker.play(event.audio)
                     case SonicText(): print(event.role, event.text)
 
-    Entering opens the stream and sends what a session begins with: its settings, the ``system`` prompt, the
-    ``history`` (pairs of role, ``USER`` or ``ASSISTANT``, and text). ``tools`` are those of Converse. Leaving closes
-    the connection at once; `end` before that lets the model finish. Errors and cancellation are those of
-    `BidirectionalStream`. Audio is PCM: 16-bit little-endian samples of one channel. ``new_name`` makes the names by
-    which events refer to each other.
+    Entering opens the stream and sends the settings, the ``system`` prompt and the ``history`` (pairs of role,
+    ``USER`` or ``ASSISTANT``, and text). ``tools`` have Converse's form. Leaving closes the connection at once; call
+    `end` before that to let the model finish. Errors and cancellation are those of `BidirectionalStream`. Audio is mono
+    PCM with 16-bit little-endian samples. ``new_name`` makes the names by which events refer to each other.
     """
 
     def __init__(
@@ -106,20 +105,20 @@ class SonicSession:
         return self
 
     async def __anext__(self) -> SonicEvent:
-        """Return what the model says next. Raises EventDecodeError for what is no event, and as the stream does."""
+        """Return the model's next event. Raises EventDecodeError for a malformed one, and what the stream raises."""
         return self._reader.read((await self.stream.__anext__()).bytes)
 
     async def send_audio(self, pcm: bytes) -> None:
-        """Let the model hear something; the first time begins the user's audio. Waits as long as it takes nothing.
+        """Send the user's audio; the first call begins it. Waits while the connection takes no more.
 
-        Send as the microphone gives it, 32 ms at a time, also the silence: the model tells turns by it. Raises
-        InvalidRequestError for half a sample.
+        Send what the microphone gives as it comes, about 32 ms at a time, silence included: the model detects turns by
+        it. Raises InvalidRequestError for an incomplete sample.
         """
         if len(pcm) % _SAMPLE_BYTES:
             raise InvalidRequestError(
-                f"{len(pcm)} bytes are no whole number of samples of {_SAMPLE_BYTES} bytes.",
+                f"{len(pcm)} bytes are not a whole number of {_SAMPLE_BYTES}-byte samples.",
                 path="pcm",
-                hint="Pass 16-bit samples of one channel, and keep half a sample for the next call.",
+                hint="Pass 16-bit samples of one channel, and keep an incomplete sample for the next call.",
             )
         if self._audio is None:
             self._audio = self._new_name()
@@ -133,12 +132,12 @@ class SonicSession:
             await self.stream.send(events.audio_input(self._prompt, self._audio, pcm[at : at + _PIECE_BYTES]))
 
     async def send_text(self, text: str) -> None:
-        """Let the model read something that the user typed, beside the audio (2 Sonic)."""
+        """Send text that the user typed, alongside the audio (Nova 2 Sonic)."""
         for event in self._text("USER", text, interactive=True):
             await self.stream.send(event)
 
     async def send_tool_result(self, use: SonicToolUse | str, result: Mapping[str, Any] | str) -> None:
-        """Answer the use of a tool, given as the event or by its id; an object is written as JSON."""
+        """Send the result of a tool use, given as the event or by its id; an object is written as JSON."""
         tool_use_id = use if isinstance(use, str) else use.tool_use_id
         content = self._new_name()
         await self.stream.send(events.tool_result_start(self._prompt, content, tool_use_id))
@@ -146,7 +145,7 @@ class SonicSession:
         await self.stream.send(events.content_end(self._prompt, content))
 
     async def end_audio(self) -> None:
-        """End the user's audio; more of it begins anew. Without effect where none is open."""
+        """End the user's audio; `send_audio` begins it again. Does nothing if none is open."""
         audio, self._audio = self._audio, None
         if audio is not None:
             try:
@@ -156,9 +155,9 @@ class SonicSession:
                 raise
 
     async def end(self) -> None:
-        """End audio, prompt and session, in the order that the model wants; its answers still come.
+        """End audio, prompt and session, in the order that the model requires; its answers still arrive.
 
-        Idempotent. Where it was cancelled, and the stream is still open, the next call does the rest.
+        Idempotent. If it was cancelled and the stream is still open, the next call does the rest.
         """
         async with self._ending:
             await self.end_audio()

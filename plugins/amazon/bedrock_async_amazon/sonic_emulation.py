@@ -1,4 +1,4 @@
-"""A Nova Sonic for tests: it holds clients to the order of events, and says back what it hears.
+"""A Nova Sonic for tests: it checks the order of a client's events, and repeats what it hears.
 
 ::
 
@@ -26,11 +26,11 @@ _SPECULATIVE: Final = json.dumps({"generationStage": "SPECULATIVE"})
 
 
 async def sonic_echo(session: DuplexSession) -> None:
-    """Answer each text of the user with itself, and the audio with itself once it has ended.
+    """Repeat each text of the user, and the user's audio once it has ended.
 
-    Every answer is a completion: what was heard, what will be said, the audio, what was said, the tokens (a text token
-    for each word, a speech token for each 20 ms). With tools the first one is asked for before the first answer, its
-    input ``{"heard": text}``, and its result is said. Wrong order is refused with ValidationException.
+    Every answer is one completion: the text heard, the text about to be spoken, the audio, the text spoken, the usage
+    (a text token per word, a speech token per 20 ms). With tools, the first one is called before the first answer with
+    the input ``{"heard": text}``, and its result is spoken. Events out of order are refused with ValidationException.
     """
     await _Echo(session).run()
 

@@ -1,7 +1,7 @@
-"""The event protocol of Nova Sonic: what is said to it as objects, what it says as typed events. Pure.
+"""Nova Sonic's event protocol: input events as JSON objects, output events as typed ones. Pure.
 
 Source: "Handling input events" and "Handling output events with the bidirectional API", Amazon Nova user guides (Sonic
-and 2 Sonic); in AWS's samples text has its ``role`` in the event itself, too. Nothing of it was seen recorded.
+and 2 Sonic); in AWS's samples text has its ``role`` in the event itself, too. No recording of it was at hand.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _TEXT: Final[Mapping[str, str]] = {"mediaType": "text/plain"}
 _SAMPLE_BITS: Final = 16
 
 
-# What is said to the model.
+# -- input events
 
 
 def session_start(
@@ -59,7 +59,7 @@ def session_start(
     temperature: float = 0.7,
     endpointing_sensitivity: Sensitivity | str | None = None,
 ) -> JsonObject:
-    """Begin a session. ``endpointing_sensitivity`` says how soon a pause is the end of a turn (2 Sonic)."""
+    """Return the event that begins a session. ``endpointing_sensitivity`` is how soon a pause ends a turn (2 Sonic)."""
     members: JsonObject = {
         "inferenceConfiguration": {"maxTokens": max_tokens, "topP": top_p, "temperature": temperature}
     }
@@ -76,7 +76,10 @@ def prompt_start(
     tools: Sequence[Mapping[str, Any]] = (),
     tool_choice: Mapping[str, Any] | None = None,
 ) -> JsonObject:
-    """Say how the model is to answer. ``tools`` are those of Converse: ``{"toolSpec": {...}}``; schemas become text."""
+    """Return the event that says how to answer. Raises InvalidRequestError for a tool without a schema.
+
+    ``tools`` have Converse's form, ``{"toolSpec": {...}}``; their schemas become text.
+    """
     members: JsonObject = {
         "promptName": prompt,
         "textOutputConfiguration": dict(_TEXT),
@@ -92,51 +95,51 @@ def prompt_start(
 
 
 def text_start(prompt: str, content: str, *, role: Role | str, interactive: bool) -> JsonObject:
-    """Begin a text: the system prompt, a turn of the history, or (``interactive``, 2 Sonic) something typed."""
+    """Return the event that begins a text: system prompt, turn of the history, or typed (``interactive``, 2 Sonic)."""
     return _start(prompt, content, "TEXT", role, interactive=interactive, textInputConfiguration=dict(_TEXT))
 
 
 def audio_start(prompt: str, content: str, *, sample_rate_hz: int = 16_000) -> JsonObject:
-    """Begin the user's audio, which stays open for the whole conversation."""
+    """Return the event that begins the user's audio, which stays open for the whole conversation."""
     configuration = _audio(sample_rate_hz)
     return _start(prompt, content, "AUDIO", "USER", interactive=True, audioInputConfiguration=configuration)
 
 
 def tool_result_start(prompt: str, content: str, tool_use_id: str) -> JsonObject:
-    """Begin the result of a tool."""
+    """Return the event that begins a tool result."""
     configuration = {"toolUseId": tool_use_id, "type": "TEXT", "textInputConfiguration": dict(_TEXT)}
     return _start(prompt, content, "TOOL", "TOOL", interactive=False, toolResultInputConfiguration=configuration)
 
 
 def text_input(prompt: str, content: str, text: str) -> JsonObject:
-    """Say a text."""
+    """Return the event with a text."""
     return _event("textInput", {"promptName": prompt, "contentName": content, "content": text})
 
 
 def audio_input(prompt: str, content: str, pcm: bytes) -> JsonObject:
-    """Say some audio: 16-bit little-endian samples of one channel. 32 ms at a time are usual."""
+    """Return the event with some audio: mono, 16-bit little-endian samples, usually 32 ms of them."""
     audio = base64.b64encode(pcm).decode("ascii")
     return _event("audioInput", {"promptName": prompt, "contentName": content, "content": audio})
 
 
 def tool_result(prompt: str, content: str, result: Mapping[str, Any] | str) -> JsonObject:
-    """Say what a tool returned; an object is written as JSON."""
+    """Return the event with what a tool returned; an object is written as JSON."""
     text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
     return _event("toolResult", {"promptName": prompt, "contentName": content, "content": text})
 
 
 def content_end(prompt: str, content: str) -> JsonObject:
-    """End a text, the audio, or the result of a tool."""
+    """Return the event that ends a text, the audio or a tool result."""
     return _event("contentEnd", {"promptName": prompt, "contentName": content})
 
 
 def prompt_end(prompt: str) -> JsonObject:
-    """End the prompt."""
+    """Return the event that ends the prompt."""
     return _event("promptEnd", {"promptName": prompt})
 
 
 def session_end() -> JsonObject:
-    """End the session."""
+    """Return the event that ends the session."""
     return _event("sessionEnd", {})
 
 
@@ -175,12 +178,12 @@ def _tool(tool: Mapping[str, Any]) -> JsonObject:
     return {"toolSpec": {**tool["toolSpec"], "inputSchema": {"json": text}}}
 
 
-# What the model says.
+# -- output events
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SonicEvent:
-    """Anything that the model says. ``raw`` is the whole event; ids that it does not have are empty."""
+    """The base of all output events. ``raw`` is the whole event; ids that it does not have are empty."""
 
     session_id: str = ""
     prompt_name: str = ""
@@ -199,12 +202,12 @@ class _Content(SonicEvent):
     role: str = ""
     """``USER`` for what the model has heard, ``ASSISTANT`` for what it says, ``TOOL``."""
     stage: str = ""
-    """``SPECULATIVE`` for text that is about to be spoken, ``FINAL`` for what was said; empty beside text."""
+    """``SPECULATIVE`` for text about to be spoken, ``FINAL`` for text that was spoken; else empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SonicContentStart(_Content):
-    """A content begins; ``type`` is ``TEXT``, ``AUDIO`` or ``TOOL``. Audio has a ``sample_rate_hz``."""
+    """A content block begins; ``type`` is ``TEXT``, ``AUDIO`` or ``TOOL``. Audio has a ``sample_rate_hz``."""
 
     type: str = ""
     sample_rate_hz: int | None = None
@@ -219,7 +222,7 @@ class SonicText(_Content):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SonicAudio(_Content):
-    """Speech to be played: 16-bit little-endian samples of one channel."""
+    """Speech to play: mono PCM with 16-bit little-endian samples."""
 
     audio: bytes = field(default=b"", repr=False)
 
@@ -233,7 +236,7 @@ class SonicToolUse(_Content):
     content: str = ""
 
     def input(self) -> Any:  # noqa: ANN401 - JSON of the model
-        """Return the input. Raises EventDecodeError when it is no JSON."""
+        """Return the parsed input. Raises EventDecodeError if it is not JSON."""
         try:
             return json.loads(self.content)
         except (ValueError, RecursionError) as exc:
@@ -246,14 +249,14 @@ class SonicToolUse(_Content):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SonicContentEnd(_Content):
-    """A content has ended; ``stop_reason`` is ``PARTIAL_TURN``, ``END_TURN``, ``INTERRUPTED`` or ``TOOL_USE``."""
+    """A content block ends; ``stop_reason`` is ``PARTIAL_TURN``, ``END_TURN``, ``INTERRUPTED`` or ``TOOL_USE``."""
 
     type: str = ""
     stop_reason: str = ""
 
     @property
     def interrupted(self) -> bool:
-        """Whether the user spoke: audio that was not played yet is to be dropped."""
+        """Whether the user interrupted: drop audio that has not been played yet."""
         return self.stop_reason == "INTERRUPTED"
 
 
@@ -278,19 +281,19 @@ class SonicCompletionEnd(SonicEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SonicUnknown(SonicEvent):
-    """An event of a later protocol; ``name`` is its type."""
+    """An event that this version does not know; ``name`` is its type."""
 
     name: str = ""
 
 
 class SonicReader:
-    """Makes typed events of native ones, in the order of their arrival: texts learn their role where they begin."""
+    """Makes typed events from native ones, in the order of arrival: the start of a content block tells its role."""
 
     def __init__(self) -> None:
         self._open: dict[str, tuple[str, str]] = {}
 
     def read(self, native: bytes) -> SonicEvent:
-        """Return the event. Raises EventDecodeError for what is none; members that are missing are empty."""
+        """Return the event; missing members are empty. Raises EventDecodeError for anything that is not an event."""
         try:
             document: Any = json.loads(native)
             event = cast("Mapping[str, Any]", document["event"])
@@ -304,7 +307,7 @@ class SonicReader:
             return self._typed(name, cast("Mapping[str, Any]", members), common)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as exc:
             raise EventDecodeError(
-                f"an event of {len(native)} bytes is none of Nova Sonic ({type(exc).__name__}).",
+                f"{len(native)} bytes are not an event of Nova Sonic ({type(exc).__name__}).",
                 event_type="",
                 payload=native,
             ) from exc
@@ -365,7 +368,7 @@ def _object(value: object) -> JsonObject:
 
 
 def _stage(fields: object) -> str:
-    """Return the stage that the JSON text ``{"generationStage": "FINAL"}`` tells; empty where there is none."""
+    """Return the stage in JSON text such as ``{"generationStage": "FINAL"}``, empty if there is none."""
     if not isinstance(fields, str):
         return ""
     document: Any = json.loads(fields)
@@ -376,4 +379,4 @@ def _decoded(audio: str) -> bytes:
     try:
         return base64.b64decode(audio, validate=True)
     except binascii.Error as exc:
-        raise ValueError("no base64") from exc
+        raise ValueError("not base64") from exc

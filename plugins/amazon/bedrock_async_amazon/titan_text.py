@@ -1,4 +1,4 @@
-"""Titan Text: one prompt with the turns in it, one text back."""
+"""Titan Text: one prompt that holds all turns, one text back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bedrock_async.families import EventBuilder, FamilyContext, NativeObject, st
 from bedrock_async.types import ConverseRequest, InferenceConfig, Message
 
 TITAN_TEXT_FEATURES: Final = frozenset({"max_tokens", "stop_sequences", "temperature", "top_p"})
-"""What the body has words for."""
+"""What the body can express."""
 
 # "User: <prompt>\nBot:" [Bedrock user guide, "Amazon Titan Text models"]. Converse writes the same: a guardrail that
 # looked at the whole prompt of a recorded call counted 11 characters more than the message has, and messages of one
@@ -22,7 +22,7 @@ _STOP_REASONS: Final = {"finished": "end_turn", "stop_criteria_met": "stop_seque
 
 
 def write_titan_text(request: ConverseRequest, ctx: FamilyContext) -> dict[str, Any]:
-    """Return the body: the turns as a dialogue, or with the option ``text_completion`` their text as it stands."""
+    """Return the body: the turns as a dialogue, or with the option ``text_completion`` their text unchanged."""
     messages = list(request.messages or ())
     completes = is_completion(ctx)
     body: dict[str, Any] = {"inputText": _text(messages) if completes else _dialogue(messages)}
@@ -32,7 +32,7 @@ def write_titan_text(request: ConverseRequest, ctx: FamilyContext) -> dict[str, 
 
 
 def is_completion(ctx: FamilyContext) -> bool:
-    """Tell whether the call wants its text continued, not answered."""
+    """Return whether the call wants its text continued, not answered."""
     return bool(ctx.options.get("text_completion"))
 
 
@@ -74,7 +74,7 @@ def read_titan_text(body: NativeObject, events: EventBuilder, ctx: FamilyContext
 
 
 class TitanTextDecoder:
-    """Makes events of Titan's chunks; the first one counts the input, the last one tells why the text ends."""
+    """Makes events from Titan's chunks; the first one counts the input, the last one tells why the text ends."""
 
     def __init__(self, ctx: FamilyContext) -> None:
         self._events = EventBuilder()
@@ -82,13 +82,13 @@ class TitanTextDecoder:
         self._begun = False
 
     def receive(self, chunk: NativeObject) -> list[Event]:
-        """Take one chunk. Raises KeyError, TypeError or ValueError for one that is none, or out of order."""
+        """Return the events of one chunk. Raises KeyError, TypeError or ValueError if malformed or out of order."""
         piece = _output(chunk)
         if self._events.stop_reason is not None:
             raise ValueError("a chunk comes after the one that told why the text ends")
         input_tokens = _count(chunk, "inputTextTokenCount")
         if self._begun and input_tokens is not None:
-            raise ValueError("a chunk counts the input, and is not the first one")
+            raise ValueError("a chunk after the first one counts the input")
         self._begun = True
         self._events.start()
         self._text.add(piece)
@@ -99,7 +99,7 @@ class TitanTextDecoder:
         return self._events.take()
 
     def eof(self) -> list[Event]:
-        """Return the last events. Raises StreamTruncatedError where no chunk told why the text ends."""
+        """Return the last events. Raises StreamTruncatedError if no chunk told why the text ends."""
         self._text.end()
         return self._events.finish()
 
@@ -116,13 +116,13 @@ def _reason(native: Mapping[str, Any]) -> str | None:
 
 
 def _count(native: Mapping[str, Any], name: str) -> int | None:
-    """Return a count."""
-    value = native.get(name)  # behind a guardrail it is written as 28.0  [recorded, 2025-02]
+    # Behind a guardrail a count is written as 28.0.  [recorded, 2025-02]
+    value = native.get(name)
     return None if value is None else int(value)
 
 
 class _Text:
-    r"""Hands on text, without the cue of the dialogue that Titan may repeat.
+    r"""Passes text on, without the dialogue's cue that Titan may repeat.
 
     Converse was recorded to leave it out: the guardrail's trace of that answer has "\nBot: Hello, ...".
     """
@@ -141,7 +141,7 @@ class _Text:
             self._decide(seen)
 
     def end(self) -> None:
-        """Hand on what was kept back: nothing follows that could complete the cue."""
+        """Pass on the text held back: nothing follows that could complete the cue."""
         if self._held is not None:
             self._decide(self._held.lstrip())
 

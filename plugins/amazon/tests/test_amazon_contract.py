@@ -198,7 +198,7 @@ class TestAmazonChat(FamilyContract):
     samples: ClassVar[Sequence[FamilySample]] = (NOVA, NOVA_2, TITAN, COMPLETION)
 
     def family(self) -> ModelFamily:
-        """Amazon's."""
+        """Return the family under test."""
         return AmazonFamily()
 
 
@@ -272,5 +272,5 @@ class TestAmazonTasks(TaskContract):
     )
 
     def family(self) -> ModelFamily:
-        """Amazon's."""
+        """Return the family under test."""
         return AmazonFamily()

@@ -17,10 +17,12 @@ from native_traffic import (
     native_events,
     native_headers,
     recorded,
+    recorded_both_ways,
+    recorded_latency_ms,
+    recorded_response,
 )
 
-from bedrock_async import ConverseRequest, ConverseResponse, InvalidRequestError, InvokeRequest
-from bedrock_async.events import ConverseEventDecoder
+from bedrock_async import ConverseRequest, InvalidRequestError, InvokeRequest
 from bedrock_async.families import EmbedRequest, FamilyContext
 from bedrock_async.folding import fold, unfold
 from bedrock_async.model_id import parse_model_id
@@ -70,8 +72,7 @@ def test_a_recorded_answer_of_nova_says_what_it_said(exchange: Exchange) -> None
     assert response.usage.output_tokens == int(outputs)
     assert (response.usage.cache_read_input_tokens or 0) == usage.get("cacheReadInputTokenCount", 0)
     assert response.usage.total_tokens == usage.get("totalTokens", usage["inputTokens"] + int(outputs))
-    latency = headers.get("x-amzn-bedrock-invocation-latency")
-    assert response.metrics.latency_ms == (None if latency is None else int(latency))
+    assert response.metrics.latency_ms == recorded_latency_ms(exchange)
 
 
 @pytest.mark.parametrize("size", [1, 1_000_000], ids=["bytes", "whole"])
@@ -107,8 +108,7 @@ def test_a_recorded_answer_of_titan_says_what_it_said(exchange: Exchange) -> Non
     assert response.stop_reason == _REASONS[result["completionReason"]]
     assert response.usage.input_tokens == native["inputTextTokenCount"]
     assert response.usage.output_tokens == result["tokenCount"]
-    latency = native_headers(exchange).get("x-amzn-bedrock-invocation-latency")
-    assert response.metrics.latency_ms == (None if latency is None else int(latency))
+    assert response.metrics.latency_ms == recorded_latency_ms(exchange)
 
 
 @pytest.mark.parametrize("size", [1, 1_000_000], ids=["bytes", "whole"])
@@ -153,7 +153,7 @@ def _intervened(exchange: Exchange) -> bool:
 
 
 def context(model: str) -> FamilyContext:
-    """What the family is told of a call."""
+    """Return the context of a call."""
     return FamilyContext(parse_model_id(model), call_context(model, FAMILY).profile)
 
 
@@ -266,33 +266,7 @@ def test_a_prompt_of_the_same_meaning_becomes_titans_recorded_one(exchange: Exch
 # -- both ways
 
 
-def response_of(exchange: Exchange) -> ConverseResponse:
-    """The response of an exchange of any of the four kinds."""
-    match exchange.kind:
-        case "invoke":
-            return native_answer(exchange, FAMILY)
-        case "converse":
-            return ConverseResponse.from_wire(exchange.response_body)
-        case "converse-stream":
-            decoder = ConverseEventDecoder()
-            return fold([*decoder.receive(exchange.response_body), *decoder.eof()])
-        case _:
-            return fold(native_events(exchange, FAMILY))
-
-
-def pairs() -> list[tuple[Exchange, Exchange]]:
-    """Recorded calls of one model with the same messages and tools, through Converse and natively."""
-    return [
-        (converse, native)
-        for kind in ("converse", "converse-stream")
-        for converse in recorded(kind, "amazon.nova")
-        for native in NOVA_REQUESTS
-        if converse.model_id == native.model_id
-        and converse_of(native.request_json)["messages"] == converse.request_json["messages"]
-    ]
-
-
-PAIRS: Final = pairs()
+PAIRS: Final = recorded_both_ways("amazon.nova", NOVA_REQUESTS, converse_of)
 
 
 def test_some_conversations_were_recorded_both_ways() -> None:
@@ -311,7 +285,7 @@ def test_both_ways_say_the_same(converse: Exchange, native: Exchange) -> None:
     request = ConverseRequest.from_wire(converse.request_body, model_id=converse.model_id)
     assert native_body(request, converse.model_id, FAMILY) == plain(native.request_json)
 
-    theirs, ours = response_of(converse), response_of(native)
+    theirs, ours = recorded_response(converse, FAMILY), recorded_response(native, FAMILY)
     assert [type(block) for block in ours.message.content] == [type(block) for block in theirs.message.content]
     assert [event.type for event in unfold(ours)] == [event.type for event in unfold(theirs)]
     assert [(use.name, use.input) for use in ours.tool_uses] == [(use.name, use.input) for use in theirs.tool_uses]

@@ -96,7 +96,7 @@ def test_a_stream_of_nova_that_is_cut_off_is_an_error(blocks: list[Any], data: s
 @unhurried
 @given(blocks=BLOCKS, data=st.data())
 def test_a_stream_of_nova_that_lacks_a_chunk_is_an_error(blocks: list[Any], data: st.DataObject) -> None:
-    """Whichever it is: nobody gets an answer with a hole."""
+    """Whichever chunk it is: no answer with a gap is returned."""
     chunks = nova_stream(blocks)
     without_input = [at for at, chunk in enumerate(chunks) if "toolUse" in json.dumps(chunk.get("contentBlockDelta"))]
     del chunks[data.draw(st.sampled_from([at for at in range(len(chunks)) if at not in without_input]))]
@@ -107,7 +107,7 @@ def test_a_stream_of_nova_that_lacks_a_chunk_is_an_error(blocks: list[Any], data
 @unhurried
 @given(blocks=BLOCKS, data=st.data())
 def test_a_stream_of_nova_that_says_something_twice_is_an_error(blocks: list[Any], data: st.DataObject) -> None:
-    """But for a piece of a block, which may have several that are equal."""
+    """Except deltas, of which a block may have equal ones."""
     chunks = nova_stream(blocks)
     pieces = [at for at, chunk in enumerate(chunks) if "contentBlockDelta" in chunk]
     at = data.draw(st.sampled_from([at for at in range(len(chunks)) if at not in pieces]))
@@ -118,7 +118,7 @@ def test_a_stream_of_nova_that_says_something_twice_is_an_error(blocks: list[Any
 @unhurried
 @given(blocks=BLOCKS, data=st.data())
 def test_a_stream_of_nova_in_another_order_is_an_error(blocks: list[Any], data: st.DataObject) -> None:
-    """Any other order: the error says what is out of place, and with which family."""
+    """The error says what is out of order, and names the family."""
     chunks = nova_stream(blocks)
     shuffled = data.draw(st.permutations(chunks))
     if shuffled == chunks:
@@ -148,7 +148,7 @@ def titan_stream(pieces: Sequence[str]) -> list[Chunk]:
 @unhurried
 @given(pieces=PIECES)
 def test_everything_that_titan_says_arrives(pieces: list[str]) -> None:
-    """However the text is cut; only the cue of the dialogue at its beginning is left out, if it is repeated."""
+    """However the text is split; only the dialogue's cue is left out, if the model repeats it at the beginning."""
     response = response_of(TITAN, titan_stream(pieces))
     assert response.text == "".join(pieces)
     assert (response.stop_reason, response.usage.input_tokens, response.usage.output_tokens) == ("end_turn", 5, 7)
@@ -168,7 +168,7 @@ def test_a_stream_of_titan_that_is_cut_off_is_an_error(pieces: list[str], data: 
 @unhurried
 @given(pieces=PIECES.filter(lambda pieces: len(pieces) > 1), data=st.data())
 def test_a_stream_of_titan_in_another_order_loses_nothing(pieces: list[str], data: st.DataObject) -> None:
-    """It is an error where the first or the last chunk is elsewhere; the others look alike, and all of them arrive."""
+    """It is an error if the first or the last chunk is moved; the others look alike, and all of them arrive."""
     chunks = titan_stream(pieces)
     shuffled = data.draw(st.permutations(chunks))
     if shuffled[0] == chunks[0] and shuffled[-1] == chunks[-1]:
@@ -219,7 +219,7 @@ def test_no_chunk_raises_anything_but_our_errors(model: str, data: st.DataObject
     ],
 )
 def test_a_bad_chunk_is_an_error_that_names_the_family(model: str, chunk: Chunk, fault: str) -> None:
-    """With what is wrong, and the chunk itself."""
+    """It says what is wrong, and carries the chunk."""
     begin: list[Chunk] = [{"messageStart": {"role": "assistant"}}] if model == NOVA else []
     with pytest.raises(BedrockError) as caught:
         events_of(model, [*begin, chunk])
@@ -229,7 +229,7 @@ def test_a_bad_chunk_is_an_error_that_names_the_family(model: str, chunk: Chunk,
 
 
 def test_a_chunk_of_tomorrow_is_kept() -> None:
-    """As an event that nobody knows, between those that are known."""
+    """It becomes an UnknownEvent between the known ones."""
     chunks = nova_stream(["a"])
     events = events_of(NOVA, [*chunks[:2], {"heartbeat": {"at": 5}}, *chunks[2:]])
     assert [event.to_wire() for event in events if event.type == "unknown"] == [{"heartbeat": {"at": 5}}]

@@ -21,7 +21,7 @@ TOOL: Final = {"toolSpec": {"name": "t", "inputSchema": {"json": {"type": "objec
 
 
 def context(model: str = NOVA) -> FamilyContext:
-    """What the family is told of a call."""
+    """Return the context of a call."""
     parsed = parse_model_id(model)
     return FamilyContext(parsed, find_profile(parsed.base_model, also=[AmazonFamily.profiles]))
 
@@ -55,7 +55,7 @@ def streamed(*chunks: Mapping[str, Any]) -> ConverseResponse:
 
 
 def test_the_first_generation_is_told_the_version_of_its_schema() -> None:
-    """The documented request of the second one has no such member."""
+    """The documented request of Nova 2 has no such member."""
     question = {"messages": [{"role": "user", "content": [{"text": "Hi"}]}]}
     assert encoded(question)["schemaVersion"] == "messages-v1"
     assert encoded(question, "amazon.nova-premier-v1:0")["schemaVersion"] == "messages-v1"
@@ -63,7 +63,7 @@ def test_the_first_generation_is_told_the_version_of_its_schema() -> None:
 
 
 def test_media_stand_as_in_converse() -> None:
-    """Bytes as base64, or a place in S3 with its owner."""
+    """Bytes become base64; a place in S3 keeps its owner."""
     place = {"s3Location": {"uri": "s3://bucket/clip", "bucketOwner": "123456789012"}}
     image = {"image": {"format": "webp", "source": {"bytes": b"x"}}}
     video = {"video": {"format": "three_gp", "source": place}}
@@ -71,7 +71,7 @@ def test_media_stand_as_in_converse() -> None:
 
 
 def test_audio_goes_to_the_second_generation_only() -> None:
-    """The first one has no word for it."""
+    """The first generation's body cannot express it."""
     audio = {"audio": {"format": "mp3", "source": {"bytes": b"x"}}}
     assert blocks(audio, model="amazon.nova-2-omni-v1:0") == [{"audio": {"format": "mp3", "source": {"bytes": "eA=="}}}]
     with pytest.raises(InvalidRequestError, match="'amazon' cannot express audio clips"):
@@ -88,7 +88,7 @@ def test_audio_goes_to_the_second_generation_only() -> None:
     ],
 )
 def test_what_only_converse_takes_is_refused(model: str, block: dict[str, Any], feature: str) -> None:
-    """With the feature, the place, and the provider that can."""
+    """The error names the feature, the place, and the provider that supports it."""
     with pytest.raises(InvalidRequestError, match=f"'amazon' cannot express {feature}") as caught:
         blocks({"text": "See:"}, block, model=model)
     assert caught.value.path == "messages[0].content[1]"
@@ -96,7 +96,7 @@ def test_what_only_converse_takes_is_refused(model: str, block: dict[str, Any], 
 
 
 def test_a_document_in_the_result_of_a_tool_is_refused_too() -> None:
-    """With its place in the result."""
+    """The error names the place in the result."""
     document = {"document": {"format": "txt", "name": "d", "source": {"bytes": b"x"}}}
     with pytest.raises(InvalidRequestError, match="documents") as caught:
         blocks({"toolResult": {"toolUseId": "1", "content": [document]}})
@@ -118,7 +118,7 @@ def test_tool_uses_and_their_results_stand_as_in_converse() -> None:
 
 
 def test_a_tool_use_that_was_cut_off_is_refused() -> None:
-    """Its input is no object; the model would be told something it never said."""
+    """Its input is not an object; the model would be shown something that it never said."""
     with pytest.raises(InvalidRequestError, match="cut off or malformed"):
         blocks({"toolUse": {"toolUseId": "1", "name": "t", "input": '{"a":'}}, role="assistant")
 
@@ -131,7 +131,7 @@ def test_the_choice_of_a_tool_stands_as_in_converse(choice: dict[str, Any]) -> N
 
 
 def test_strict_tools_are_refused_and_others_say_nothing_of_it() -> None:
-    """False is what Nova does anyway."""
+    """False is what Nova does anyway, and is left out."""
     spec = TOOL["toolSpec"]
     tools = [{"toolSpec": {**spec, "strict": False}}]
     assert encoded({"messages": [], "toolConfig": {"tools": tools}})["toolConfig"] == {"tools": [TOOL]}
@@ -190,7 +190,7 @@ def test_effort_goes_to_models_that_reason() -> None:
 
 @pytest.mark.parametrize("model", [NOVA, NOVA_2])
 def test_settings_of_the_output_that_nobody_knows_are_refused(model: str) -> None:
-    """The effort has another name here, and the members beside it may have one too."""
+    """Effort has another name in the native body, and so may members beside it."""
     with pytest.raises(InvalidRequestError, match="members or values that this version does not know") as caught:
         encoded({"messages": [], "outputConfig": {"verbosity": "low"}}, model)
     assert caught.value.path == "output_config.verbosity"
@@ -218,7 +218,7 @@ def test_tools_of_the_service_and_what_they_found_go_back() -> None:
     ["end_turn", "tool_use", "max_tokens", "stop_sequence", "content_filtered", "malformed_tool_use", "of_tomorrow"],
 )
 def test_stop_reasons_are_converses(reason: str) -> None:
-    """The same words; one that nobody knows is passed on."""
+    """The names are the same; an unknown one is passed on."""
     assert decoded({"text": "a"}, stopReason=reason).stop_reason == reason
 
 
@@ -230,7 +230,7 @@ def test_usage_has_converses_names_beside_novas() -> None:
 
 
 def test_counts_that_are_null_were_not_told() -> None:
-    """They are no error, and no zero."""
+    """They are neither an error nor zero."""
     usage = decoded({"text": "a"}, usage={"inputTokens": 6, "outputTokens": None}).usage
     assert usage.input_tokens == 6
     assert "output_tokens" not in usage.model_fields_set
@@ -257,7 +257,7 @@ def test_reasoning_is_apart_from_text() -> None:
 
 
 def test_tools_that_the_service_ran_keep_their_type() -> None:
-    """So that nobody takes them for tools to be run; in Nova's own stream as Converse was recorded to send them."""
+    """So nobody takes them for tools to run; the stream is Nova's, in the form that Converse was recorded to send."""
     (exchange,) = (
         each
         for each in exchanges("converse-stream", 200)

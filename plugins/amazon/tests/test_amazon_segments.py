@@ -136,7 +136,7 @@ def test_segments_are_read_line_by_line() -> None:
 
 
 def test_the_summary_names_the_objects() -> None:
-    """And how each part went."""
+    """It tells the outcome of each part too."""
     assert read_segmentation(SUMMARY, json.dumps(TOLD).encode()) == Segmentation(
         (SegmentedPart("TEXT", "PARTIAL_SUCCESS", "embedding-text.jsonl"),), 384, "s3://bucket/key"
     )
@@ -147,14 +147,14 @@ def test_the_summary_names_the_objects() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"{}", b'{"embeddingResults": [{}]}', b'{"embeddingResults": 5}'])
 def test_a_summary_of_another_form_is_an_error(data: bytes) -> None:
-    """With its bytes."""
+    """The error carries its bytes."""
     with pytest.raises(ResponseDecodeError, match=SUMMARY) as caught:
         read_segmentation(SUMMARY, data)
     assert caught.value.body == data
 
 
 def test_a_line_of_another_form_is_an_error() -> None:
-    """It is counted, so that it can be found; nothing before it is taken for all."""
+    """The error has its number; the lines before it are not passed off as the whole."""
     with pytest.raises(ResponseDecodeError, match=r"line 2 of embedding-text\.jsonl .* KeyError: 'embedding'"):
         read_segments("embedding-text.jsonl", lines({"embedding": [1.0]}, {"status": "SUCCESS"}))
 

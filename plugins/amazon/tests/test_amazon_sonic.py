@@ -261,7 +261,7 @@ async def test_audio_that_was_cancelled_before_its_turn() -> None:
 
 
 async def test_long_audio_is_cut() -> None:
-    """A minute at once goes out in events that are no longer than the service takes."""
+    """A minute sent at once goes out in events within the service's limit."""
     async with session() as (sonic, emulator):
         tone = sine(960_000)
         await sonic.send_audio(tone)
@@ -272,7 +272,7 @@ async def test_long_audio_is_cut() -> None:
 
 
 async def test_bad_input() -> None:
-    """Half a sample and a tool without a schema are refused here, and nothing of them is sent."""
+    """An incomplete sample and a tool without a schema are refused, and nothing is sent."""
     async with session() as (sonic, emulator):
         with pytest.raises(InvalidRequestError, match="3 bytes"):
             await sonic.send_audio(b"abc")
@@ -296,14 +296,14 @@ async def test_bad_input() -> None:
     ],
 )
 def test_events_out_of_the_ordinary(native: dict[str, Any], expected: SonicEvent) -> None:
-    """Members that are missing are empty, and events of a later protocol are kept."""
+    """Missing members are empty, and unknown events are kept."""
     event = SonicReader().read(json.dumps({"event": native}).encode())
     assert event.raw == native
     assert replace(event, raw={}) == expected
 
 
 def test_an_interruption_is_told() -> None:
-    """What was not played yet is to be dropped when the user speaks."""
+    """When the user interrupts, audio that was not played yet is to be dropped."""
     end = SonicReader().read(b'{"event":{"contentEnd":{"stopReason":"INTERRUPTED","type":"TEXT"}}}')
     assert isinstance(end, SonicContentEnd)
     assert end.interrupted
@@ -333,7 +333,7 @@ def test_what_is_no_event(native: bytes) -> None:
 
 
 def test_a_tools_input_that_is_no_json() -> None:
-    """It is an error of ours, and the text is there."""
+    """It is an error of ours, which carries the text."""
     use = SonicReader().read(b'{"event":{"toolUse":{"toolName":"t","content":"{"}}}')
     assert isinstance(use, SonicToolUse)
     with pytest.raises(EventDecodeError, match="no JSON"):
@@ -358,7 +358,7 @@ def test_a_tools_input_that_is_no_json() -> None:
     ],
 )
 async def test_the_scripted_model_holds_clients_to_the_order(events: list[Any], complaint: str) -> None:
-    """Events in a wrong order are refused, so that a test of a voice loop means something."""
+    """Events out of order are refused, so a test of a voice loop proves something."""
     begin: list[Any] = [
         {"sessionStart": {}},
         {"promptStart": {"promptName": "p", "audioOutputConfiguration": {"sampleRateHertz": 24_000}}},
@@ -379,7 +379,7 @@ async def test_the_scripted_model_holds_clients_to_the_order(events: list[Any], 
 
 
 def test_audio_is_base64() -> None:
-    """The samples travel as they are."""
+    """The samples are not changed."""
     from bedrock_async_amazon import sonic_events
 
     event = sonic_events.audio_input("p", "c", sine(16))

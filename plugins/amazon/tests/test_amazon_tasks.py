@@ -40,7 +40,7 @@ STORED: Final = ImageBlock(format="jpeg", source=PLACE)
 
 
 def context(model: str) -> FamilyContext:
-    """What the family is told of a call."""
+    """Return the context of a call."""
     parsed = parse_model_id(model)
     return FamilyContext(parsed, find_profile(parsed.base_model, also=[FAMILY.profiles]))
 
@@ -55,7 +55,7 @@ def embedding(model: str, request: EmbedRequest) -> Any:  # noqa: ANN401 - JSON
 
 @pytest.mark.parametrize("model", [TITAN_1, "amazon.titan-embed-g1-text-02"])
 def test_titans_first_embeddings_take_text_alone(model: str) -> None:
-    """What its body has no word for is refused; what it does anyway is no word."""
+    """What its body cannot express is refused; what it does anyway needs no member."""
     request = EmbedRequest(inputs=["a"], purpose="query", normalize=False, truncate="none")
     assert embedding(model, request) == {"inputText": "a"}
     for changes, path in (({"dimensions": 256}, "dimensions"), ({"normalize": True}, "normalize")):
@@ -80,7 +80,7 @@ def test_titans_first_embeddings_take_text_alone(model: str) -> None:
     ],
 )
 def test_what_an_embedding_model_cannot_do_is_refused(model: str, changes: dict[str, Any], path: str) -> None:
-    """With the family, the place and the model."""
+    """The error names the family, the place and the model."""
     request = replace(EmbedRequest(inputs=["a"]), **changes)
     with pytest.raises(InvalidRequestError, match="the family 'amazon' cannot express") as caught:
         embedding(model, request)
@@ -96,13 +96,13 @@ def test_one_input_goes_into_a_request(inputs: list[str]) -> None:
 
 
 def test_a_model_that_makes_no_embeddings_is_refused() -> None:
-    """Before a body is made up for it."""
+    """It is refused before a body is written."""
     with pytest.raises(InvalidRequestError, match=r"knows no embedding model 'amazon\.nova-lite-v1:0'"):
         FAMILY.encode_embed(EmbedRequest(inputs=["a"]), context("amazon.nova-lite-v1:0"))
 
 
 def test_titan_may_give_other_types_than_float() -> None:
-    """They are asked for with fields of the caller's own."""
+    """The caller's additional fields ask for them."""
     request = EmbedRequest(inputs=["a"], fields={"embeddingTypes": ["binary"]})
     assert embedding(TITAN_2, request) == {"inputText": "a", "embeddingTypes": ["binary"]}
     body = {"embeddingsByType": {"binary": [0, 1, 1]}, "inputTextTokenCount": 1}
@@ -116,7 +116,7 @@ def test_titan_takes_text_with_an_image() -> None:
 
 
 def test_an_error_in_the_body_of_an_embedding_is_one() -> None:
-    """Titan says in the body what went wrong."""
+    """Titan reports it in the body."""
     body = {"embedding": None, "inputTextTokenCount": 0, "message": "The image is too large."}
     with pytest.raises(ModelError, match="The image is too large"):
         FAMILY.decode_embed(body, {}, context(TITAN_IMAGE))
@@ -135,7 +135,7 @@ def test_an_error_in_the_body_of_an_embedding_is_one() -> None:
     ],
 )
 def test_nova_is_told_the_purpose_in_its_words(purpose: str | None, native: str) -> None:
-    """Its own words may be given too."""
+    """Nova's own names are accepted too."""
     params = embedding(NOVA, EmbedRequest(inputs=["a"], purpose=purpose))["singleEmbeddingParams"]
     assert params == {"embeddingPurpose": native, "text": {"truncationMode": "NONE", "value": "a"}}
 
@@ -159,7 +159,7 @@ def test_nova_embeds_images_and_videos() -> None:
 
 
 def test_facts_say_what_nova_embeds() -> None:
-    """More than the library's own table tells."""
+    """They say more than the built-in table."""
     facts = context(NOVA).profile
     assert facts.input_modalities == {"text", "image", "video", "audio"}
     assert facts.embedding is not None
@@ -266,7 +266,7 @@ def test_every_task_has_its_parameters(model: str, request_: ImageRequest, nativ
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_a_task_has_no_place_for_is_refused(request_: ImageRequest, path: str) -> None:
-    """Nothing is dropped silently; the error names the place."""
+    """The error names the place; nothing is dropped silently."""
     with pytest.raises(InvalidRequestError) as caught:
         image(request_)
     assert caught.value.path == path
@@ -279,7 +279,7 @@ def images(**body: Any) -> list[GeneratedImage]:  # noqa: ANN401 - JSON
 
 
 def test_images_come_as_bytes() -> None:
-    """With the format that their first bytes tell, and the mask that was asked for."""
+    """Their first bytes give the format; a mask that was asked for is among them."""
     jpeg = b"\xff\xd8\xff"
     made = images(images=[ENCODED, b64encode(jpeg).decode()], maskImage=ENCODED, error=None)
     assert made == [
@@ -291,14 +291,14 @@ def test_images_come_as_bytes() -> None:
 
 @pytest.mark.parametrize("withheld", [{}, {"images": None}, {"images": []}])
 def test_an_error_in_the_body_is_told(withheld: dict[str, Any]) -> None:
-    """As the reason why there is no image."""
+    """It is the finish reason of the missing image."""
     (made,) = images(**withheld, error="All generated images were blocked.")
     assert made == GeneratedImage(b"", "png", finish_reason="All generated images were blocked.")
 
 
 @pytest.mark.parametrize("body", [{}, {"images": None}, {"images": ["no base64"]}, {"images": [5]}])
 def test_an_answer_without_images_is_an_error(body: dict[str, Any]) -> None:
-    """It is no empty success."""
+    """It is not an empty success."""
     with pytest.raises((KeyError, TypeError, ValueError)):
         images(**body)
 
@@ -321,7 +321,7 @@ def test_a_video_of_more_than_one_shot_is_made_from_one_prompt() -> None:
 
 
 def test_shots_may_be_told_one_by_one() -> None:
-    """Each with a text, and an image to begin with; their number tells the length."""
+    """Each has a text and optionally a first frame; their number gives the length."""
     fields = multi_shot([Shot("A cave."), Shot("A bear.", STORED)])
     assert video(VideoRequest(seed=3, fields=fields)) == {
         "taskType": "MULTI_SHOT_MANUAL",
@@ -342,7 +342,7 @@ def test_shots_may_be_told_one_by_one() -> None:
 
 
 def test_fields_are_merged_over_the_input() -> None:
-    """What the model knows and the request has no word for."""
+    """They hold what the model takes and the request has no member for."""
     body = video(VideoRequest(prompt="p", fields={"videoGenerationConfig": {"fps": 30}}))
     assert body["videoGenerationConfig"] == {"durationSeconds": 6, "fps": 30, "dimension": "1280x720"}
     whole = {"taskType": "TEXT_VIDEO", "textToVideoParams": {"text": "p"}}
@@ -367,7 +367,7 @@ def test_fields_are_merged_over_the_input() -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_a_video_has_no_word_for_is_refused(request_: VideoRequest, path: str) -> None:
-    """With the place, and what to do instead."""
+    """The error names the place, and says what to do instead."""
     with pytest.raises(InvalidRequestError) as caught:
         video(request_)
     assert caught.value.path == path
@@ -375,7 +375,7 @@ def test_what_a_video_has_no_word_for_is_refused(request_: VideoRequest, path: s
 
 
 def test_the_video_is_the_object_that_the_model_writes() -> None:
-    """Below the job's folder."""
+    """It is below the job's prefix."""
     assert FAMILY.video_object(context(REEL)) == OUTPUT == "output.mp4"
     made = FAMILY.decode_video(OUTPUT, b"mp4", context(REEL))
     assert (made.name, made.data, made.format) == ("output.mp4", b"mp4", "mp4")

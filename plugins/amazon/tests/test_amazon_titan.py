@@ -17,7 +17,7 @@ TOOL: Final[dict[str, Any]] = {"toolSpec": {"name": "t", "inputSchema": {"json":
 
 
 def context(**options: Any) -> FamilyContext:  # noqa: ANN401 - any option
-    """What the family is told of a call."""
+    """Return the context of a call."""
     return FamilyContext(parse_model_id(TITAN), find_profile(TITAN), options=options)
 
 
@@ -72,7 +72,7 @@ def test_text_is_continued_as_it_stands_where_the_call_says_so() -> None:
     ],
 )
 def test_a_repeated_cue_is_left_out(native: str, text: str) -> None:
-    """As Converse was recorded to do; all else stays as it is, and so does a completion."""
+    """As Converse was recorded to do; any other text, and any completion, is unchanged."""
     assert answer(native).text == text
     assert answer(native, text_completion=True).text == native
 
@@ -90,7 +90,7 @@ def test_a_repeated_cue_is_left_out(native: str, text: str) -> None:
     ],
 )
 def test_stop_reasons_are_converses(native: str | None, converse: str) -> None:
-    """One that Converse has no word for is passed on."""
+    """One that Converse has no name for is passed on."""
     assert answer("a", native).stop_reason == converse
 
 
@@ -121,7 +121,7 @@ def test_an_answer_of_another_form_is_an_error(body: Mapping[str, Any]) -> None:
     ],
 )
 def test_what_a_prompt_cannot_express_is_refused(members: dict[str, Any], feature: str) -> None:
-    """With the feature and the family."""
+    """The error names the feature and the family."""
     request = ConverseRequest.from_dict({"messages": [], **members})
     with pytest.raises(InvalidRequestError, match=f"the family 'amazon' cannot express {feature}"):
         prompt(request)

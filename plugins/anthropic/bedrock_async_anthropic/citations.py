@@ -1,4 +1,4 @@
-"""Citations, there and back: the Messages API names the kind of a location, Converse has a member for each."""
+"""Citations, both ways: the Messages API names the type of a location, Converse has a member for each."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WEB: Final = "web_search_result_location"
 
 
 def read_citation(native: Mapping[str, Any]) -> Citation:
-    """Return a citation of the Messages API as Converse has it."""
+    """Return the Converse form of a Messages API citation."""
     kind: str = native["type"]
     wire: dict[str, Any] = {}
     if title := native.get("document_title") or native.get("title"):
@@ -46,13 +46,13 @@ def read_citation(native: Mapping[str, Any]) -> Citation:
 
 
 def has_place(citation: Citation) -> bool:
-    """Tell whether a citation has a location that the Messages API knows: without one it is refused there."""
+    """Return whether a citation has a location that the Messages API knows; citations without one are refused there."""
     location = citation.to_wire().get("location")
     return isinstance(location, dict) and not {*_LOCATIONS, "web"}.isdisjoint(location)
 
 
 def native_citation(citation: Citation) -> dict[str, Any]:
-    """Return a citation as the Messages API has it, for an answer that is sent back in the history."""
+    """Return the Messages API form of a citation, for an answer that is sent back in the history."""
     wire = citation.to_wire()
     location = wire.get("location")
     native: dict[str, Any] = {"cited_text": "".join(part.text or "" for part in citation.source_content or ())}

@@ -1,4 +1,4 @@
-"""The text completions of Claude 1, 2 and Instant: one prompt with the turns in it."""
+"""The text completions of Claude 1, 2 and Instant: one prompt that holds all turns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TURNS: Final = {"user": "\n\nHuman: ", "assistant": "\n\nAssistant: "}
 
 
 def write_completion(request: ConverseRequest, ctx: FamilyContext) -> dict[str, Any]:
-    """Return the body of a text completion: the system prompt, then the turns, the last one the assistant's."""
+    """Return the body of a text completion: the system prompt, then the turns, ending with the assistant's."""
     messages = list(request.messages or ())
     prompt = "".join(block.text for block in request.system or () if isinstance(block, TextBlock))
     prompt += "".join(_TURNS.get(message.role, _TURNS["user"]) + message.text for message in messages)

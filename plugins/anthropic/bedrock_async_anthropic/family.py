@@ -1,4 +1,4 @@
-"""The family: which dialect a call is written in; what comes back tells its dialect by itself."""
+"""The family: it chooses the dialect of each request; answers are told apart by their members."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .completions import COMPLETION_FEATURES, write_completion
 from .reading import MessageDecoder, read_message
 from .writing import write_messages
 
-# What the Messages API on Bedrock has no words for.
+# What the Messages API on Bedrock cannot express.
 _NOT_IN_MESSAGES: Final = frozenset(
     {
         *("audio", "guard_content", "prompt_variables", "response_field_paths", "s3_sources", "server_tools"),
@@ -30,9 +30,9 @@ _MESSAGE_FEATURES: Final = frozenset(FEATURES) - _NOT_IN_MESSAGES
 
 
 class AnthropicFamily:
-    """Claude models. ``provider_options={"text_completions": True}`` writes the older form for Claude 2 and Instant.
+    """Claude models. ``provider_options={"text_completions": True}`` sends Claude 2 and Instant text completions.
 
-    Claude 1 knows only that form. Claude 2 and Instant take both, and are written to as every later model is.
+    Claude 1 takes only that form. Claude 2 and Instant take both, and get messages by default, as every later model.
     """
 
     name = "anthropic"
@@ -41,7 +41,7 @@ class AnthropicFamily:
     verified = True
 
     def supports(self, ctx: FamilyContext) -> Collection[str]:
-        """Return what the dialect of the call can express."""
+        """Return what the call's dialect can express."""
         if _completes(ctx):
             return COMPLETION_FEATURES
         return _MESSAGE_FEATURES if ctx.profile.system_messages else _MESSAGE_FEATURES - {"system_messages"}
@@ -52,7 +52,7 @@ class AnthropicFamily:
         return NativeRequest(write(request, ctx))
 
     def encode_count(self, request: ConverseRequest, ctx: FamilyContext) -> NativeRequest:
-        """Return the body to be counted: the same."""
+        """Return the body to count: that of the call."""
         return self.encode(request, ctx)
 
     def decode(self, body: NativeObject, headers: Mapping[str, str], ctx: FamilyContext) -> ConverseResponse:

@@ -1,4 +1,4 @@
-"""From a Converse request to the body of the Messages API, as InvokeModel takes it (bedrock-2023-05-31)."""
+"""The Messages API body for InvokeModel (bedrock-2023-05-31), written from a Converse request."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ Block: TypeAlias = dict[str, Any]
 
 VERSION: Final = "bedrock-2023-05-31"
 
-# max_tokens is required. Converse takes the model's maximum when it is not given, and so does this; where the maximum
-# is unknown, this many.
+# max_tokens is required. If it is not given, Converse uses the model's maximum, and so does this; a model of unknown
+# maximum gets this many.
 _DEFAULT_MAX_TOKENS: Final = 4_096
 
-# Read by Claude as text. Other formats (doc, xlsx) are converted only by Converse.
+# Sent to Claude as text. Only Converse converts other formats (doc, xlsx).
 _TEXT_FORMATS: Final = frozenset({"csv", "html", "md", "txt"})
 
 
@@ -100,7 +100,7 @@ def _output(config: OutputConfig) -> dict[str, Any]:
 
 
 def _schema(definition: JsonSchemaDefinition) -> object:
-    """Return the schema, with its description in it: the body has no place for one, nor for a name."""
+    """Return the schema with the description inside it: the body has no member for a description or a name."""
     schema: object = json.loads(definition.schema_)
     if definition.description is None or not isinstance(schema, dict):
         return schema
@@ -108,13 +108,13 @@ def _schema(definition: JsonSchemaDefinition) -> object:
 
 
 class _Writer:
-    """Writes blocks, with the words for what goes wrong."""
+    """Writes native blocks; its errors name the model and the place."""
 
     def __init__(self, ctx: FamilyContext) -> None:
         self._model = ctx.base_model
 
     def blocks(self, blocks: Iterable[object], path: str) -> list[Block]:
-        """Return native blocks; a cache point becomes a mark on the block before it."""
+        """Return native blocks; a cache point becomes ``cache_control`` of the block before it."""
         written: list[Block] = []
         for index, block in enumerate(blocks):
             where = f"{path}[{index}]"
@@ -123,7 +123,7 @@ class _Writer:
                     raise InvalidRequestError(
                         f"{where} is a cache point with nothing before it to be cached.",
                         path=where,
-                        hint="Put it after the block up to which the prompt is to be cached.",
+                        hint="Put it after the last block to cache.",
                     )
                 written[-1]["cache_control"] = {"type": "ephemeral", **({"ttl": block.ttl} if block.ttl else {})}
             else:
@@ -153,7 +153,7 @@ class _Writer:
             case ToolSpec():
                 return _tool(block)
             case UnknownBlock(raw=raw) if len(raw) == 1 and isinstance(members := next(iter(raw.values())), Mapping):
-                # A block of Claude's own, as `read_message` gives it: back to what it was.
+                # A native block that Converse has no type for, as `read_message` keeps it: restore it.
                 return {"type": next(iter(raw)), **cast("Mapping[str, Any]", members)}
             case _:
                 raise unsupported(f"a {type(block).__name__} here", family="anthropic", model=self._model, path=path)

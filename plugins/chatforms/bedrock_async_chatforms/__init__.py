@@ -1,8 +1,8 @@
-"""Vendors on Bedrock whose native body is that of chat completions, one row of data each.
+"""Vendors on Bedrock whose native body is that of chat completions: one row of data each.
 
-Google (Gemma), MiniMax, Moonshot (Kimi), NVIDIA (Nemotron), Writer (Palmyra) and Z.AI (GLM). That these models take the
-form through InvokeModel is what their model cards, the user guide's page on Palmyra X5 and published trials of others
-say; no exchange with them was recorded.
+Google (Gemma), MiniMax, Moonshot (Kimi), NVIDIA (Nemotron), Writer (Palmyra) and Z.AI (GLM). That InvokeModel takes
+this body for them is known from their model cards, the user guide's page on Palmyra X5 and trials published by others;
+no exchange with them was recorded.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bedrock_async.types import ConverseRequest
 
 __all__ = ["WriterFamily", "google", "minimax", "moonshot", "moonshotai", "nvidia", "writer", "zai"]
 
-_SEEING: Final = CHAT_FEATURES | {"images"}
+_WITH_IMAGES: Final = CHAT_FEATURES | {"images"}
 
 
 def _form(name: str, *, features: frozenset[str] = CHAT_FEATURES, reasons: bool = True) -> ChatForm:
@@ -23,17 +23,17 @@ def _form(name: str, *, features: frozenset[str] = CHAT_FEATURES, reasons: bool 
         name=name,
         models=(f"{name}.*",),
         features=features,
-        # Content as one text is what was tried with every one of them; lists of texts are not taken by all.
+        # Content as one text was tried with each of them; not all take a list of parts.
         content_parts=False,
-        # So InvokeModel encloses the reasoning of gpt-oss (recorded) and of Kimi K2 (published trials, 2026-05); for
-        # the others it is concluded from these.
+        # How InvokeModel encloses the reasoning of gpt-oss (recorded) and Kimi K2 (published trials, 2026-05); for the
+        # others it is inferred from these.
         reasoning_tags=("<reasoning>", "</reasoning>") if reasons else None,
     )
 
 
 def google() -> ChatFormFamily:
     """Return the family of Gemma 3."""
-    return ChatFormFamily(_form("google", features=_SEEING, reasons=False))
+    return ChatFormFamily(_form("google", features=_WITH_IMAGES, reasons=False))
 
 
 def minimax() -> ChatFormFamily:
@@ -47,18 +47,18 @@ def moonshot() -> ChatFormFamily:
 
 
 def moonshotai() -> ChatFormFamily:
-    """Return the family of Kimi K2.5 and K3, whose ids begin with another name of the same vendor."""
-    return ChatFormFamily(_form("moonshotai", features=_SEEING))
+    """Return the family of Kimi K2.5 and K3, whose ids name the same vendor ``moonshotai``."""
+    return ChatFormFamily(_form("moonshotai", features=_WITH_IMAGES))
 
 
 def nvidia() -> ChatFormFamily:
     """Return the family of Nemotron."""
-    return ChatFormFamily(_form("nvidia", features=_SEEING))
+    return ChatFormFamily(_form("nvidia", features=_WITH_IMAGES))
 
 
 def writer() -> ChatFormFamily:
     """Return the family of Palmyra."""
-    return WriterFamily(_form("writer", features=_SEEING, reasons=False))
+    return WriterFamily(_form("writer", features=_WITH_IMAGES, reasons=False))
 
 
 def zai() -> ChatFormFamily:
@@ -67,7 +67,7 @@ def zai() -> ChatFormFamily:
 
 
 class WriterFamily(ChatFormFamily):
-    """Palmyra. X4 and X5 are told how much they may say, where the request does not: all they can."""
+    """Palmyra. X4 and X5 get their maximum as ``max_tokens`` if the request has none."""
 
     def encode(self, request: ConverseRequest, ctx: FamilyContext) -> NativeRequest:
         """Return the body of a chat completion, with ``max_tokens``."""

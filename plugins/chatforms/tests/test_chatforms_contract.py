@@ -127,7 +127,7 @@ class TestGoogle(FamilyContract):
     samples: ClassVar[Sequence[FamilySample]] = (tool_use("google.gemma-3-27b-it", ""),)
 
     def family(self) -> ModelFamily:
-        """That of Gemma."""
+        """Return the family of Gemma."""
         return chatforms.google()
 
 
@@ -135,7 +135,7 @@ class TestMiniMax(FamilyContract):
     samples: ClassVar[Sequence[FamilySample]] = (tool_use("minimax.minimax-m2.5", THOUGHT),)
 
     def family(self) -> ModelFamily:
-        """That of M2."""
+        """Return the family of M2."""
         return chatforms.minimax()
 
 
@@ -143,7 +143,7 @@ class TestMoonshot(FamilyContract):
     samples: ClassVar[Sequence[FamilySample]] = (tool_use("moonshot.kimi-k2-thinking", THOUGHT),)
 
     def family(self) -> ModelFamily:
-        """That of Kimi K2 Thinking."""
+        """Return the family of Kimi K2 Thinking."""
         return chatforms.moonshot()
 
 
@@ -151,7 +151,7 @@ class TestMoonshotAI(FamilyContract):
     samples: ClassVar[Sequence[FamilySample]] = (tool_use("global.moonshotai.kimi-k3", THOUGHT),)
 
     def family(self) -> ModelFamily:
-        """That of Kimi K2.5 and K3."""
+        """Return the family of Kimi K2.5 and K3."""
         return chatforms.moonshotai()
 
 
@@ -159,7 +159,7 @@ class TestNVIDIA(FamilyContract):
     samples: ClassVar[Sequence[FamilySample]] = (tool_use("nvidia.nemotron-super-3-120b", THOUGHT),)
 
     def family(self) -> ModelFamily:
-        """That of Nemotron."""
+        """Return the family of Nemotron."""
         return chatforms.nvidia()
 
 
@@ -167,7 +167,7 @@ class TestWriter(FamilyContract):
     samples: ClassVar[Sequence[FamilySample]] = (PALMYRA, tool_use("us.writer.palmyra-x4-v1:0", ""))
 
     def family(self) -> ModelFamily:
-        """That of Palmyra."""
+        """Return the family of Palmyra."""
         return chatforms.writer()
 
 
@@ -175,12 +175,12 @@ class TestZAI(FamilyContract):
     samples: ClassVar[Sequence[FamilySample]] = (tool_use("zai.glm-5", THOUGHT),)
 
     def family(self) -> ModelFamily:
-        """That of GLM."""
+        """Return the family of GLM."""
         return chatforms.zai()
 
 
 def test_every_vendor_has_its_entry_point() -> None:
-    """A model of any of them is found once the distribution is installed, and only then."""
+    """Each vendor's models are found once the distribution is installed, and only then."""
     points = {
         point.name: point
         for point in entry_points(group=GROUP)
@@ -192,7 +192,7 @@ def test_every_vendor_has_its_entry_point() -> None:
 
 @pytest.mark.parametrize("vendor", VENDORS)
 def test_the_library_names_the_package_and_claims_no_evidence(vendor: str) -> None:
-    """Whoever lacks a family is told what to install; whoever has it, that no recording holds it."""
+    """Without the family, the error says what to install; with it, `verified` says that no recording tests it."""
     assert known_distribution(vendor) == "bedrock-async-chatforms"
     family = VENDORS[vendor]()
     assert (family.name, family.verified) == (vendor, False)

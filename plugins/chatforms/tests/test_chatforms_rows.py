@@ -36,14 +36,14 @@ def body(model: str, *content: dict[str, Any], **wire: Any) -> dict[str, Any]:  
 
 @ROWS
 def test_texts_are_one_string(model: str, family: ChatFormFamily) -> None:
-    """A list of them is not taken by every model."""
+    """Not every model takes a list of texts."""
     (message,) = body(model, {"text": "Hi"}, {"text": "there"})["messages"]
     assert message == {"role": "user", "content": "Hi\nthere"}
 
 
 @ROWS
 def test_vendors_with_models_that_see_take_images(model: str, family: ChatFormFamily) -> None:
-    """The others refuse them, with the place and the way that can."""
+    """The others refuse them; the error names the place and the provider that supports them."""
     if "images" in family.form.features:
         assert body(model, IMAGE)["messages"][0]["content"][0]["type"] == "image_url"
         return
@@ -61,7 +61,7 @@ def test_vendors_with_models_that_see_take_images(model: str, family: ChatFormFa
     ],
 )
 def test_palmyra_is_told_how_much_it_may_say(model: str, given_tokens: int | None, told: int | None) -> None:
-    """Its own default is 16 tokens, where Converse takes all that the model can."""
+    """Its default is 16 tokens, where Converse uses the model's maximum."""
     wire = {} if given_tokens is None else {"inferenceConfig": {"maxTokens": given_tokens}}
     request = ConverseRequest.from_dict({"messages": [{"role": "user", "content": [{"text": "Hi"}]}], **wire})
     assert native_body(request, model, writer()).get("max_tokens") == told
@@ -69,7 +69,7 @@ def test_palmyra_is_told_how_much_it_may_say(model: str, given_tokens: int | Non
 
 @given(cut("<reasoning>Six </reasoning><reasoning>times seven.</reasoning> 42, \U0001f600"))
 def test_reasoning_is_told_from_text_wherever_chunks_are_cut(pieces: list[str]) -> None:
-    """As Kimi K2's was seen: every piece of it in tags of its own."""
+    """As seen with Kimi K2: every piece of it is in tags of its own."""
     chunks: list[dict[str, Any]] = [{"choices": [{"index": 0, "delta": {"content": piece}}]} for piece in pieces]
     chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
     response = streamed(moonshot(), "moonshot.kimi-k2-thinking", chunks)
@@ -98,7 +98,7 @@ def test_chunks_of_any_shape_are_events_or_an_error_of_ours(
     "chunk", [{}, {"choices": {}}, {"choices": [{"index": 0}]}, {"choices": [{"text": "a", "finish_reason": "stop"}]}]
 )
 def test_a_bad_chunk_is_an_error(model: str, family: ChatFormFamily, chunk: dict[str, Any]) -> None:
-    """It names the family, or the stream is incomplete."""
+    """The error names the family, or says that the stream is incomplete."""
     with pytest.raises(BedrockError) as caught:
         streamed(family, model, [chunk])
     assert isinstance(caught.value, StreamTruncatedError) or f"'{family.name}'" in str(caught.value)

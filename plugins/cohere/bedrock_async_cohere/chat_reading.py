@@ -1,4 +1,4 @@
-"""From Command R's answers and stream events to Converse's."""
+"""Command R's answers and stream events, read as Converse's."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from bedrock_async.families import EventBuilder, NativeObject
 from bedrock_async.types import Citation
 
 from .generate import read_generation_chunk
-from .reasons import stopped
+from .reasons import tell_stop_reason
 
 
 class ChatReader:
     """Reads one answer, whole or in stream events.
 
-    Tokens are not read from the answer: it tells billed units beside the tokens of the whole prompt, and the service's
-    headers and metrics have the former, as Converse has them.  [corpus, 2025-11]
+    Token counts are not read from the answer, which has both billed units and the tokens of the whole prompt: the
+    service's headers and metrics have the billed units, as Converse does.  [corpus, 2025-11]
     """
 
     def __init__(self) -> None:
@@ -33,11 +33,11 @@ class ChatReader:
         """Read a whole answer."""
         self.events.start()
         self._add_text(native["text"])
-        self._rest(native)
-        stopped(native["finish_reason"], self.events)
+        self._add_missing(native)
+        tell_stop_reason(native["finish_reason"], self.events)
 
     def receive(self, chunk: NativeObject) -> list[Event]:
-        """Take one event of a stream, or one chunk of a completion."""
+        """Return the events of one stream event, or of one chunk of a completion."""
         if "event_type" in chunk:
             self._event(chunk)
         else:
@@ -45,7 +45,7 @@ class ChatReader:
         return self.events.take()
 
     def eof(self) -> list[Event]:
-        """Return the last events. Raises StreamTruncatedError where no reason for the end has come."""
+        """Return the last events. Raises StreamTruncatedError if no finish reason has arrived."""
         return self.events.finish()
 
     def _event(self, chunk: NativeObject) -> None:
@@ -56,18 +56,18 @@ class ChatReader:
             case "citation-generation":
                 self._add_citations(chunk["citations"])
             case "search-results":
-                self._know(chunk.get("documents"))
+                self._add_documents(chunk.get("documents"))
             case "tool-calls-generation":
                 self._add_calls(chunk["tool_calls"])
             case "stream-end":
-                # The end repeats the answer: what no event has told by now is told here.
-                self._rest(chunk.get("response") or {})
-                stopped(chunk["finish_reason"], self.events)
-            case _:  # stream-start and the like say nothing; further kinds may come, and are to be passed over
+                # The end repeats the answer: take from it what no event has brought.
+                self._add_missing(chunk.get("response") or {})
+                tell_stop_reason(chunk["finish_reason"], self.events)
+            case _:  # stream-start and the like carry nothing; event types yet to come are ignored
                 pass
 
-    def _rest(self, answer: NativeObject) -> None:
-        self._know(answer.get("documents"))
+    def _add_missing(self, answer: NativeObject) -> None:
+        self._add_documents(answer.get("documents"))
         if not self._text:
             self._add_text(answer.get("text"))
         if not self._citations:
@@ -80,7 +80,7 @@ class ChatReader:
             self._text.append(text)
             self.events.text(text)
 
-    def _know(self, documents: Iterable[Mapping[str, Any]] | None) -> None:
+    def _add_documents(self, documents: Iterable[Mapping[str, Any]] | None) -> None:
         self._documents |= {document["id"]: document for document in documents or ()}
 
     def _add_citations(self, citations: Iterable[Mapping[str, Any]] | None) -> None:
@@ -90,9 +90,9 @@ class ChatReader:
                 self.events.citation(self._citation(citation, document_id))
 
     def _citation(self, native: Mapping[str, Any], document_id: str) -> Citation:
-        """Return a citation of one document; ``start``, ``end`` and ``text`` tell which part of the answer it is for.
+        """Return a citation of one document; ``start``, ``end`` and ``text`` are the part of the answer it supports.
 
-        Converse has no place for that part, and has one for a place in the document, which Cohere does not tell.
+        Converse has no member for that part; its location is one within the document, which Cohere does not give.
         """
         wire: dict[str, Any] = {name: native[name] for name in ("start", "end", "text") if name in native}
         document = self._documents.get(document_id, {})
@@ -111,6 +111,6 @@ class ChatReader:
             self._calls += 1
 
     def _id(self, name: str, parameters: object) -> str:
-        # Cohere names no call, Converse must: the same answer gives the same id, however it came.
+        # Cohere's calls have no ids, Converse's must: the same answer gives the same ids, whole or streamed.
         told = json.dumps(["".join(self._text), self._calls, name, parameters], sort_keys=True)
         return f"tooluse_{sha256(told.encode()).hexdigest()[:22]}"

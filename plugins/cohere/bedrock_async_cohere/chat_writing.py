@@ -1,4 +1,4 @@
-"""From a Converse request to the body of Command R: the last message, and what was said before it."""
+"""Command R's body, written from a Converse request: the last message, and the chat history before it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def write_chat(request: ConverseRequest, ctx: FamilyContext) -> dict[str, Any]:
 
 
 class _Writer:
-    """Writes the turns of one request; collects the documents on the way, which stand beside them."""
+    """Writes the turns of one request and collects its documents, which are a member of their own."""
 
     def __init__(self, ctx: FamilyContext) -> None:
         self.documents: list[dict[str, str]] = []
@@ -62,8 +62,8 @@ class _Writer:
     def conversation(self, messages: list[Message]) -> dict[str, Any]:
         """Return the members ``message``, ``chat_history`` and ``tool_results``.
 
-        The history has the form of Cohere's own chat API, whose version 1 this body is: the roles CHATBOT, USER and
-        TOOL, calls and results at the turns they belong to.  [Cohere, "Chat API (v1)"; recorded api_version 1]
+        The body is that of Cohere's own chat API, version 1: its history has the roles CHATBOT, USER and TOOL, with
+        calls and results in the turns they belong to.  [Cohere, "Chat API (v1)"; recorded api_version 1]
         """
         if messages and messages[-1].role == "assistant":
             path = f"messages[{len(messages) - 1}]"
@@ -85,7 +85,7 @@ class _Writer:
         return body
 
     def _turns(self, message: Message, path: str) -> list[dict[str, Any]]:
-        """Return the turns of one message: results are a turn of their own, before what is said beside them."""
+        """Return the turns of one message: tool results are a turn of their own, before its text."""
         results: list[dict[str, Any]] = []
         texts: list[str] = []
         calls: list[dict[str, Any]] = []
@@ -95,7 +95,7 @@ class _Writer:
                 case TextBlock() | CitationsBlock():
                     texts.append(block.text)
                 case DocumentBlock():
-                    # The members of a document are free: the model is shown all of them.
+                    # A document may have any members: the model is shown all of them.
                     context = {} if block.context is None else {"context": block.context}
                     document = {"title": block.name, "snippet": self._document(block, where), **context}
                     self.documents.append(document)
@@ -114,7 +114,7 @@ class _Writer:
         turns: list[dict[str, Any]] = [{"role": "TOOL", "tool_results": results}] if results else []
         if texts or calls or not results:
             role = "CHATBOT" if message.role == "assistant" else "USER"
-            # Several texts of a message of the user are paragraphs, those of an answer are pieces.
+            # Several texts are paragraphs in a user message, and pieces of one text in an answer.
             said = "".join(texts) if message.role == "assistant" else "\n".join(texts)
             turns.append({"role": role, "message": said, **({"tool_calls": calls} if calls else {})})
         return turns
@@ -144,10 +144,10 @@ class _Writer:
             raise InvalidRequestError(
                 f"{path} is the result of a tool use that does not come before it.",
                 path=path,
-                hint="Keep the answer with the tool use in the history: Cohere's results repeat the call.",
+                hint="Keep the assistant message with that tool use in the history: Cohere's results repeat the call.",
             )
         outputs = [self._output(piece, f"{path}.content[{index}]") for index, piece in enumerate(block.content)]
-        # A result has no place for its status, so that the model reads it.
+        # A result has no member for its status, so its outputs tell the model.
         return {"call": call, "outputs": [{"error": True}, *outputs] if block.status == "error" else outputs}
 
     def _output(self, block: ContentBlock | JsonBlock, path: str) -> dict[str, Any]:

@@ -11,8 +11,7 @@ from bedrock_async.families import Embeddings, EmbedRequest, FamilyContext, Nati
 from bedrock_async.types import ImageBlock
 
 _PURPOSES: Final = {"document": "search_document", "query": "search_query"}
-_ORDINARY: Final = frozenset({*_PURPOSES, *_PURPOSES.values(), "classification", "clustering", "image"})
-_TOKENS: Final = "x-amzn-bedrock-input-token-count"
+_IMAGE_PURPOSES: Final = frozenset({*_PURPOSES, *_PURPOSES.values(), "classification", "clustering", "image"})
 
 
 def write_embed(request: EmbedRequest, ctx: FamilyContext) -> NativeRequest:
@@ -21,7 +20,7 @@ def write_embed(request: EmbedRequest, ctx: FamilyContext) -> NativeRequest:
         "input_type": _PURPOSES.get(request.purpose or "document", request.purpose),
         **_inputs(request, ctx),
     }
-    if request.normalize is False:  # vectors of v3 and v4 have the length 1  [corpus]
+    if request.normalize is False:  # vectors of v3 and v4 have unit length  [corpus]
         raise unsupported("vectors that are not normalised", family="cohere", model=ctx.base_model, path="normalize")
     if request.dimensions is not None:
         if not _is_v4(ctx):
@@ -52,8 +51,8 @@ def _inputs(request: EmbedRequest, ctx: FamilyContext) -> dict[str, Any]:
             path="inputs",
             hint="Embed images one by one, or with cohere.embed-v4.",
         )
-    # Its images have one type of input, and vectors that fit those of documents and queries alike.
-    if request.purpose is not None and request.purpose not in _ORDINARY:
+    # v3 has one input type for images; their vectors compare with those of documents and queries alike.
+    if request.purpose is not None and request.purpose not in _IMAGE_PURPOSES:
         what = f"the purpose {request.purpose!r} of an image"
         raise unsupported(what, family="cohere", model=ctx.base_model, path="purpose")
     return {"images": images, "input_type": "image"}
@@ -70,11 +69,10 @@ def _part(value: object, ctx: FamilyContext, path: str) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": f"data:image/{value.format};base64,{data}"}}
 
 
-def read_embed(body: NativeObject, headers: Mapping[str, str]) -> Embeddings:
-    """Return the vectors: numbers of the type that was asked for, floats by default."""
+def read_embed(body: NativeObject) -> Embeddings:
+    """Return the vectors, of the number type that was asked for, floats by default. The service counts their tokens."""
     embeddings: object = body["embeddings"]
     if isinstance(embeddings, Mapping):  # by type, as v4 always gives them  [corpus]
         by_type = cast("Mapping[str, Any]", embeddings)
         embeddings = by_type["float"] if "float" in by_type else next(iter(by_type.values()))
-    tokens = headers.get(_TOKENS)
-    return Embeddings(cast("Sequence[Sequence[float]]", embeddings), None if tokens is None else int(tokens))
+    return Embeddings(cast("Sequence[Sequence[float]]", embeddings))

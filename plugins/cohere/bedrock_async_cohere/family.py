@@ -1,4 +1,4 @@
-"""The family: which dialect a model is written to in; what comes back tells its dialect by itself."""
+"""The family: it chooses the dialect of each request; answers are told apart by their members."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class CohereFamily:
     verified = True
 
     def supports(self, ctx: FamilyContext) -> Collection[str]:
-        """Return what the dialect of the model can express."""
+        """Return what the model's dialect can express."""
         return GENERATE_FEATURES if _completes(ctx) else CHAT_FEATURES
 
     def encode(self, request: ConverseRequest, ctx: FamilyContext) -> NativeRequest:
@@ -51,7 +51,7 @@ class CohereFamily:
         return reader.events.response()
 
     def stream_decoder(self, ctx: FamilyContext) -> NativeDecoder:
-        """Return a decoder of chunks of completions and of a chat's events."""
+        """Return a decoder of a completion's chunks and of a chat's events."""
         return ChatReader()
 
     def encode_embed(self, request: EmbedRequest, ctx: FamilyContext) -> NativeRequest:
@@ -59,8 +59,8 @@ class CohereFamily:
         return write_embed(request, ctx)
 
     def decode_embed(self, body: NativeObject, headers: Mapping[str, str], ctx: FamilyContext) -> Embeddings:
-        """Return the vectors; the service counts the tokens, in a header."""
-        return read_embed(body, headers)
+        """Return the vectors."""
+        return read_embed(body)
 
     def encode_rerank(self, request: RerankRequest, ctx: FamilyContext) -> NativeRequest:
         """Return the body, in version 2 of the API: the only one that the service takes."""
@@ -72,7 +72,7 @@ class CohereFamily:
     def decode_rerank(
         self, body: NativeObject, headers: Mapping[str, str], ctx: FamilyContext
     ) -> Sequence[RankedDocument]:
-        """Return the documents, the best first."""
+        """Return the documents, most relevant first."""
         return [RankedDocument(result["index"], result["relevance_score"]) for result in body["results"]]
 
 

@@ -21,7 +21,7 @@ _TYPES: Final = {
 
 
 def write_tool(tool: ToolSpec, *, model: str, path: str) -> dict[str, Any]:
-    """Return a tool in Cohere's words. Raises InvalidRequestError for a schema that cannot be said in them."""
+    """Return a tool in Cohere's form. Raises InvalidRequestError for a schema that it cannot express."""
     schema = tool.input_schema.json_
     if not isinstance(schema, Mapping):
         raise unsupported("a schema that is no object", family="cohere", model=model, path=path)
@@ -45,7 +45,7 @@ def _parameter(definition: object, *, required: bool) -> dict[str, Any]:
     native = _TYPES.get(kind) if isinstance(kind, str) else None
     said = {"description", "type"} if native else {"description"}
     description = str(members.get("description") or "")
-    # What the definition has no member for (enum, items, ...) is told to the model in words.
+    # Keywords that a definition has no member for (enum, items, ...) go into its description.
     if rest := {name: value for name, value in members.items() if name not in said}:
         description = f"{description} JSON schema: {json.dumps(rest, ensure_ascii=False)}".strip()
     return {"description": description, "type": native or "str", "required": required}

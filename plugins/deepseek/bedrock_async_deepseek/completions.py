@@ -15,7 +15,7 @@ from bedrock_async.types import ConverseRequest, Message, ReasoningBlock, TextBl
 COMPLETION_FEATURES: Final = frozenset({"max_tokens", "reasoning", "stop_sequences", "system", "temperature", "top_p"})
 """What a completion can express."""
 
-# The bars and the low lines of these tokens are not those of ASCII.
+# The bars and underscores in these tokens are not ASCII.
 _BEGIN: Final = "<\uff5cbegin\u2581of\u2581sentence\uff5c>"
 _END: Final = "<\uff5cend\u2581of\u2581sentence\uff5c>"
 _USER: Final = "<\uff5cUser\uff5c>"
@@ -25,13 +25,13 @@ _THOUGHT: Final = "</think>"
 
 
 def write_completion(request: ConverseRequest, ctx: FamilyContext) -> dict[str, Any]:
-    """Return the body: system prompt and turns, and the beginning of an answer that reasons.
+    """Return the body: the system prompt, the turns, and the beginning of an answer with reasoning.
 
-    Raises InvalidRequestError for an answer to be continued, and for reasoning that cannot be read.
+    Raises InvalidRequestError for a last message of the assistant, and for redacted reasoning.
     """
     messages = request.messages or ()
     if messages and messages[-1].role == "assistant":
-        # With it the prompt would end within the answer, and nobody could tell reasoning from text.
+        # The prompt would end within the answer, where reasoning cannot be told from text.
         what, path = "a last message of the assistant", f"messages[{len(messages) - 1}]"
         raise unsupported(what, family="deepseek", model=ctx.base_model, path=path)
     system = "\n".join(block.text for block in request.system or () if isinstance(block, TextBlock))
@@ -63,9 +63,9 @@ def _turn(message: Message, path: str, ctx: FamilyContext) -> str:
 
 
 class CompletionDecoder:
-    """Makes events of chunks, or of a whole answer as the only chunk.
+    """Makes events from chunks, or from a whole answer as the only chunk.
 
-    The prompt has begun the reasoning, so that an answer begins within it; one that begins it again does no harm.
+    The prompt opens the reasoning, so an answer begins inside it; an answer that repeats the opening tag is read alike.
     """
 
     def __init__(self) -> None:
@@ -74,25 +74,25 @@ class CompletionDecoder:
         self._head: str | None = ""
 
     def receive(self, chunk: NativeObject) -> list[Event]:
-        """Take one chunk."""
+        """Return the events of one chunk."""
         self.read(chunk)
         return self.events.take()
 
     def eof(self) -> list[Event]:
-        """Return the last events. Raises StreamTruncatedError where no stop reason has come."""
+        """Return the last events. Raises StreamTruncatedError if no stop reason has arrived."""
         self.flush()
         return self.events.finish()
 
     def read(self, native: NativeObject) -> None:
-        """Tell the builder what a chunk, or a whole answer, says."""
+        """Read a chunk, or a whole answer, into the builder."""
         for choice in native["choices"]:
-            if choice.get("index", 0) == 0:  # more than one is asked for only by fields of the caller's own
+            if choice.get("index", 0) == 0:  # only the caller's additional fields can ask for more
                 self.events.start()
                 self._add(choice["text"])
                 self.events.stop(stop_reason(choice.get("stop_reason")))
 
     def flush(self) -> None:
-        """Hand on what was kept back: nothing follows that could complete a tag."""
+        """Pass on the text held back: nothing follows that could complete a tag."""
         self._begin()
         self._splitter.flush(self.events)
 

@@ -11,8 +11,8 @@ from bedrock_async.types import ConverseRequest, ConverseResponse
 
 from .completions import COMPLETION_FEATURES, CompletionDecoder, write_completion
 
-# InvokeModel encloses reasoning so for gpt-oss (recorded) and Kimi K2 (published trials); that it does for V3 is
-# concluded from these.
+# How InvokeModel encloses the reasoning of gpt-oss (recorded) and Kimi K2 (published trials); for V3 it is inferred
+# from these.
 _V3: Final = ChatForm(
     name="deepseek",
     models=("deepseek.*",),
@@ -28,7 +28,7 @@ class DeepSeekFamily(ChatFormFamily):
         super().__init__(_V3)
 
     def supports(self, ctx: FamilyContext) -> Collection[str]:
-        """Return what the dialect of the model can express."""
+        """Return what the model's dialect can express."""
         return COMPLETION_FEATURES if _completes(ctx) else super().supports(ctx)
 
     def encode(self, request: ConverseRequest, ctx: FamilyContext) -> NativeRequest:

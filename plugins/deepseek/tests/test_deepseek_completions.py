@@ -33,14 +33,14 @@ def completion(pieces: list[str], reason: str = "stop") -> list[dict[str, Any]]:
 
 @given(cut(f"{REASONING}</think>{TEXT}"), st.booleans())
 def test_reasoning_is_told_from_text_wherever_chunks_are_cut(pieces: list[str], again: bool) -> None:  # noqa: FBT001
-    """The prompt has begun it; an answer that begins it again says the same."""
+    """The prompt opens it; an answer that repeats the opening tag is read alike."""
     response = streamed(FAMILY, R1, completion(["<thi", "nk>", *pieces] if again else pieces))
     assert (response.reasoning, response.text, response.stop_reason) == (REASONING, TEXT, "end_turn")
 
 
 @given(cut("<thi"))
 def test_an_answer_that_is_cut_off_early_is_reasoning(pieces: list[str]) -> None:
-    """What looks like the beginning of a tag is kept back no longer than to the end."""
+    """A possible beginning of a tag is held back only until the end."""
     response = streamed(FAMILY, R1, completion(pieces, "length"))
     assert (response.reasoning, response.text, response.stop_reason) == ("<thi", "", "max_tokens")
 
@@ -68,7 +68,7 @@ def test_chunks_of_any_shape_are_events_or_an_error_of_ours(chunks: list[dict[st
     ],
 )
 def test_a_bad_chunk_is_an_error(chunk: dict[str, Any]) -> None:
-    """It names the family, or the stream is incomplete."""
+    """The error names the family, or says that the stream is incomplete."""
     with pytest.raises(BedrockError) as caught:
         streamed(FAMILY, R1, [chunk])
     assert isinstance(caught.value, StreamTruncatedError) or "'deepseek'" in str(caught.value)
@@ -83,7 +83,7 @@ def test_a_bad_chunk_is_an_error(chunk: dict[str, Any]) -> None:
     ],
 )
 def test_what_the_prompt_cannot_say_is_refused(content: list[dict[str, Any]], said: str, path: str) -> None:
-    """With the place, and the way that can."""
+    """The error names the place, and the provider that supports it."""
     hello = {"role": "user", "content": [{"text": "Hi"}]}
     turns = [hello, {"role": "assistant", "content": content}, *([hello] if "redacted" in said else [])]
     with pytest.raises(InvalidRequestError, match=f"'deepseek' cannot express {said}.*converse") as caught:
@@ -93,7 +93,7 @@ def test_what_the_prompt_cannot_say_is_refused(content: list[dict[str, Any]], sa
 
 @pytest.mark.parametrize("exchange", recorded("converse", "deepseek"), ids=str)
 def test_a_native_answer_says_what_converse_recorded(exchange: Exchange) -> None:
-    """Converse was recorded for R1, InvokeModel not: the same words as a completion make the same parts."""
+    """R1 was recorded through Converse only: the same text as a native completion gives the same blocks."""
     said = ConverseResponse.from_wire(exchange.response_body)
     (chunk,) = completion([f"{said.reasoning}</think>{said.text}"])
     response = streamed(FAMILY, exchange.model_id, [chunk])
@@ -101,7 +101,7 @@ def test_a_native_answer_says_what_converse_recorded(exchange: Exchange) -> None
 
 
 def test_other_models_chat() -> None:
-    """Those of tomorrow too."""
+    """So do later models."""
     request = ConverseRequest.from_dict({"messages": [{"role": "user", "content": [{"text": "Hi"}]}]})
     for model in (V3, "eu.deepseek.v3.2", "deepseek.v9-v1:0"):
         assert native_body(request, model, FAMILY) == {"messages": [{"role": "user", "content": "Hi"}]}

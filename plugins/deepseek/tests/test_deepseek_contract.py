@@ -112,5 +112,5 @@ class TestDeepSeek(FamilyContract):
     samples: ClassVar[Sequence[FamilySample]] = (R1, V3)
 
     def family(self) -> ModelFamily:
-        """That of R1 and V3."""
+        """Return the family under test."""
         return DeepSeekFamily()

@@ -1,8 +1,8 @@
-"""Converse on one side, chat templates on the other: what a request asks of the engine. Pure.
+"""What a Converse request asks of the engine, in the words of chat templates. Pure.
 
 The model reads text only. Text-like documents, search results, tool calls and tool results become text; images and
-the like are refused by name. What it cannot do by itself, calling tools and keeping to a JSON schema, a grammar makes
-it do.
+the like are refused by name. Two things that the model cannot do by itself, calling tools and keeping to a JSON schema,
+a grammar makes it do.
 """
 
 from __future__ import annotations
@@ -64,19 +64,19 @@ _LONE_SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a Converse request comes to."""
+    """What the engine does for a Converse request."""
 
     chat: ChatRequest
     """The generation that answers; when ``tools`` is not empty, the conversation that leads to the call."""
     stop_sequences: tuple[str, ...] = ()
     tools: tuple[ToolSpec, ...] = ()
-    """The tools of which one must be called; empty when the answer is text."""
+    """The tools, one of which must be called; empty if the answer is text."""
     question: str = ""
-    """The user's last words: by them one of several tools is chosen."""
+    """The user's last message, by which one of several tools is chosen."""
 
 
 def invalid(message: str) -> ServiceError:
-    """Return the refusal of a request, with the service's code for it."""
+    """Return the error for a request that is refused: ValidationException, the service's code."""
     return service_error("ValidationException", message)
 
 
@@ -86,7 +86,7 @@ def clean_text(text: str) -> str:
 
 
 def read_request(wire: Mapping[str, JSONValue]) -> Plan:
-    """Return what to do for a Converse request (wire JSON). Raises ServiceError (ValidationException)."""
+    """Return the plan for a Converse request (wire JSON). Raises ServiceError (ValidationException)."""
     try:
         request = ConverseRequest.from_wire(wire)
     except InvalidRequestError as exc:
@@ -118,7 +118,7 @@ def read_request(wire: Mapping[str, JSONValue]) -> Plan:
 def tool_choice_request(plan: Plan) -> ChatRequest:
     """Return the short generation that names one of the plan's tools.
 
-    Each tool's description stands as an example before the question. Of three tools the right one was named for 5 of
+    Each tool's description is an example before the question. Of three tools the right one was named for 5 of
     8 questions in this form, for 3 of 8 when the tools were only listed.  [2026-11]
     """
     messages = [ChatMessage(role="system", content="You choose the tool that fits a request.")]
@@ -131,7 +131,7 @@ def tool_choice_request(plan: Plan) -> ChatRequest:
 
 
 def chosen_tool(plan: Plan, name: str) -> ToolSpec:
-    """Return the plan's tool of this name. Raises ServiceError when the name was cut off."""
+    """Return the plan's tool of this name. Raises ServiceError if the name was cut off."""
     for tool in plan.tools:
         if tool.name == name:
             return tool
@@ -150,7 +150,7 @@ def tool_input_request(plan: Plan, tool: ToolSpec) -> ChatRequest:
 
 
 def _with_system(chat: ChatRequest, texts: Sequence[str]) -> ChatRequest:
-    """Put texts at the end of the system prompt, which is made where there is none."""
+    """Append texts to the system prompt, which is made if there is none."""
     messages = list(chat.messages)
     before = [messages.pop(0)["content"]] if messages and messages[0]["role"] == "system" else []
     if parts := [*before, *texts]:
@@ -177,7 +177,7 @@ def _sampling(fields: object) -> dict[str, JSONValue]:
 
 
 def _forced_tools(config: ToolConfig | None) -> tuple[ToolSpec, ...]:
-    """Return the tools of which one must be called. ``auto``, and no choice at all, leave the answer to be text."""
+    """Return the tools, one of which must be called: none for ``auto`` or no choice, which are answered with text."""
     if config is None:
         return ()
     specs: list[ToolSpec] = []
@@ -218,7 +218,7 @@ def _output_schema(config: OutputConfig | None) -> JSONValue:
         raise invalid(f"{path} is required: this model knows no other format.")
     try:
         schema: JSONValue = json.loads(definition.schema_)
-        json.dumps(schema, ensure_ascii=False).encode()  # half a character is a ValueError too
+        json.dumps(schema, ensure_ascii=False).encode()  # a lone surrogate is a ValueError too
     except (ValueError, RecursionError) as exc:
         raise invalid(f"{path}.schema is not JSON: {exc}.") from exc
     if not isinstance(schema, dict):
@@ -229,7 +229,7 @@ def _output_schema(config: OutputConfig | None) -> JSONValue:
 
 
 def _conversation(request: ConverseRequest) -> tuple[list[str], list[ChatMessage]]:
-    """Return the system prompt's texts, and the turns with neighbours of the same role joined."""
+    """Return the system prompt's texts, and the turns, with consecutive ones of the same role joined."""
     system: list[str] = []
     for index, part in enumerate(request.system or ()):
         system += _texts(part, f"system.{index}", {})
@@ -255,7 +255,7 @@ def _conversation(request: ConverseRequest) -> tuple[list[str], list[ChatMessage
 
 
 def _texts(block: ContentBlock | ToolResultContent, path: str, tool_names: dict[str, str]) -> Iterable[str]:
-    """Yield what the model gets to read of a block. Raises ServiceError for what it cannot read."""
+    """Yield a block as text for the model. Raises ServiceError for a block that it cannot read."""
     match block:
         case TextBlock(text=text) | CitationsBlock(text=text):
             yield text

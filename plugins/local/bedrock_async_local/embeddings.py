@@ -1,8 +1,8 @@
-"""Embeddings of the local model: what it makes of a text, averaged over the tokens.
+"""Embeddings of the local model: its vectors for the tokens of a text, averaged.
 
-A chat model was not trained for this, and yet texts of one subject come nearer to each other than others. It reads 256
-tokens at once: more would take memory that grows with the number (1.3 GB for 2,048), so that a longer text is read in
-windows, whose averages are averaged.
+A chat model is not trained for this, yet texts on one subject come out closer to each other than to others. It reads
+256 tokens at a time, because memory grows with the number (1.3 GB for 2,048); a longer text is read in windows, whose
+averages are averaged.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ __all__ = ["EmbeddingEngine", "LocalEmbeddings"]
 
 _WINDOW_TOKENS: Final = 256
 _SLOTS: Final = 2
-# So many windows are read at once: a second or two, after which the engine looks whether it shall go on.
+# How many windows are read at once: a second or two, after which the engine checks whether to go on.
 _TOGETHER: Final = 4
 
 
 class LocalEmbeddings(EmbeddingModel):
-    """Embedding models of Amazon and Cohere for the emulator, answered by the model of this machine.
+    """Embedding models of Amazon and Cohere for the emulator, answered by the local model.
 
-    The vectors are real, and not those of the models whose ids they come under. It is served as a companion of
-    `LocalModel`, which loads it at the first request for an embedding.
+    The vectors are real, but not those of the models whose ids it answers to. It is a companion of `LocalModel`, and is
+    loaded at the first request for an embedding.
     """
 
     def __init__(self, loader: Loader[EmbeddingEngine]) -> None:
@@ -50,7 +50,7 @@ class LocalEmbeddings(EmbeddingModel):
 
 
 class EmbeddingEngine:
-    """A loaded model that reads and does not write. ``load`` blocks; everything else is asynchronous."""
+    """A loaded model that embeds and does not generate. ``load`` blocks; everything else is asynchronous."""
 
     def __init__(self, server: EmbeddingServer, port: Port) -> None:
         self._server: EmbeddingServer | None = server
@@ -64,15 +64,15 @@ class EmbeddingEngine:
             params.embedding = True
             params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
             params.n_parallel = _SLOTS
-            params.n_batch = params.n_ubatch = _WINDOW_TOKENS  # no more than one batch has an average
+            params.n_batch = params.n_ubatch = _WINDOW_TOKENS  # an average cannot span batches
 
         server, api_key = start_server(path, threads=threads, context_tokens=_SLOTS * _WINDOW_TOKENS, adjust=adjust)
         return cls(server, Port(server.listening_address, api_key))
 
     async def embed(self, texts: Sequence[str]) -> list[EmbeddedText]:
-        """Return a vector for each text, and its tokens. Raises ServiceError.
+        """Return a vector for each text, with its token count. Raises ServiceError.
 
-        Cancelling stops the engine after the windows that it is reading.
+        Cancelling stops the engine after the windows being read.
         """
         stop = threading.Event()
         try:
@@ -81,7 +81,7 @@ class EmbeddingEngine:
             stop.set()
 
     async def aclose(self) -> None:
-        """Free the memory, when what is being read has been. Idempotent."""
+        """Free the memory, once the windows being read are done. Idempotent."""
         self._server = None
 
     # ---- in a worker thread
@@ -109,10 +109,10 @@ class EmbeddingEngine:
 
 
 def _averages(server: EmbeddingServer, windows: Sequence[Sequence[int]]) -> list[list[float]]:
-    """Return the average of what the model makes of each token, for each window. Raises ServiceError."""
+    """Return the average of the token vectors, for each window. Raises ServiceError."""
     inputs: list[JSONValue] = [[*window] for window in windows]
     try:
-        # -1: as they are; by default each would be brought to the norm 1, and a short window count as much as a long.
+        # -1: not normalised; by default each would have norm 1, and a short window count as much as a long one.
         answer = server.handle_embeddings({"input": inputs, "encoding_format": "float", "embd_normalize": -1})
     except Exception as exc:
         # The engine's message can quote the input, so it stays in the cause.

@@ -37,15 +37,15 @@ __all__ = [
 ]
 
 DEFAULT_MAX_TOKENS: Final = 1024
-"""Where the caller sets no limit. A weak model can repeat itself until its window is full; minutes, for nothing."""
+"""The limit if the caller sets none. A weak model can repeat itself until its window is full, which takes minutes."""
 
-# Prompts are read in batches; the engine looks whether it shall stop, and lets other streams have their next token,
-# between two of them. Reading is as fast with 64 as with 512 (243 and 240 tokens/s on one thread).  [2026-11]
+# Prompts are read in batches; between two of them the engine checks whether to stop, and lets other streams have
+# their next token. Reading is as fast with 64 as with 512 (243 and 240 tokens/s on one thread).  [2026-11]
 _BATCH_TOKENS: Final = 64
-# Words that a small model repeats when it is not penalised for it; of 1.0, 1.1 and 1.2 this answered most questions.
+# A small model repeats itself unless it is penalised; of 1.0, 1.1 and 1.2 this answered most questions.
 _REPEAT_PENALTY: Final = 1.1
-# For output under a grammar: the plain penalty makes it miss digits and names that stand in the prompt (5 of 14
-# copied), none lets it run on in lists (7 of 10 ended); this copied 11 of 14 and ended 10 of 10.  [2026-11]
+# For output under a grammar: the plain penalty makes it miss digits and names from the prompt (5 of 14 copied), no
+# penalty lets lists run on (7 of 10 ended); this copied 11 of 14 and ended 10 of 10.  [2026-11]
 _STRUCTURED: Final[Mapping[str, JSONValue]] = {
     "repeat_penalty": 1.0,
     "frequency_penalty": 0.2,
@@ -105,7 +105,7 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """Some text, mostly of one token, and what was counted so far. The last one carries ``finish``, and no text."""
+    """Some text, mostly of one token, and the counts so far. The last one carries ``finish``, and no text."""
 
     text: str
     input_tokens: int
@@ -130,7 +130,7 @@ class Pieces(Protocol):
 
 
 class Engine(Protocol):
-    """What the model needs of an engine."""
+    """What `LocalModel` needs of an engine."""
 
     def chat(self, request: ChatRequest) -> Pieces:
         """Return the pieces of the answer; nothing happens before they are asked for."""
@@ -146,10 +146,10 @@ class Engine(Protocol):
 
 
 class TokenBudget:
-    """The context window that all answers in progress share: each takes its share first, in the order of asking.
+    """The context window shared by all answers in progress: each reserves its share first, in order of arrival.
 
-    Without it the engine starts them all, and when the window is full it fails every one of them. It is the engine's
-    threads that wait here.
+    Without it the engine starts them all, and fails every one of them when the window is full. The engine's threads
+    wait here.
     """
 
     def __init__(self, total: int) -> None:
@@ -158,13 +158,13 @@ class TokenBudget:
         self._waiting: deque[object] = deque()
 
     def share(self, request: ChatRequest) -> int:
-        """Return the tokens that a request can come to: the most that its text can be, and its answer."""
+        """Return the most tokens that a request can take, its text and its answer."""
         # A token is at least one byte; the template adds a few around every message, and some once.
         most = sum(len(message["content"].encode()) + 16 for message in request.messages) + 64
         return min(self._total, most + request.max_tokens)
 
     def take(self, tokens: int, *, given_up: Callable[[], bool]) -> bool:
-        """Block until the tokens are there; return False when ``given_up`` says (after `recheck`) not to wait."""
+        """Block until the tokens are free; return False if ``given_up``, called again on `recheck`, says to stop."""
         ticket = object()
         with self._changed:
             self._waiting.append(ticket)
@@ -188,7 +188,7 @@ class TokenBudget:
             self._changed.notify_all()
 
     def recheck(self) -> None:
-        """Have those who wait look again whether they have been given up."""
+        """Have all that wait call ``given_up`` again."""
         with self._changed:
             self._changed.notify_all()
 
@@ -216,7 +216,7 @@ class LlamaEngine:
         def adjust(params: Any, xllamacpp: Any) -> None:  # noqa: ANN401 - the package ships no types
             params.n_parallel = parallel
             params.n_batch = params.n_ubatch = max(_BATCH_TOKENS, parallel)
-            # A model that thinks aloud says so in its text; by default the engine would take that out of the answer.
+            # A model's reasoning stays in its text; by default the engine would take it out of the answer.
             params.reasoning_format = xllamacpp.common_reasoning_format.COMMON_REASONING_FORMAT_NONE
 
         server, api_key = start_server(path, threads=threads, context_tokens=context_tokens, adjust=adjust)
@@ -239,7 +239,7 @@ class LlamaEngine:
     async def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
         """Return exactly the input tokens that a generation from these messages would report.
 
-        Raises ServiceError. Cancelling gives the count up.
+        Raises ServiceError. Cancelling abandons the count.
         """
         return await anyio.to_thread.run_sync(self._count, list(messages), abandon_on_cancel=True)
 
@@ -250,7 +250,7 @@ class LlamaEngine:
         return [slot["next_token"][0]["n_decoded"] for slot in busy]
 
     async def aclose(self) -> None:
-        """Stop all generations, wait for them to have stopped (at most 10 s), and free the memory. Idempotent."""
+        """Stop all generations, wait for that (at most 10 s), and free the memory. Idempotent."""
         self._closed = True
         for generation in tuple(self._open):
             generation.stop()
@@ -265,7 +265,7 @@ class LlamaEngine:
         return self._pool.submit(run, self._server)
 
     def forget(self, generation: Generation) -> None:
-        """Take note that the engine has nothing to do with this generation any more."""
+        """Drop a generation that the engine has finished with."""
         self._open.discard(generation)
 
     def _free(self) -> None:
@@ -363,17 +363,17 @@ class Generation:
         failure: ServiceError | None = None
         try:
             server.handle_chat_completions(self._request.body(), self._on_chunk)
-        except ValueError as exc:  # the engine's word for a request that it refuses
+        except ValueError as exc:  # how the engine refuses a request
             failure = service_error("ValidationException", _reason(exc))
             failure.__cause__ = exc
-        except Exception as exc:  # noqa: BLE001 - whatever it is, the loop has to be told, or it waits for ever
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the loop must hear of it, or it waits for ever
             # The engine's message can quote the prompt, so it stays in the cause.
             failure = service_error("ModelErrorException", f"the local engine failed ({type(exc).__name__})")
             failure.__cause__ = exc
         return failure
 
     def _on_chunk(self, chunk: Members) -> bool:
-        """Hand a chunk over; return True to stop. Never raises: the engine would stop without a word."""
+        """Hand a chunk over; return True to stop. Never raises: the engine would stop silently."""
         if not self._stopped:
             self._tell(self._receive, chunk)
         return self._stopped
@@ -429,5 +429,5 @@ class Generation:
 
 
 def _reason(exc: ValueError) -> str:
-    """Return the engine's reason without what it says about its own inner parts."""
+    """Return the engine's reason without the details of its internals."""
     return str(exc).rpartition("Automatic parser generation failed: ")[2]

@@ -1,4 +1,4 @@
-"""What takes long to load: once, in a thread, when somebody first asks for it, for all who ask."""
+"""Loading what takes long: once, in a thread, at the first request for it, for all who ask."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ L = TypeVar("L", bound=Loaded)
 
 
 class Loader(Generic[L]):
-    """Loads with ``load``, which is given the event that tells it to stop; or holds what is ``ready``."""
+    """Loads with ``load``, which gets the event that tells it to stop; or holds ``ready``, which needs no loading."""
 
     def __init__(self, load: Callable[[threading.Event], L], ready: L | None = None) -> None:
         self._load = load
@@ -43,7 +43,7 @@ class Loader(Generic[L]):
             self._future.set_result(ready)
 
     async def get(self) -> L:
-        """Return what is loaded, loading it first where nobody has. Raises PluginError; a later call loads again then.
+        """Return what is loaded, loading it first if need be. Raises PluginError; the next call then tries again.
 
         Cancelling leaves the work going on in its thread, for the next caller; `aclose` stops it.
         """
@@ -53,8 +53,8 @@ class Loader(Generic[L]):
             future = self._future
             if future is None or (future.done() and future.exception() is not None):
                 future = self._future = Future()
-                future.set_running_or_notify_cancel()  # now nobody who waits can cancel it for the others
-                # A daemon: a program that ends without aclose shall not wait for a download.
+                future.set_running_or_notify_cancel()  # so that no waiter can cancel it for the others
+                # A daemon: a program that ends without aclose must not wait for a download.
                 threading.Thread(target=self._run, args=(future,), name="bedrock-async-local-load", daemon=True).start()
         return await asyncio.wrap_future(future)
 
@@ -64,7 +64,7 @@ class Loader(Generic[L]):
             return await self.get()
         except PluginError as exc:
             # A code that no client retries by itself: every attempt would be another download.
-            raise service_error("ResourceNotFoundException", f"The local model is not there: {exc}") from exc
+            raise service_error("ResourceNotFoundException", f"The local model could not be loaded: {exc}") from exc
 
     async def aclose(self) -> None:
         """Stop loading, or close what is loaded. Idempotent; nothing is loaded afterwards."""
@@ -76,7 +76,7 @@ class Loader(Generic[L]):
         with anyio.move_on_after(_CLOSE_S, shield=True):
             try:
                 loaded = await asyncio.wrap_future(future)
-            except Exception:  # noqa: BLE001 - there never was one, and those who asked for it know why
+            except Exception:  # noqa: BLE001 - loading failed, and those who asked for it know why
                 return
             await loaded.aclose()
 

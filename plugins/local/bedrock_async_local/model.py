@@ -47,7 +47,7 @@ _FINISH_REASONS: Final[Mapping[StopReason, str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Answer:
-    """Some text of an answer; the last one says why it ended and what it took."""
+    """Some text of an answer and the counts so far; the last one says why the answer ended."""
 
     text: str
     input_tokens: int = 0
@@ -60,14 +60,14 @@ class LocalModel:
 
     It is SmolLM2-135M-Instruct (4 bits, 98 MB, fetched once into the user's cache), or the GGUF file that ``path`` or
     the environment variable BEDROCK_ASYNC_LOCAL_GGUF names. Real tokens, real counts, real stop reasons, and answers
-    that are often wrong: a demonstration. It answers to ``model_ids`` whatever file it runs. Its companion, which is
-    loaded apart when it is first needed, answers to the ids of embedding models of Amazon and Cohere.
+    that are often wrong: a demonstration. It answers to ``model_ids`` whatever file it runs. Its companion, loaded
+    separately when it is first needed, answers to the ids of embedding models of Amazon and Cohere.
 
     ``threads`` defaults to the processors that this process may use, less one. ``context_tokens`` is shared by up to
     ``parallel`` answers at a time; further ones wait. Nothing is fetched or loaded before `start` or the first
     request, and then in a thread. ``engine`` is an engine to use instead of loading one; it is closed with the model.
 
-    Raises InvalidRequestError for a number that cannot be.
+    Raises InvalidRequestError for a number below 1.
     """
 
     model_ids: Sequence[str] = (MODEL_ID,)
@@ -97,7 +97,7 @@ class LocalModel:
     async def start(self) -> None:
         """Fetch the weights, if need be, and load them; returns at once when that is done already.
 
-        Raises WeightsError or EngineError, and can be called again then. Cancelling leaves the work going on in its
+        Raises WeightsError or EngineError; it can then be called again. Cancelling leaves the work going on in its
         thread, for the next caller; `aclose` stops it.
         """
         await self._engine.get()

@@ -21,7 +21,7 @@ __all__ = ["NativeRequest", "chunk", "completion", "last_chunk", "read_body"]
 
 _ROLES: Final = frozenset({"system", "developer", "user", "assistant"})
 _PASSED_ON: Final = frozenset({"frequency_penalty", "presence_penalty", "seed"})
-# The model id stands in the path and the operation says whether to stream; recorded bodies carry both all the same.
+# The model id is in the path and the operation says whether to stream; recorded bodies carry both all the same.
 _IGNORED: Final = frozenset({"model", "stream", "stream_options", "user"})
 _READ: Final = frozenset(
     {"max_completion_tokens", "max_tokens", "messages", "response_format", "stop", "temperature", "top_p"}
@@ -30,7 +30,7 @@ _READ: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NativeRequest:
-    """What a body asks for."""
+    """The generation that a body asks for, and its stop sequences."""
 
     chat: ChatRequest
     stop_sequences: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""How a long download shows that it is alive: on stderr, a bar on a terminal and a few plain lines elsewhere."""
+"""The progress of a long download, on stderr: a bar on a terminal, a few plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _STEP_PERCENT: Final = 25
 
 
 class Reporter(Protocol):
-    """Is told how a download goes. A context manager; all calls come from one thread."""
+    """Shows the progress of a download. A context manager; all calls come from one thread."""
 
     def note(self, text: str) -> None:
         """Show one line."""
         ...
 
     def advance(self, done_bytes: int, total_bytes: int) -> None:
-        """Show how much is there. Called some times a second; ``done_bytes`` is an estimate until the end."""
+        """Show how much has arrived. Called a few times a second; ``done_bytes`` is an estimate until the end."""
         ...
 
     def __enter__(self) -> Self:

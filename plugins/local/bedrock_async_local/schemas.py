@@ -11,15 +11,15 @@ from bedrock_async.types import JSONValue
 __all__ = ["contradiction"]
 
 _REPEATED: Final = re.compile(r"\{(\d{1,9}),(\d{1,9})\}")
-# Values, not schemas: whatever stands in them is of no account.
+# Values, not schemas: what is in them does not matter.
 _VALUES: Final = frozenset({"const", "default", "enum", "examples"})
 
 
 def contradiction(schema: JSONValue) -> str | None:
-    """Return what in the schema can never be met in a way that hangs the engine, else None.
+    """Return the contradiction in a schema that would hang the engine, or None.
 
-    Its grammars repeat "at least m, at most n times" for ever when m is greater than n, for all streams at once; it
-    checks all else that was tried (cycles, empty choices, huge counts) itself.  [xllamacpp 2026.10]
+    Its grammars repeat "at least m, at most n times" for ever if m is greater than n, for all streams at once; it
+    checks everything else that was tried (cycles, empty choices, huge counts) itself.  [xllamacpp 2026.10]
     """
     for found in _schemas(schema):
         least, most = found.get("minLength"), found.get("maxLength")
@@ -34,7 +34,7 @@ def contradiction(schema: JSONValue) -> str | None:
 
 
 def _schemas(schema: JSONValue) -> Iterator[Mapping[str, JSONValue]]:
-    """Yield every object in the schema that can be a schema; deep ones cost no recursion."""
+    """Yield every object in the schema that can be a schema, without recursion."""
     pending = [schema]
     while pending:
         value = pending.pop()

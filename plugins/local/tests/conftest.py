@@ -13,7 +13,7 @@ from bedrock_async_local.engine import LlamaEngine
 
 @pytest.fixture(scope="session")
 def weights() -> Path:
-    """The real weights. Tests that need them are skipped where they cannot be had."""
+    """The real weights. Tests that need them are skipped if they cannot be fetched."""
     try:
         return fetch_weights()
     except WeightsError as exc:

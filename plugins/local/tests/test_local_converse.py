@@ -28,12 +28,12 @@ def asking(*content: Wire, **members: JSONValue) -> Wire:
 
 
 def turns(request: Mapping[str, JSONValue]) -> list[tuple[str, str]]:
-    """Role and text of what the model gets to read."""
+    """Role and text of what the model reads."""
     return [(message["role"], message["content"]) for message in read_request(request).chat.messages]
 
 
 def tool(name: str, description: str | None = None, **properties: JSONValue) -> Wire:
-    """A tool of which the input is an object."""
+    """A tool whose input is an object."""
     spec: Wire = {"name": name, "inputSchema": {"json": {"type": "object", "properties": properties}}}
     if description is not None:
         spec["description"] = description

@@ -80,7 +80,7 @@ async def test_many_windows_are_read_some_at_a_time() -> None:
 
 
 async def test_whoever_gives_up_stops_the_engine() -> None:
-    """After what it is reading; nobody waits for the rest."""
+    """It stops after the windows being read; the rest is not waited for."""
     reading, go_on = threading.Event(), threading.Event()
     left = threading.Event()
 
@@ -101,7 +101,7 @@ async def test_whoever_gives_up_stops_the_engine() -> None:
 
 
 async def test_a_closed_engine_refuses() -> None:
-    """Also what was waiting."""
+    """Requests that were waiting are refused too."""
     engine = engine_of(Averages())
     await engine.aclose()
     await engine.aclose()
@@ -135,7 +135,7 @@ def refusing(code: int, kind: str) -> Callable[[list[list[int]]], Members]:
 async def test_what_the_engine_refuses_is_the_services_error(
     program: Callable[[list[list[int]]], Members], error: type[ServiceError]
 ) -> None:
-    """And does not quote the input."""
+    """The error does not quote the input."""
     with pytest.raises(error) as caught:
         await engine_of(Averages(program)).embed(["123456789"])
     assert "123456789" not in str(caught.value)
@@ -165,7 +165,7 @@ def client(emulator: BedrockEmulator) -> BedrockClient:
 
 
 def cosine(one: Sequence[float], other: Sequence[float]) -> float:
-    """How near two vectors are."""
+    """The cosine similarity of two vectors."""
     return math.fsum(a * b for a, b in zip(one, other, strict=True)) / (math.hypot(*one) * math.hypot(*other))
 
 
@@ -232,7 +232,7 @@ async def test_chat_and_embeddings_are_served_side_by_side(weights: Path) -> Non
 
 @real
 async def test_equal_texts_have_equal_vectors(weights: Path) -> None:
-    """Whatever stands beside them in the request."""
+    """The other texts of the request make no difference."""
     engine = EmbeddingEngine.load(weights)
     alone = await engine.embed(["The cat sat on the mat."])
     beside = await engine.embed(["Something else.", "The cat sat on the mat.", "word " * 300])

@@ -305,7 +305,7 @@ SIZES = [("first", 100), ("large", 5000), ("small", 100)]
 
 
 def test_shares_are_granted_in_the_order_of_asking() -> None:
-    """A large one is not overtaken for ever by small ones that would fit."""
+    """A large one is not overtaken forever by small ones that would fit."""
     budget = TokenBudget(10)
     order: list[str] = []
     assert budget.take(5, given_up=lambda: False)

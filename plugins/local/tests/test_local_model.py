@@ -67,7 +67,7 @@ class FakeEngine:
 
 
 def clock() -> Callable[[], float]:
-    """A clock that moves a quarter of a second with every look."""
+    """A clock that moves a quarter of a second with every call."""
     times = iter(range(1000))
     return lambda: next(times) / 4
 
@@ -158,7 +158,7 @@ async def test_the_engine_is_stopped_before_the_last_text_goes_out() -> None:
 
 
 async def test_the_beginning_of_a_stop_sequence_at_the_end_is_text() -> None:
-    """What waited for the rest of a stop sequence comes out when the answer ends without it."""
+    """Text held back for the rest of a stop sequence is returned when the answer ends without it."""
     model, _ = model_of(pieces("one", " EN"))
     events = await events_of(model, inferenceConfig={"stopSequences": ["END"]})
     texts = [event["contentBlockDelta"]["delta"]["text"] for event in events if "contentBlockDelta" in event]
@@ -306,7 +306,7 @@ async def test_closing_closes_the_engine_and_ends_all_use() -> None:
 
 
 async def test_closing_a_model_that_was_never_used_is_nothing() -> None:
-    """No weights are fetched to be thrown away."""
+    """No weights are fetched just to be discarded."""
     await LocalModel("/no/such/file.gguf").aclose()
 
 

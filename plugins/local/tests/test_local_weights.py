@@ -131,7 +131,7 @@ def installer(request: pytest.FixtureRequest) -> Installer:
 
 
 class Recorder(LineReporter):
-    """Keeps what a fetch reports."""
+    """Records what a fetch reports."""
 
     def __init__(self) -> None:
         self.text = io.StringIO()
@@ -373,7 +373,7 @@ def test_pip_and_uv_are_found_in_the_environment() -> None:
 
 
 def test_a_named_file_must_be_there_and_be_gguf(tmp_path: Path) -> None:
-    """A path that leads nowhere, and a file of another format, are errors that name it; a GGUF file passes."""
+    """A missing path, and a file of another format, are errors that name it; a GGUF file passes."""
     with pytest.raises(WeightsError, match=r"nothing\.gguf cannot be read"):
         gguf_file(tmp_path / "nothing.gguf")
     (tmp_path / "model.safetensors").write_bytes(b"PK\x03\x04 and so on")

@@ -1,4 +1,4 @@
-"""What both APIs tell beside the content of an answer: tokens, and the tier that was used."""
+"""What both APIs report besides the content of an answer: tokens, and the service tier."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["tell_usage", "with_service_tier"]
 
 
 def tell_usage(events: EventBuilder, input_tokens: object, output_tokens: object, details: object) -> None:
-    """Tell the tokens as Converse counts them: what was read from or written to the cache is not input besides.
+    """Tell the tokens as Converse counts them: input excludes what was read from or written to the cache.
 
-    OpenAI counts both into the input.  [recorded: input 109, cache_write_tokens 107, total 114 with 5 of output]
+    OpenAI's input includes both.  [recorded: input 109, cache_write_tokens 107, total 114 with 5 of output]
     """
     told: Mapping[str, Any] = cast("Mapping[str, Any]", details) if isinstance(details, Mapping) else {}
     read, written = _count(told.get("cached_tokens")), _count(told.get("cache_write_tokens"))
@@ -28,7 +28,7 @@ def tell_usage(events: EventBuilder, input_tokens: object, output_tokens: object
 
 
 def with_service_tier(events: list[Event], tier: object) -> list[Event]:
-    """Return the last events of an answer with the tier in its metadata, where one was told ("auto" tells none)."""
+    """Return the last events of an answer, with the tier in its metadata if there is one ("auto" is none)."""
     if not isinstance(tier, str) or tier == "auto" or not events or not isinstance(events[-1], MetadataEvent):
         return events
     members = events[-1].to_wire()[MetadataEvent.wire_name]

@@ -1,4 +1,4 @@
-"""Chat completions: the body of a request, and what answers and chunks say."""
+"""Chat completions: the body of a request, and the reader of answers and chunks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FEATURES: Final = CHAT_FEATURES | {"audio", "images"}
 
 
 def chat_features(route: Route) -> frozenset[str]:
-    """Return what chat completions can express; reasoning of the history only where there is a place for it."""
+    """Return what chat completions can express; reasoning in the history only if the route has a place for it."""
     replays = route.reasoning_field is not None or route.reasoning_tags is not None
     return _FEATURES if replays else _FEATURES - {"reasoning"}
 
@@ -39,8 +39,8 @@ def chat_body(request: ConverseRequest, route: Route, *, stream: bool) -> dict[s
     )
     body: dict[str, Any] = {"model": route.model, **write_chat(request, form, model=route.base_model), "stream": stream}
     if stream:
-        # Without it no chunk tells the tokens. They come in one more chunk, after the reason for the end, before
-        # [DONE].  [captured from bedrock-mantle, 2026-09]
+        # Without it no chunk has the usage. It comes in a chunk of its own, after the finish reason and before [DONE].
+        # [captured from bedrock-mantle, 2026-09]
         body["stream_options"] = {"include_usage": True}
     return body
 
@@ -51,12 +51,11 @@ class ChatReader:
     def __init__(self, route: Route) -> None:
         self.events: Final = EventBuilder()
         self.ended: Final = False
-        """Whether nothing can follow: chunks do not tell, for the tokens come after the reason for the end."""
+        """Whether nothing can follow: no chunk tells, because the usage comes after the finish reason."""
         self._splitter = TagSplitter(route.reasoning_tags)
-        self._tagged = route.reasoning_tags is not None
         self._calls = Lanes(self.events.end_block)
         self._open: dict[int, tuple[int, str]] = {}
-        """By the number that a call has in the answer: its lane and its id."""
+        """The lane and the id of each call, by its index in the answer."""
         self._begun = 0
         self._last = 0
         self._refused = False
@@ -66,25 +65,25 @@ class ChatReader:
     def read(self, native: NativeObject) -> None:
         """Read a chunk, or a whole completion.
 
-        Raises a ServiceError that it tells, and KeyError and such for JSON of another form.
+        Raises the ServiceError that it reports, and KeyError, TypeError or the like for JSON of another form.
         """
         if "error" in native or "choices" not in native:
             fault = told_error(native)
             if fault is not None:
                 raise fault
         for choice in native["choices"]:
-            if choice.get("index", 0) == 0:  # more than one answer is asked for only by fields of the caller's own
+            if choice.get("index", 0) == 0:  # only the caller's additional fields can ask for more
                 self._choice(choice)
         if usage := native.get("usage"):
             details = usage.get("prompt_tokens_details")
             tell_usage(self.events, usage.get("prompt_tokens"), usage.get("completion_tokens"), details)
         if tier := native.get("service_tier"):
             self._tier = tier
-        # What the runtime's guardrail did, as in the body of InvokeModel.
+        # How the runtime's guardrail reports, as in the body of InvokeModel.
         self._intervened = self._intervened or native.get("amazon-bedrock-guardrailAction") == "INTERVENED"
 
     def finish(self) -> list[Event]:
-        """Return the last events. Raises StreamTruncatedError where the answer told no reason for its end."""
+        """Return the last events. Raises StreamTruncatedError if the answer had no finish reason."""
         self._settle()
         if self._intervened:
             self.events.stop("guardrail_intervened")
@@ -95,7 +94,8 @@ class ChatReader:
         self._calls.close_all()
 
     def _choice(self, choice: Mapping[str, Any]) -> None:
-        said: Mapping[str, Any] = choice["delta"] if "delta" in choice else choice["message"]
+        # The last chunk of some servers says null: there is nothing more.
+        said: Mapping[str, Any] = (choice["delta"] if "delta" in choice else choice["message"]) or {}
         events = self.events
         events.start()
         # bedrock-mantle says "reasoning", other servers of the same form "reasoning_content".
@@ -119,23 +119,20 @@ class ChatReader:
         self._calls.close_all()
         pieces = [content] if isinstance(content, str) else [part.get("text") or "" for part in _parts(content)]
         for piece in pieces:
-            if self._tagged:
-                self._splitter.add(piece, self.events)
-            else:
-                self.events.text(piece)
+            self._splitter.add(piece, self.events)
 
     def _tool_call(self, position: int, call: Mapping[str, Any]) -> None:
-        """Read a tool call, or a piece of one: only the first has id and name, ``index`` tells which one it is of."""
+        """Read a tool call, or a piece of one: only the first has id and name, ``index`` tells the call."""
         self._splitter.flush(self.events)
         function: Mapping[str, Any] = call.get("function") or {}
         call_id, name = call.get("id") or "", function.get("name") or ""
         index = call.get("index")
         if not isinstance(index, int):
-            # A piece that does not say which call it is of goes on with the last one, unless it names a new one.
+            # A piece without an index continues the last call, unless it names a new one.
             index = max(position, self._begun) if call_id or name or not self._open else self._last
         lane, known_id = self._open.get(index, (0, ""))
         if not lane or (call_id and call_id != known_id):
-            if lane:  # another call under the same number
+            if lane:  # another call under the same index
                 self._calls.close(lane)
             self._begun = lane = self._begun + 1
             call_id = call_id or f"call_{lane}"

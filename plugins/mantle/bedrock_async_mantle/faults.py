@@ -11,7 +11,7 @@ from bedrock_async.errors import service_error, service_error_from_response
 
 __all__ = ["read_error", "told_error"]
 
-# The status that decides the class, by the word of ``code``, else of ``type``. bedrock-mantle answers HTTP 401 to a bad
+# The status that decides the error class, by ``code`` or else ``type``. bedrock-mantle answers HTTP 401 to a bad
 # key and to a model that the account may not use; only the code tells them apart.  [invalid_api_key, access_denied,
 # validation_error, invalid_request_error, permission_denied_error: printed by several projects, 2026-07 and 2026-08;
 # the others are OpenAI's]
@@ -54,23 +54,23 @@ _STATUSES: Final[Mapping[str, int]] = {
 }
 # Statuses that have a class of their own.
 _CLASSED: Final = frozenset({400, 401, 403, 404, 408, 409, 424, 429, 500, 502, 503, 504})
-# Codes of which Bedrock has an own one with the same meaning.
+# Codes for which Bedrock has one of its own with the same meaning.
 _CODES: Final[Mapping[str, str]] = {
     "insufficient_quota": "ServiceQuotaExceededException",
     "UnknownOperationException": "UnknownOperationException",
 }
 _TOO_LONG: Final = frozenset({"context_length_exceeded", "string_above_max_length"})
-# A fault of the server under HTTP 400, gone a moment later.  [aws-samples/sample-per-model-bedrock, 2026-08]
+# A server fault sent as HTTP 400, gone a moment later.  [aws-samples/sample-per-model-bedrock, 2026-08]
 _SERVER_FAULTS: Final = ("internal server error", "internal failure", "internal error")
 
 # Part of a message (in lower case) -> next step; the first match wins.  [texts: aws-samples/sample-per-model-bedrock]
 _HINTS: Final[Mapping[str, str]] = {
-    "isn't supported on this route": "Models are served under /v1 or /openai/v1; name the other one: "
-    'provider_options={"path": "/openai/v1"}. Some are served in few regions only.',
+    "isn't supported on this route": "Models are served under /v1 or /openai/v1; choose the other path: "
+    'provider_options={"path": "/openai/v1"}. Some models are served in a few regions only.',
     "doesn't exist or doesn't support this api": "The model, or this API of it, is not served there: try "
     'provider_options={"api": ...}, or call it with provider="converse".',
     "does not support the '": 'Choose the other API with provider_options={"api": "chat"} or {"api": "responses"}, or '
-    'call the model with provider="converse". Claude\'s models answer neither of the two.',
+    'call the model with provider="converse". Claude models support neither.',
     "function tools with reasoning_effort": 'Call it with provider_options={"api": "responses"}, which takes both.',
     "does not support tool_choice": 'Leave tool_choice out, or call the model with provider="converse".',
     "unknownoperation": "Nothing is served under that path: bedrock-runtime has /openai/v1, bedrock-mantle /v1 and "
@@ -81,7 +81,7 @@ _HINTS: Final[Mapping[str, str]] = {
 
 
 def read_error(status: int, headers: Mapping[str, str], body: bytes) -> BedrockError:
-    """Return the error of an HTTP answer: in OpenAI's form where it has that, else as Bedrock's own."""
+    """Return the error of an HTTP response: read in OpenAI's form if it has that, else in Bedrock's."""
     plain = service_error_from_response(status, headers, body)
     told = told_error(_parsed(body), status=status)
     if told is None:
@@ -92,10 +92,10 @@ def read_error(status: int, headers: Mapping[str, str], body: bytes) -> BedrockE
 
 
 def told_error(value: object, *, status: int | None = None) -> ServiceError | None:
-    """Return the error that JSON tells, None where it tells none. Without ``status`` it came inside a stream.
+    """Return the error that JSON reports, or None. Without ``status`` the JSON came inside a stream.
 
-    ``value`` is a body, ``{"error": {...}}``, an event of a stream, or what bedrock-runtime answers, under HTTP 200, to
-    a path that it does not know.
+    ``value`` is a body (``{"error": {...}}``), an event of a stream, or what bedrock-runtime answers with HTTP 200 to
+    an unknown path.
     """
     fault = _fault(value)
     if fault is None:
@@ -106,13 +106,17 @@ def told_error(value: object, *, status: int | None = None) -> ServiceError | No
     decided = _decided(code, kind, message, status)
     if code in _TOO_LONG or kind in _TOO_LONG:
         error: ServiceError = InputTooLongError(
-            message, code=code, status=400, in_stream=in_stream, hint="Shorten the input, or choose another model."
+            message,
+            code=code,
+            status=400,
+            in_stream=in_stream,
+            hint="Shorten the input, or choose a model with a larger context window.",
         )
     else:
         unknown = "ModelStreamErrorException" if in_stream else "ModelErrorException"
         own = _CODES.get(code) or _CODES.get(kind) or ("" if decided else unknown)
         error = service_error(own, message, status=decided, in_stream=in_stream)
-    # The class is chosen; what is told stays as it came.
+    # The class is chosen; code and status stay as they came.
     error.code = code or kind or error.code
     if status is not None:
         error.status = status
@@ -122,11 +126,11 @@ def told_error(value: object, *, status: int | None = None) -> ServiceError | No
 
 
 def _decided(code: str, kind: str, message: str, status: int | None) -> int | None:
-    """Return the status that decides the class of an error, None where nothing tells."""
+    """Return the status that decides the error class, or None if nothing does."""
     if message.strip().rstrip(".").lower() in _SERVER_FAULTS:
         return 500
     number = int(code) if len(code) == 3 and code.isascii() and code.isdigit() else 0
-    # HTTP says it better than a general type does: a type is asked only where nothing else speaks.
+    # The HTTP status is more exact than a general type, which counts only if nothing else decides.
     failed = next((each for each in (number, status or 0) if 400 <= each < 600), None)
     return _STATUSES.get(code) or (failed if failed in _CLASSED else _STATUSES.get(kind)) or failed
 

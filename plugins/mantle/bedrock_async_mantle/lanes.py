@@ -1,4 +1,4 @@
-"""Content blocks that arrive side by side, put one behind the other as a Converse stream has them."""
+"""Content blocks that arrive interleaved, put one after the other as in a Converse stream."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _Piece: TypeAlias = Callable[[], None]
 
 
 class Lanes:
-    """Lets the pieces of one block through as they come, and keeps those of others until it is their turn.
+    """Passes on the pieces of one block as they come, and keeps those of others until their turn.
 
-    OpenAI numbers parallel tool calls and output items so that their pieces may be mixed. Pieces are functions that
-    tell an `EventBuilder` something; ``end`` is called at the end of every block. The block that began first goes
+    OpenAI indexes parallel tool calls and output items, so that their pieces may be interleaved. A piece is a function
+    that tells an `EventBuilder` something; ``end`` is called at the end of every block. The block that began first goes
     first.
     """
 
@@ -25,7 +25,7 @@ class Lanes:
         self._closed: set[int] = set()
 
     def tell(self, lane: int, piece: _Piece) -> None:
-        """Tell a piece of ``lane`` now or when its turn comes. Raises ValueError for one that has ended."""
+        """Pass on a piece of ``lane`` now, or when its turn comes. Raises ValueError if the lane has ended."""
         if lane == self._live:
             piece()
         elif lane in self._closed:
@@ -37,7 +37,7 @@ class Lanes:
             self._waiting.setdefault(lane, []).append(piece)
 
     def close(self, lane: int) -> None:
-        """Take the end of a lane; idempotent. Those that wait are told as far as that goes."""
+        """End a lane. Idempotent. The lanes that waited for it are passed on, as far as they have come."""
         self._closed.add(lane)
         while self._live in self._closed:
             self._end()
@@ -46,6 +46,6 @@ class Lanes:
                 piece()
 
     def close_all(self) -> None:
-        """Take the end of all lanes: everything that waits is told."""
+        """End all lanes: everything that waits is passed on."""
         while self._live is not None:
             self.close(self._live)

@@ -48,13 +48,13 @@ _NAMES: Final[Mapping[Api, str]] = {"chat": "a chat completion", "responses": "t
 class MantleProvider:
     """Calls models through chat completions or the Responses API, of bedrock-mantle or of bedrock-runtime.
 
-    ``endpoint_url`` is used in place of ``https://bedrock-mantle.{region}.api.aws``; without it
-    AWS_ENDPOINT_URL_BEDROCK_MANTLE and AWS_ENDPOINT_URL of ``environ`` are, which is the process's own by default.
-    bedrock-runtime is where the client's own endpoint is.
+    ``endpoint_url`` replaces ``https://bedrock-mantle.{region}.api.aws``. Without it, AWS_ENDPOINT_URL_BEDROCK_MANTLE
+    or else AWS_ENDPOINT_URL is used, from ``environ`` (by default that of the process). bedrock-runtime is reached at
+    the client's own endpoint.
 
-    A call may say, in its ``provider_options``: ``api`` ("chat" or "responses"; by default the one that can do more
-    with the model), ``endpoint`` ("mantle", the default, or "runtime"), ``path`` ("/v1" or "/openai/v1", for models
-    that `routes` does not know), ``endpoint_url``.
+    The ``provider_options`` of a call are ``api`` ("chat" or "responses"; by default the one that supports more of the
+    model), ``endpoint`` ("mantle", the default, or "runtime"), ``path`` ("/v1" or "/openai/v1", for models that
+    `routes` does not know) and ``endpoint_url``.
     """
 
     name = "mantle"
@@ -101,7 +101,7 @@ class MantleProvider:
             url = self._endpoint_url or self._configured_url()
         if url is not None:
             return resolve_endpoint(region, service=_SERVICE, endpoint_url=url, environ={}).base_url
-        # bedrock-mantle.{region}.api.aws: the name that other services have for dual stack is its only one.
+        # bedrock-mantle.{region}.api.aws: what other services use for dual stack is its only name.
         public = resolve_endpoint(
             region, service=_SERVICE, environ=self._environ, use_dualstack=True, ignore_configured_urls=True
         )
@@ -142,7 +142,7 @@ def _check(request: ConverseRequest, route: Route) -> None:
 
 
 def _check_block(block: ContentBlock, role: str, path: str, route: Route) -> None:
-    """Refuse what has a place in the API, but not there."""
+    """Refuse content that the API takes, but not in this place."""
     match block:
         case ImageBlock() | AudioBlock() if role == "assistant":
             raise _refused("media in a message of the assistant", path, route)
@@ -157,7 +157,7 @@ def _check_block(block: ContentBlock, role: str, path: str, route: Route) -> Non
 
 
 def _other_way(feature: str, route: Route) -> str | None:
-    """Return how this provider could express a feature after all."""
+    """Return the option with which this provider can express a feature, or None."""
     if route.api == "responses":
         return _try(api="chat") if feature in chat_features(route) else None
     return _try(api="responses") if feature in RESPONSES_FEATURES else None
@@ -176,11 +176,11 @@ def _refused(what: str, path: str, route: Route, other: str | None = None) -> In
 
 
 def _fields(request: ConverseRequest, route: Route) -> dict[str, Any]:
-    """Return the caller's own members of the body, and those that are headers elsewhere."""
+    """Return the caller's own members of the body, and those that other providers send as headers."""
     given = request.additional_model_request_fields
     fields = dict(cast("Mapping[str, Any]", given)) if isinstance(given, Mapping) else {}
     if route.api == "responses" and "reasoning_effort" in fields:
-        # The word of chat completions, which is the usual one for these models.
+        # The name in chat completions, the usual one for these models.
         effort = {"effort": fields.pop("reasoning_effort")}
         fields["reasoning"] = merged_body(effort, fields.get("reasoning"))
     if request.service_tier is not None:
@@ -236,7 +236,7 @@ def _read(response: HttpResponse, route: Route) -> ConverseResponse:
         body: object = json.loads(response.body)
         members = cast("Mapping[str, Any]", body)
         if members.get("object") not in _ANSWERS and (fault := told_error(members, status=response.status)) is not None:
-            # What bedrock-runtime does not know, it answers with HTTP 200.
+            # bedrock-runtime answers unknown operations with HTTP 200.
             fault.request_id = response.headers.get("x-amzn-requestid")
             raise fault
         reader = reader_of(route)

@@ -46,7 +46,7 @@ _ENCRYPTED: Final = "reasoning.encrypted_content"
 def responses_body(request: ConverseRequest, route: Route, *, stream: bool) -> dict[str, Any]:
     """Return the body of a request. Raises InvalidRequestError for what it cannot express.
 
-    ``store`` is False, for otherwise the service keeps input and output for 30 days: a Converse call keeps nothing.
+    ``store`` is False: otherwise the service keeps input and output for 30 days, and a Converse call keeps nothing.
     """
     body: dict[str, Any] = {"model": route.model}
     if request.system:
@@ -83,7 +83,7 @@ def _tools(config: ToolConfig) -> dict[str, Any]:
     tools: list[dict[str, Any]] = []
     for tool in config.tools:
         if isinstance(tool, ToolSpec):
-            # The API takes a tool for strict unless told otherwise, and then refuses most schemas.
+            # In the API a tool is strict by default, which most schemas do not meet.
             function = {"name": tool.name, "parameters": tool.input_schema.json_, "strict": bool(tool.strict)}
             if tool.description is not None:
                 function["description"] = tool.description
@@ -111,7 +111,7 @@ def _text_format(text_format: OutputFormat) -> dict[str, Any]:
 
 
 def _items(message: Message, path: str) -> Iterator[dict[str, Any]]:
-    """Yield the items of one turn: tool calls, their results and reasoning stand beside messages, not in them."""
+    """Yield the items of one turn: tool calls, tool results and reasoning are items beside messages."""
     parts: list[ContentBlock] = []
 
     def said() -> Iterator[dict[str, Any]]:
@@ -176,7 +176,7 @@ def _result(block: ToolResultBlock, path: str) -> object:
                 what = f"a {type(piece).__name__} in the result of a tool"
                 raise _unsupported(what, f"{path}.content[{index}]")
         parts.append({"type": "input_text", "text": texts[-1]})
-    # There is no place for the status of a result, so that the model reads it.
+    # A result has no member for its status, so its text tells the model.
     failed = block.status == "error" and not "".join(texts).lower().startswith("error")
     if len(texts) == len(parts):
         text = "\n".join(texts)
@@ -185,7 +185,7 @@ def _result(block: ToolResultBlock, path: str) -> object:
 
 
 def _reasoning(block: ReasoningBlock, path: str) -> dict[str, Any]:
-    """Return the item that reasoning came as: readable, or sealed."""
+    """Return the item that the reasoning came as: readable, or encrypted."""
     if (item := unsealed(block)) is not None:
         summary = [{"type": "summary_text", "text": block.text}] if block.text else []
         return {"type": "reasoning", **item, "summary": summary}

@@ -1,4 +1,4 @@
-"""The Responses API: what answers and the events of a stream say."""
+"""The Responses API: the reader of answers and stream events."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .seals import sealed
 
 __all__ = ["ResponsesReader"]
 
-# GPT-5 numbers its tool calls anew in every response, so that the ids of a conversation would collide; ids that are
-# sent back need not be its own.  [recorded from openai.gpt-5.5 and 5.6-luna, 2026-07: call_0 in every response]
+# GPT-5 numbers its tool calls anew in every response, so ids would collide within a conversation; ids that are sent
+# back need not be the model's.  [recorded from openai.gpt-5.5 and 5.6-luna, 2026-07: call_0 in every response]
 _NUMBERED: Final = re.compile(r"call_\d{1,3}")
 _MAX_ID: Final = 64  # as Converse has it
 
@@ -30,7 +30,7 @@ _REASONS: Final[Mapping[str, str]] = {"max_output_tokens": "max_tokens", "conten
 class ResponsesReader:
     """Reads one response, whole or as the events of its stream, into the events of a Converse stream.
 
-    An item of the output is a lane: its pieces become one block, a message's parts one block each.
+    Each item of the output is a lane: its pieces become one block, the parts of a message one block each.
     """
 
     def __init__(self, route: Route) -> None:
@@ -40,14 +40,14 @@ class ResponsesReader:
         self._id = ""
         self._lanes = Lanes(self.events.end_block)
         self._told: dict[int, set[object]] = {}
-        """By item: which parts of it have come in pieces."""
+        """The parts that have come in pieces, by item."""
         self._refused = False
         self._tier: object = None
 
     def read(self, native: NativeObject) -> None:
         """Read an event of a stream, or a whole response.
 
-        Raises a ServiceError that it tells, and KeyError and such for JSON of another form.
+        Raises the ServiceError that it reports, and KeyError, TypeError or the like for JSON of another form.
         """
         if (native.get("error") or native.get("type") == "error") and (fault := told_error(native)) is not None:
             if native.get("object") == "response":
@@ -62,14 +62,14 @@ class ResponsesReader:
             self._event(native["type"], native)
 
     def finish(self) -> list[Event]:
-        """Return the last events. Raises StreamTruncatedError where the response has not ended."""
+        """Return the last events. Raises StreamTruncatedError if the response has not ended."""
         self._lanes.close_all()
         return with_service_tier(self.events.finish(), self._tier)
 
     # -- the events of a stream
 
     def _event(self, kind: str, event: NativeObject) -> None:
-        """Read an event; those that are not here repeat others, or report what the service does itself."""
+        """Read an event; those not listed repeat others, or report what the service does itself."""
         match kind:
             case "response.output_text.delta":
                 self._text_delta(event)
@@ -78,7 +78,7 @@ class ResponsesReader:
             case (
                 "response.reasoning_text.delta"
                 | "response.reasoning_summary_text.delta"
-                # Gemma's, whose form is printed nowhere.  [aws-samples/sample-per-model-bedrock, 2026-08]
+                # Gemma's; its form is not documented.  [aws-samples/sample-per-model-bedrock, 2026-08]
                 | "response.reasoning.delta"
             ):
                 self._reasoning_delta(event)
@@ -131,7 +131,7 @@ class ResponsesReader:
         *,
         between: Callable[[], None] | None = None,
     ) -> None:
-        """Tell a piece of a part of an item; ``between`` parts the parts."""
+        """Pass on a piece of one part of an item; ``between`` separates the parts."""
         index: int = event["output_index"]
         delta = event["delta"]
         text: str = delta if isinstance(delta, str) else delta["text"]
@@ -150,7 +150,7 @@ class ResponsesReader:
         self.events.start()
 
     def _item_done(self, index: int, item: Mapping[str, Any]) -> None:
-        """Tell what has not come in pieces, and end the item."""
+        """Pass on what has not come in pieces, and end the item."""
         match item["type"]:
             case "message":
                 self._message(index, item)
@@ -229,7 +229,7 @@ def _unfinished(status: str) -> ServiceError:
 
 
 def _citation(annotation: Mapping[str, Any]) -> Citation | None:
-    """Return the source that an annotation names, None where it is none."""
+    """Return the citation of a URL annotation, or None for any other."""
     if annotation.get("type") != "url_citation":
         return None
     location = CitationLocation(web=WebLocation(url=annotation["url"]))

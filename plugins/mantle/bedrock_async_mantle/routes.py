@@ -1,7 +1,7 @@
-"""Which model answers where: endpoints, paths and parameters, as data.
+"""Which model is served where: endpoints, paths and parameters, as data.
 
-Every row says what the endpoints answered when they were asked, and when that was. Facts decide how a request is
-written, never whether one is sent; ``provider_options`` overrides them for a call.
+Every row records how the endpoints answered trials, and when. Facts decide how a request is written, never whether one
+is sent; the ``provider_options`` of a call override them.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class _Model:
     """How models are served.
 
     - ``path``: where bedrock-mantle serves them; the runtime serves all under ``/openai/v1``.
-    - ``api``: the one that can do more with them.
+    - ``api``: the one that supports more of them.
     - ``max_tokens_field``: the name of the limit in chat completions.
-    - ``reasoning_field``: where chat completions of bedrock-mantle put reasoning, which goes back the same way.
+    - ``reasoning_field``: the member with reasoning in bedrock-mantle's chat completions, in both directions.
     - ``tags``: what encloses reasoning in the content of the runtime's chat completions.
-    - ``encrypted_reasoning``: the Responses API gives reasoning encrypted, when asked to.
+    - ``encrypted_reasoning``: whether the Responses API gives encrypted reasoning on request.
     """
 
     pattern: str
@@ -51,8 +51,8 @@ _TAGS: Final = ("<reasoning>", "</reasoning>")
 
 # First match wins. Paths, APIs and names of limits: measured by aws-samples/sample-per-model-bedrock in us-east-1,
 # 2026-08-20 to 22 (the wrong path is refused with "isn't supported on this route"). gpt-oss' message.reasoning and
-# GPT-5's encrypted reasoning: recorded, 2026-07 and 2026-08. GPT-5.6 refuses tools beside reasoning in chat
-# completions, so that its API is responses.
+# GPT-5's encrypted reasoning: recorded, 2026-07 and 2026-08. GPT-5.6 refuses tools with reasoning in chat
+# completions, so its API is responses.
 _MODELS: Final = (
     _Model("openai.gpt-oss*", "/v1", "chat", "max_tokens", tags=_TAGS),
     _Model(
@@ -66,19 +66,19 @@ _MODELS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """The way of one call: what is asked where, and how it is written."""
+    """The route of one call: where it goes, and how it is written."""
 
     model: str
-    """What the body names: an id of a model or inference profile."""
+    """The id in the body, of a model or an inference profile."""
 
     base_model: str
     endpoint: EndpointName
     api: Api
     path: str
-    """Of the request, from the host on."""
+    """The path of the request, from the host on."""
 
     endpoint_url: str | None
-    """What the call says instead of the endpoint's own host."""
+    """The URL that the call sets in place of the endpoint's own."""
 
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"]
     reasoning_field: str | None
@@ -88,7 +88,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class _Options:
-    """What ``provider_options`` may say."""
+    """The ``provider_options`` of a call."""
 
     api: Api | None = None
     endpoint: EndpointName = "mantle"
@@ -97,12 +97,12 @@ class _Options:
 
 
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {"api": ("chat", "responses"), "endpoint": ("mantle", "runtime")}
-# The client's own, which it leaves among the options.
+# Options of the client itself, which it passes through.
 _OF_THE_CLIENT: Final = frozenset({"profile", "family"})
 
 
 def find_route(ctx: CallContext) -> Route:
-    """Return the way of a call. Raises InvalidRequestError for ``provider_options`` that mean nothing."""
+    """Return the route of a call. Raises InvalidRequestError for unknown or wrong ``provider_options``."""
     options = _options(ctx.provider_options)
     base_model = ctx.model.base_model or ctx.model.raw
     model = next(each for each in _MODELS if fnmatchcase(base_model, each.pattern))
@@ -136,13 +136,13 @@ def _options(given: Mapping[str, Any]) -> _Options:
             )
         choices = _CHOICES.get(name)
         if choices is not None and value not in choices:
-            raise _refused(name, f"{name} is {value!r}.", f"It is one of: {', '.join(choices)}.")
+            raise _refused(name, f"{name} is {value!r}.", f"Pass one of: {', '.join(choices)}.")
         if not isinstance(value, str):
             raise _refused(name, f"{name} is a {type(value).__name__}.", "Pass text.")
     if (path := options.get("path")) is not None and not (
         path.startswith("/") and path.isascii() and path.isprintable() and not set(path) & set(" ?#")
     ):
-        raise _refused("path", f"path is {path!r}.", 'A path is one like "/openai/v1".')
+        raise _refused("path", f"path is {path!r}.", 'Pass a path such as "/openai/v1".')
     return _Options(**options)
 
 

@@ -1,4 +1,4 @@
-"""What must come back of reasoning that only the service can read, and where a Converse message keeps it."""
+"""Encrypted reasoning, which must be sent back, and where a Converse message keeps it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _MEMBERS: Final = {"id", "encrypted_content"}
 
 
 def sealed(item: Mapping[str, Any]) -> str | None:
-    """Return the encrypted content of a reasoning item with the id that it belongs to, None where it has none.
+    """Return the encrypted content of a reasoning item, with the item's id, as JSON text, or None if it has none.
 
-    It stands as the signature of readable reasoning, and as the redacted content of reasoning without text.
+    It becomes the signature of readable reasoning, or the redacted content of reasoning without text.
     """
     if not (encrypted := item.get("encrypted_content")):
         return None
@@ -24,7 +24,7 @@ def sealed(item: Mapping[str, Any]) -> str | None:
 
 
 def unsealed(block: ReasoningBlock) -> dict[str, Any] | None:
-    """Return the members of a reasoning item that `sealed` kept; None where the block holds nothing of that kind."""
+    """Return the members of a reasoning item that `sealed` kept, or None if the block has none."""
     seal = block.signature if block.redacted_content is None else block.redacted_content.decode("utf-8", "replace")
     try:
         item: object = json.loads(seal or "")

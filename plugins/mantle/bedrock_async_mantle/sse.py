@@ -14,28 +14,28 @@ from bedrock_async import EventStreamError
 __all__ = ["MAX_EVENT_BYTES", "ServerSentEvent", "SseDecoder"]
 
 MAX_EVENT_BYTES: Final = 16 * 1024 * 1024
-"""How large a line, or the data of an event, may be by default. The last event of a response repeats all of it."""
+"""The default limit of a line, and of the data of an event. The last event of a response repeats all of it."""
 
 _BOM: Final = b"\xef\xbb\xbf"
 
 
 class ServerSentEvent(msgspec.Struct, frozen=True, gc=False):
-    """One event: its data, as UTF-8, and its type, empty where none was sent."""
+    """One event: its data, as UTF-8, and its type, empty if none was sent."""
 
     data: bytes
     event: str = ""
 
 
 class SseDecoder:
-    """Makes events from the bytes of a body, however they are cut; lines may end with CRLF, LF or CR.
+    """Makes events from the bytes of a body, however they are split; lines may end with CRLF, LF or CR.
 
-    ``id`` and ``retry`` serve reconnection, which a POST does not have: they are read over. Data stays bytes, for it is
-    JSON and parsers of JSON read bytes. Once `error` is set, nothing more comes.
+    ``id`` and ``retry`` serve reconnection, which a POST does not have, and are ignored. Data stays bytes, which JSON
+    parsers read. Once `error` is set, no more events are returned.
     """
 
     def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self.error: EventStreamError | None = None
-        """Why the body cannot be read on: a line, or the data of an event, of more than ``max_event_bytes``."""
+        """Why reading stopped: a line, or the data of an event, of more than ``max_event_bytes``."""
         self._limit = max_event_bytes
         self._line: list[bytes] = []
         self._line_bytes = 0
@@ -46,7 +46,7 @@ class SseDecoder:
         self._after_cr = False
 
     def receive(self, data: bytes) -> list[ServerSentEvent]:
-        """Return the events that are complete with ``data``; those before a fault come, and `error` says what it is."""
+        """Return the events that ``data`` completes. Those before a fault are returned; `error` is then set."""
         events: list[ServerSentEvent] = []
         if self.error is not None or not data:
             return events
@@ -70,7 +70,7 @@ class SseDecoder:
         if rest and self.error is None:
             self._line.append(rest)
             self._line_bytes += len(rest)
-            # The mark that may open the body is no part of its first line, whose length is known when it ends.
+            # A BOM is not part of the first line, and is taken off only when that line ends.
             if self._line_bytes > self._limit + (len(_BOM) if self._first_line else 0):
                 self._refuse("a line", self._line_bytes)
         return events
@@ -104,7 +104,7 @@ class SseDecoder:
     def _refuse(self, what: str, size: int) -> None:
         self.error = EventStreamError(
             f"{what} of the event stream has {size} bytes or more; {self._limit} are allowed.",
-            hint="Is it an event stream at all? Otherwise ask for less in one answer.",
+            hint="Check that the endpoint sends an event stream; if it does, ask for a shorter answer.",
         )
         self._line.clear()
         self._data.clear()

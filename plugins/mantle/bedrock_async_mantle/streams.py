@@ -29,7 +29,7 @@ __all__ = ["Reader", "SseEventDecoder", "reader_of"]
 _EVENT_STREAM: Final = "text/event-stream"
 _JSON: Final = "application/json"
 _DONE: Final = b"[DONE]"
-_MAX_JSON_BYTES: Final = 1024 * 1024  # an answer in place of a stream is an error, and these are short
+_MAX_JSON_BYTES: Final = 1024 * 1024  # JSON in place of a stream is an error, and errors are short
 
 
 class Reader(Protocol):
@@ -46,11 +46,11 @@ class Reader(Protocol):
         ...
 
     def read(self, native: NativeObject) -> None:
-        """Read a whole answer, or the data of one event. Raises BedrockError, or KeyError and such."""
+        """Read a whole answer, or the data of one event. Raises BedrockError, or KeyError, TypeError or the like."""
         ...
 
     def finish(self) -> list[Event]:
-        """Return the last events. Raises StreamTruncatedError."""
+        """Return the last events. Raises StreamTruncatedError if the answer is not complete."""
         ...
 
 
@@ -62,9 +62,9 @@ def reader_of(route: Route) -> Reader:
 class SseEventDecoder:
     """An `EventDecoder` for server-sent events; sans-IO.
 
-    The last events come with the end that the API tells (``[DONE]``, ``response.completed``), what follows it is not
-    read. ``receive`` and ``eof`` raise EventStreamError, EventDecodeError, StreamTruncatedError or a ServiceError that
-    came inside the stream, or as JSON in its place.
+    The last events come with the end that the API marks (``[DONE]``, ``response.completed``); what follows it is not
+    read. ``receive`` and ``eof`` raise EventStreamError, EventDecodeError, StreamTruncatedError, or the ServiceError
+    that came inside the stream, or as JSON in its place.
     """
 
     def __init__(self, reader: Reader, *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
@@ -89,7 +89,7 @@ class SseEventDecoder:
             )
 
     def receive(self, data: bytes) -> list[Event]:
-        """Return all events that are complete with ``data``; ``b""`` only raises what is pending."""
+        """Return all events that ``data`` completes; ``b""`` only raises a pending error."""
         self._raise_pending()
         if self._json is not None:
             self._json += data[: _MAX_JSON_BYTES - len(self._json)]
@@ -109,7 +109,7 @@ class SseEventDecoder:
         return events
 
     def eof(self) -> list[Event]:
-        """Return the last events. Raises StreamTruncatedError where the answer is not complete."""
+        """Return the last events. Raises StreamTruncatedError if the answer is not complete."""
         self._raise_pending()
         if self._json is not None:
             raise self._answer_of_json(bytes(self._json))
@@ -155,9 +155,9 @@ class SseEventDecoder:
         if fault is not None:
             return fault
         if not body:
-            return StreamTruncatedError("the answer ended before it began.", hint="Call again to get a whole one.")
+            return StreamTruncatedError("the answer is empty.", hint="Call again to get a whole one.")
         return ResponseDecodeError(
-            f"a stream was asked for; the answer (HTTP {self._status}) is JSON of {len(body)} bytes and no error.",
+            f"a stream was asked for; the answer (HTTP {self._status}) is JSON of {len(body)} bytes, and not an error.",
             body=body,
             hint="Call the model with streaming=False.",
         )
@@ -172,7 +172,7 @@ def _members(event: ServerSentEvent) -> dict[str, Any]:
             value = json.loads(event.data.decode("utf-8", "replace"))  # slower, and takes more
         except (ValueError, RecursionError) as exc:
             raise EventDecodeError(
-                f"the data of an event, {len(event.data)} bytes, is no JSON.",
+                f"the data of an event, {len(event.data)} bytes, is not JSON.",
                 event_type=event.event or "message",
                 payload=event.data,
             ) from exc

@@ -23,7 +23,7 @@ _REQUEST_ID: Final = "a1b2c3d4-0000-4000-8000-000000000000"
 
 @dataclass(frozen=True, slots=True)
 class CannedAnswer:
-    """What the endpoint answers one request with: the pieces of the body are sent one by one."""
+    """The answer to one request; the pieces of the body are sent one by one."""
 
     pieces: tuple[bytes, ...]
     status: int = 200
@@ -56,7 +56,7 @@ class CannedAnswer:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedRequest:
-    """A request that came; ``headers`` have lower-case names."""
+    """A request that was received; ``headers`` have lower-case names."""
 
     path: str
     headers: Mapping[str, str]
@@ -68,9 +68,9 @@ class CannedEndpoint:
 
     def __init__(self, answers: Iterable[CannedAnswer]) -> None:
         self.requests: list[ReceivedRequest] = []
-        """What came, in order."""
+        """The requests received, in order."""
         self.url = ""
-        """Where it is, without a path; empty until it runs."""
+        """The URL, without a path; empty until the endpoint runs."""
         self._answers = list(answers)
         app = web.Application()
         app.router.add_post("/{path:.*}", self._answer)

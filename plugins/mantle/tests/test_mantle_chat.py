@@ -151,7 +151,7 @@ def test_gpt_5_has_another_name_for_the_limit(written: Written) -> None:
 
 
 def test_the_guardrail_of_the_runtime_stands_in_headers(written: Written) -> None:
-    """As its chat completions want it; how streams are guarded stands in the body."""
+    """Its chat completions require that; the stream processing mode is in the body."""
     request = written(
         {
             "messages": [USER],
@@ -230,14 +230,14 @@ def test_the_guardrail_of_the_runtime_stands_in_headers(written: Written) -> Non
     ],
 )
 def test_what_has_no_place_is_refused(request_: dict[str, Any], what: str, hint: str, written: Written) -> None:
-    """With an error that names provider, feature and place, and what to call instead; nothing is dropped silently."""
+    """The error names the provider, the feature, the place, and what to call instead; nothing is dropped silently."""
     with pytest.raises(InvalidRequestError, match=f"^the provider 'mantle' cannot express {what}") as caught:
         written(request_)
     assert hint in (caught.value.hint or "")
 
 
 def test_reasoning_has_no_place_in_the_chat_completions_of_gpt_5(written: Written) -> None:
-    """It never gives any there; the error names the API that does."""
+    """GPT-5 never returns any there; the error names the API that does."""
     thought = {"role": "assistant", "content": [{"reasoningContent": {"reasoningText": {"text": "Hm."}}}]}
     with pytest.raises(InvalidRequestError, match="reasoning in the history") as caught:
         written({"messages": [USER, thought]}, "openai.gpt-5.5", api="chat")
@@ -245,7 +245,7 @@ def test_reasoning_has_no_place_in_the_chat_completions_of_gpt_5(written: Writte
 
 
 def test_a_schema_that_is_no_json_is_refused(written: Written) -> None:
-    """With its place."""
+    """The error names the place."""
     schema = {"type": "json_schema", "structure": {"jsonSchema": {"schema": "{"}}}
     with pytest.raises(InvalidRequestError, match="the schema for the answer is no JSON"):
         written({"messages": [USER], "outputConfig": {"textFormat": schema}})
@@ -253,7 +253,7 @@ def test_a_schema_that_is_no_json_is_refused(written: Written) -> None:
 
 @pytest.mark.parametrize("value", [object(), float("nan"), {1, 2}])
 def test_what_json_cannot_hold_is_refused(value: object, written: Written) -> None:
-    """NaN too, which is no JSON though Python writes it."""
+    """That includes NaN, which Python writes although it is not JSON."""
     with pytest.raises(InvalidRequestError, match="the request holds what JSON cannot"):
         written({"messages": [USER], "additionalModelRequestFields": {"x": value}})
 
@@ -320,7 +320,7 @@ def test_stop_reasons_are_those_of_converse(
 
 
 def test_an_intervention_of_the_guardrail_is_told(answered: Answered) -> None:
-    """As InvokeModel tells it in the body."""
+    """The body tells it, as that of InvokeModel does."""
     whole = {
         "choices": [{"index": 0, "message": {"content": "Sorry."}, "finish_reason": "stop"}],
         "amazon-bedrock-guardrailAction": "INTERVENED",
@@ -329,7 +329,7 @@ def test_an_intervention_of_the_guardrail_is_told(answered: Answered) -> None:
 
 
 def test_tokens_of_the_cache_are_counted_apart(answered: Answered) -> None:
-    """As Converse does; OpenAI counts them into the prompt."""
+    """Converse does so; OpenAI counts them as part of the prompt."""
     usage = {"prompt_tokens": 109, "completion_tokens": 5, "total_tokens": 114}
     usage["prompt_tokens_details"] = {"cached_tokens": 50, "cache_write_tokens": 40}  # type: ignore[assignment]
     whole = {"choices": [{"index": 0, "message": {"content": "x"}, "finish_reason": "stop"}], "usage": usage}
@@ -339,14 +339,14 @@ def test_tokens_of_the_cache_are_counted_apart(answered: Answered) -> None:
 
 
 def test_several_calls_of_a_whole_completion_are_told_apart(answered: Answered) -> None:
-    """They have no numbers there."""
+    """They have no index there."""
     calls = [piece(None, "a", "f", '{"n": 1}'), piece(None, "b", "f", '{"n": 2}'), piece(None, "", "g", "")]
     whole = {"choices": [{"index": 0, "message": {"tool_calls": calls}, "finish_reason": "tool_calls"}]}
     assert uses(answered(whole)) == [("a", "f", {"n": 1}), ("b", "f", {"n": 2}), ("call_3", "g", {})]
 
 
 def test_of_several_answers_the_first_counts(answered: Answered) -> None:
-    """Only fields of the caller's own ask for more."""
+    """Only the caller's additional fields can ask for more."""
     choices = [
         {"index": 1, "message": {"content": "second"}, "finish_reason": "length"},
         {"index": 0, "message": {"content": [{"type": "text", "text": "first"}]}, "finish_reason": "stop"},
@@ -369,7 +369,7 @@ def test_of_several_answers_the_first_counts(answered: Answered) -> None:
     ],
 )
 def test_a_body_of_another_form_is_an_error(body: bytes, answered: Answered) -> None:
-    """Of our tree, with the body."""
+    """The error is of our tree, and carries the body."""
     with pytest.raises(ResponseDecodeError, match="cannot read the answer of") as caught:
         answered(body)
     assert caught.value.body == body
@@ -379,7 +379,7 @@ def test_a_body_of_another_form_is_an_error(body: bytes, answered: Answered) -> 
 
 
 def test_tokens_come_after_the_end(streamed: Streamed) -> None:
-    """In one more chunk, behind the reason for the end and before [DONE], as bedrock-mantle sends them."""
+    """They come in a chunk of their own, after the finish reason and before [DONE], as bedrock-mantle sends them."""
     tokens = {"prompt_tokens": 7, "completion_tokens": 3}
     usage: dict[str, Any] = {"choices": [], "usage": tokens, "service_tier": "flex"}
     events = streamed(
@@ -406,7 +406,7 @@ PARALLEL: Final = [
 
 
 def test_parallel_calls_come_one_after_the_other(streamed: Streamed) -> None:
-    """As they usually do: first id and name, then pieces of the arguments with the number of the call."""
+    """The usual order: first id and name, then pieces of the arguments with the index of the call."""
     chunks = [chunk({"content": "Both."})]
     for index, (call_id, name, first, second) in enumerate(PARALLEL):
         chunks.append(chunk({"tool_calls": [piece(index, call_id, name, "")]}))
@@ -417,7 +417,7 @@ def test_parallel_calls_come_one_after_the_other(streamed: Streamed) -> None:
 
 
 def test_the_pieces_of_parallel_calls_may_be_mixed(streamed: Streamed) -> None:
-    """The number of a piece says which call it is of; blocks still come one after the other."""
+    """The index of a piece tells its call; blocks still come one after the other."""
     chunks = [
         chunk(
             {
@@ -435,7 +435,7 @@ def test_the_pieces_of_parallel_calls_may_be_mixed(streamed: Streamed) -> None:
 
 
 def test_calls_of_one_number_are_told_apart_by_their_ids(streamed: Streamed) -> None:
-    """Some servers number all calls 0; some repeat id and name with every piece."""
+    """Some servers give every call the index 0; some repeat id and name with every piece."""
     chunks = [
         chunk({"tool_calls": [piece(0, "a", "f", '{"n":')]}),
         chunk({"tool_calls": [piece(0, "a", "f", "1}")]}),
@@ -456,7 +456,7 @@ def test_pieces_without_a_number_go_on_with_the_last_call(streamed: Streamed) ->
 
 
 def test_a_piece_after_the_end_of_its_call_is_an_error(streamed: Streamed) -> None:
-    """It would complete a call that has been handed out already."""
+    """It would change a call that has already been returned."""
     chunks = [
         chunk({"tool_calls": [piece(0, "a", "f", '{"n":')]}),
         chunk({"content": "Hm."}),
@@ -468,7 +468,7 @@ def test_a_piece_after_the_end_of_its_call_is_an_error(streamed: Streamed) -> No
 
 @pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])
 def test_reasoning_comes_in_a_member_of_its_own(name: str, streamed: Streamed) -> None:
-    """bedrock-mantle's and that of other servers."""
+    """bedrock-mantle and other servers name it differently."""
     chunks = [chunk({name: "I th"}), chunk({name: "ink."}), chunk({"content": "Yes."}), chunk({}, "stop")]
     response = fold(streamed(sse(*chunks)))
     assert (response.reasoning, response.text) == ("I think.", "Yes.")
@@ -489,13 +489,20 @@ def test_a_stream_without_a_reason_for_its_end_is_cut_off(done: bool, streamed: 
         streamed(sse(chunk({"content": "x"}), done=done))
 
 
+def test_a_delta_of_null_says_nothing_more(streamed: Streamed) -> None:
+    """Some servers end with one; the reason that comes with it is read."""
+    end = {"choices": [{"index": 0, "delta": None, "finish_reason": "stop"}]}
+    response = fold(streamed(sse(chunk({"content": "Hi"}), end)))
+    assert (response.text, response.stop_reason) == ("Hi", "end_turn")
+
+
 def test_a_stream_is_whole_without_done(streamed: Streamed) -> None:
-    """Where the reason for the end has come."""
+    """The finish reason is enough."""
     assert fold(streamed(sse(chunk({"content": "x"}, "stop"), done=False))).text == "x"
 
 
 def test_nothing_is_read_after_done(streamed: Streamed) -> None:
-    """Whatever follows."""
+    """Whatever follows is ignored."""
     assert fold(streamed(sse(chunk({"content": "x"}, "stop")) + b"data: {\n\n" + b"\xff" * 9)).text == "x"
 
 
@@ -511,7 +518,7 @@ def test_nothing_is_read_after_done(streamed: Streamed) -> None:
     ],
 )
 def test_an_error_inside_a_stream_is_raised(fault: dict[str, Any], error: type[Exception], streamed: Streamed) -> None:
-    """In all forms that are sent, retryable as its kind is."""
+    """Every form that is sent is read, and is retryable according to its kind."""
     with pytest.raises(error) as caught:
         streamed(sse(chunk({"content": "x"}), fault))
     assert getattr(caught.value, "in_stream", False)
@@ -522,13 +529,13 @@ def test_an_error_inside_a_stream_is_raised(fault: dict[str, Any], error: type[E
     "data", [b"{", b"[1]", b"5", b"\xff", b'{"choices": 1}', b'{"choices": [{"delta": 5}]}', b"{}"]
 )
 def test_an_event_of_another_form_is_an_error(data: bytes, streamed: Streamed) -> None:
-    """With what came."""
+    """The error carries what arrived."""
     with pytest.raises(EventDecodeError) as caught:
         streamed(b"data: " + data + b"\n\n")
     assert caught.value.payload == data
 
 
 def test_json_that_the_fast_parser_refuses_is_read(streamed: Streamed) -> None:
-    """Broken UTF-8 in the text of an answer, as a cut-off character leaves it."""
+    """For example, the broken UTF-8 that a cut-off character leaves in an answer."""
     body = b'data: {"choices": [{"index": 0, "delta": {"content": "a\xff"}, "finish_reason": "stop"}]}\n\n'
     assert fold(streamed(body)).text == "a\ufffd"

@@ -58,7 +58,7 @@ def no_collector() -> Iterator[None]:
     ("model", "body"), [("qwen.qwen3-32b", TEXT), ("qwen.qwen3-32b", CALLS), ("openai.gpt-5.5", ITEMS)]
 )
 def test_a_decoder_that_is_let_go_is_gone(model: str, body: bytes) -> None:
-    """At once, also with pieces that wait: a stream closes when its last reference dies, so nothing may be a cycle."""
+    """At once, even with pieces waiting: a stream closes with its last reference, so there must be no cycle."""
     decoding = decoder(model)
     decoding.start(200, SSE)
     assert decoding.receive(body)
@@ -80,7 +80,7 @@ def test_an_error_behind_events_waits_for_the_next_look() -> None:
 
 
 def test_a_pending_error_is_raised_at_the_end_too() -> None:
-    """In place of the complaint that the end is missing."""
+    """It is raised in place of the error about the missing end."""
     decoding = decoder()
     decoding.start(200, SSE)
     decoding.receive(TEXT + FAULT)
@@ -90,13 +90,13 @@ def test_a_pending_error_is_raised_at_the_end_too() -> None:
 
 @pytest.mark.parametrize("kind", ["text/event-stream", "text/event-stream; charset=utf-8", "TEXT/Event-Stream"])
 def test_the_type_of_an_event_stream_may_have_parameters(kind: str) -> None:
-    """And be spelt in any case."""
+    """The media type may also be in any case."""
     decoder().start(200, {"content-type": kind})
 
 
 @pytest.mark.parametrize("kind", ["text/html", "", "application/vnd.amazon.eventstream", "text/plain"])
 def test_other_types_are_refused(kind: str) -> None:
-    """At the head: whatever answered is not the endpoint."""
+    """They are refused at the head: something other than the endpoint answered."""
     with pytest.raises(UnexpectedContentTypeError, match="HTTP 200"):
         decoder().start(200, {"content-type": kind})
 
@@ -112,7 +112,7 @@ def test_other_types_are_refused(kind: str) -> None:
     ],
 )
 def test_json_in_place_of_a_stream_is_an_error(body: bytes, error: type[Exception]) -> None:
-    """The one that it tells, though it came under HTTP 200."""
+    """The error that the JSON reports is raised, although it came with HTTP 200."""
     decoding = decoder()
     decoding.start(200, {"content-type": "application/json"})
     for place in range(len(body)):

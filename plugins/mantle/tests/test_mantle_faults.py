@@ -63,7 +63,7 @@ CASES = [
 def test_the_class_of_an_error_goes_by_its_code(
     status: int, code: str | None, kind: str | None, message: str, error: type[ServiceError]
 ) -> None:
-    """Then by the status, then by its type; code, message and status stay as they came."""
+    """After the code, the status decides, then the type; code, message and status stay as they came."""
     body = {"error": {"code": code, "message": message, "param": None, "type": kind}}
     told = read_error(status, {"x-amzn-requestid": "r-1", "retry-after": "3"}, json.dumps(body).encode())
     assert type(told) is error
@@ -85,7 +85,7 @@ def test_the_class_of_an_error_goes_by_its_code(
     ],
 )
 def test_messages_that_need_it_have_a_next_step_of_their_own(message: str, hint: str) -> None:
-    """What the endpoints say of paths, APIs and permissions."""
+    """These are the endpoints' messages about paths, APIs and permissions."""
     told = told_error({"error": {"message": message, "code": "validation_error"}}, status=400)
     assert told is not None
     assert hint in (told.hint or "")
@@ -117,7 +117,7 @@ def test_an_unknown_path_of_the_runtime_is_an_error_under_http_200() -> None:
     ],
 )
 def test_other_forms_are_read_as_bedrock_tells_errors(body: bytes, error: type[ServiceError], message: str) -> None:
-    """What the front end of AWS, or a gateway, answers in place of the endpoint."""
+    """AWS's front end, or a gateway, answers so in place of the endpoint."""
     told = read_error(403, {}, body)
     assert type(told) is error
     assert message in told.message

@@ -1,4 +1,4 @@
-"""The README's example runs as it stands, against an endpoint on this machine."""
+"""The README's example runs unchanged, against an endpoint on this machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXAMPLES: Final[list[str]] = re.findall(r"^```python\n(.*?)^```", README.read_te
 
 
 def test_there_is_an_example() -> None:
-    """An empty list would pass in silence."""
+    """An empty list would let the tests below pass without running."""
     assert len(EXAMPLES) == 1
 
 

@@ -279,7 +279,7 @@ REFUSED: Final[list[tuple[dict[str, Any], str, str]]] = [
 
 @pytest.mark.parametrize(("request_", "what", "hint"), REFUSED)
 def test_what_has_no_place_is_refused(request_: dict[str, Any], what: str, hint: str, written: Written) -> None:
-    """With an error that names provider, feature and place, and what to call instead."""
+    """The error names the provider, the feature, the place, and what to call instead."""
     with pytest.raises(InvalidRequestError, match=f"^the provider 'mantle' cannot express {what}") as caught:
         written(request_, MODEL)
     assert hint in (caught.value.hint or "")
@@ -344,7 +344,7 @@ def test_parts_of_a_message_are_blocks(answered: Answered, streamed: Streamed) -
 
 
 def test_the_pieces_of_parallel_calls_may_be_mixed(streamed: Streamed) -> None:
-    """The output index of a piece says which item it is of; blocks still come one after the other."""
+    """The output index of a piece tells its item; blocks still come one after the other."""
     calls = [call("call_a", "f", '{"n": 1}'), call("call_b", "g", '{"m": 2}'), call("call_c", "h", "{}")]
     pieces = [
         *(added(index, {**each, "arguments": ""}) for index, each in enumerate(calls)),
@@ -376,7 +376,7 @@ def test_items_that_come_whole_are_read(streamed: Streamed) -> None:
 
 
 def test_ids_that_every_answer_begins_anew_are_made_different(answered: Answered) -> None:
-    """Those of a conversation must not collide; all other ids stay as they are."""
+    """The ids of a conversation must not collide; all other ids stay unchanged."""
     ids = [
         answered(response(call(call_id, "f", "{}"), id=response_id), MODEL).tool_uses[0].tool_use_id
         for response_id in ("resp_" + "a" * 80, "resp_b")
@@ -393,7 +393,7 @@ def test_ids_that_every_answer_begins_anew_are_made_different(answered: Answered
 
 
 def test_sources_are_cited(answered: Answered, streamed: Streamed) -> None:
-    """A page that the text rests on; marks of other kinds are read over."""
+    """URL citations become citations; other annotations are ignored."""
     mark = {"type": "url_citation", "url": "https://example.com/a", "title": "A", "start_index": 0, "end_index": 4}
     item = message(text("Yes.", annotations=[mark, {"type": "file_citation", "file_id": "f"}]))
     whole = answered(response(item), MODEL).message
@@ -415,7 +415,7 @@ def test_sources_are_cited(answered: Answered, streamed: Streamed) -> None:
 def test_what_the_service_did_itself_is_kept_and_goes_back(
     answered: Answered, streamed: Streamed, written: Written
 ) -> None:
-    """A web search, say: a block that Converse does not know, which becomes the same item again."""
+    """A web search, for example, is an unknown block, which becomes the same item again."""
     search = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"query": "x"}}
     whole = answered(response(search, message(text("Yes."))), MODEL).message
     assert whole.content == [UnknownBlock(raw={"web_search_call": search}), TextBlock(text="Yes.")]
@@ -456,7 +456,7 @@ def test_a_refusal_is_text_and_the_reason_for_the_end(answered: Answered, stream
 
 
 def test_tokens_of_the_cache_are_counted_apart(answered: Answered) -> None:
-    """As Converse does; OpenAI counts them into the input."""
+    """Converse does so; OpenAI counts them as part of the input."""
     usage = {
         "input_tokens": 109,
         "output_tokens": 5,
@@ -498,7 +498,7 @@ def test_tokens_of_the_cache_are_counted_apart(answered: Answered) -> None:
 def test_an_error_inside_a_stream_is_raised(
     event: dict[str, Any], error: type[BedrockError], code: str, streamed: Streamed
 ) -> None:
-    """In all forms that there are, with the service's own code."""
+    """Every form is read, with the service's own code."""
     with pytest.raises(error) as caught:
         streamed(streamed_response(done(0, message(text("x"))), end=event), MODEL)
     assert getattr(caught.value, "code", None) == code
@@ -506,7 +506,7 @@ def test_an_error_inside_a_stream_is_raised(
 
 
 def test_a_failed_response_is_an_error(answered: Answered) -> None:
-    """Though it comes under HTTP 200."""
+    """It is one although it comes with HTTP 200."""
     failed = response(status="failed", error={"code": "server_error", "message": "Oops."})
     with pytest.raises(InternalServerError, match="server_error, HTTP 200: Oops") as caught:
         answered(failed, MODEL)
@@ -532,7 +532,7 @@ UNREADABLE: Final[list[dict[str, Any]]] = [
 
 @pytest.mark.parametrize("body", UNREADABLE)
 def test_a_body_of_another_form_is_an_error(body: dict[str, Any], answered: Answered) -> None:
-    """Of our tree."""
+    """The error is of our tree."""
     with pytest.raises(ResponseDecodeError, match="as the Responses API"):
         answered(body, MODEL)
 
@@ -548,7 +548,7 @@ BROKEN: Final[list[dict[str, Any]]] = [
 
 @pytest.mark.parametrize("event", BROKEN)
 def test_an_event_of_another_form_is_an_error(event: dict[str, Any], streamed: Streamed) -> None:
-    """With what came."""
+    """The error carries what arrived."""
     body = b"data: " + json.dumps(event).encode() + b"\n\n"
     with pytest.raises(EventDecodeError) as caught:
         streamed(body, MODEL)
@@ -556,7 +556,7 @@ def test_an_event_of_another_form_is_an_error(event: dict[str, Any], streamed: S
 
 
 def test_events_that_nobody_knows_are_read_over(streamed: Streamed) -> None:
-    """New ones report progress, or repeat what others tell."""
+    """New event types report progress, or repeat others."""
     body = streamed_response(
         {"type": "response.something.new", "x": 1}, {"type": "keepalive"}, done(0, message(text("x")))
     )
@@ -564,14 +564,14 @@ def test_events_that_nobody_knows_are_read_over(streamed: Streamed) -> None:
 
 
 def test_a_stream_without_its_end_is_cut_off(streamed: Streamed) -> None:
-    """Even where every item was whole."""
+    """It is, even if every item was complete."""
     body = streamed_response(done(0, message(text("x"))))
     with pytest.raises(StreamTruncatedError):
         streamed(body[: body.rindex(b"event: ")], MODEL)
 
 
 def test_a_piece_after_the_end_of_its_item_is_an_error(streamed: Streamed) -> None:
-    """It would change what has been handed out already."""
+    """It would change what has already been returned."""
     body = streamed_response(done(0, message(text("x"))), delta("output_text", 0, "y", content_index=0))
     with pytest.raises(EventDecodeError, match="a piece of block 0 comes after its end"):
         streamed(body, MODEL)

@@ -57,7 +57,7 @@ def test_the_runtime_serves_all_under_one_path(model: str, path: str, written: W
 
 
 def test_a_call_may_say_another_way(written: Written) -> None:
-    """API, path and host."""
+    """API, path and host can be set."""
     request = written(
         ASKED, "openai.gpt-oss-20b", api="responses", path="/openai/v1/", endpoint_url="http://localhost:8/"
     )
@@ -66,7 +66,7 @@ def test_a_call_may_say_another_way(written: Written) -> None:
 
 
 def test_a_model_that_cannot_stream_is_asked_for_a_whole_answer() -> None:
-    """Its answer is replayed."""
+    """The answer is replayed as a stream."""
     facts = ModelProfile(source="the test", streaming=False)
     ctx = CallContext(parse_model_id("qwen.qwen3-32b"), "us-east-1", profile=facts)
     flow = MantleProvider(environ={}).stream(ConverseRequest(), ctx)
@@ -100,7 +100,7 @@ def test_a_model_that_cannot_stream_is_asked_for_a_whole_answer() -> None:
 def test_the_host_may_be_another_one(
     environ: dict[str, str], argument: str | None, endpoint: str, written: Written
 ) -> None:
-    """That of the argument, of the environment, or the region's; FIPS is never left out in silence."""
+    """It comes from the argument, the environment or the region; FIPS is never silently ignored."""
     assert written(ASKED, environ=environ, endpoint_url=argument).endpoint == endpoint
 
 
@@ -123,7 +123,7 @@ def test_the_host_may_be_another_one(
 def test_options_that_mean_nothing_are_refused(
     options: dict[str, object], message: str, hint: str, written: Written
 ) -> None:
-    """With the nearest name, or the choices there are."""
+    """The error has the nearest name, or the choices."""
     with pytest.raises(InvalidRequestError, match=message) as caught:
         written(ASKED, **options)
     assert hint in (caught.value.hint or "")

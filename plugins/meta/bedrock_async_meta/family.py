@@ -18,8 +18,8 @@ _PROMPT: Final = frozenset({"max_tokens", "system", "temperature", "top_p"})
 class MetaFamily:
     """Llama 2 to 4.
 
-    Two options of a call (``provider_options``): ``raw_prompt`` writes the texts of the request as the prompt, without
-    a template; ``today`` is the date that the templates of 3.1 to 3.3 tell.
+    A call has two ``provider_options``: ``raw_prompt`` sends the request's texts as the prompt, without a template;
+    ``today`` is the date in the templates of 3.1 to 3.3, written as in ``"26 Jul 2024"``, their default.
     """
 
     name = "meta"
@@ -28,7 +28,7 @@ class MetaFamily:
     verified = True
 
     def supports(self, ctx: FamilyContext) -> Collection[str]:
-        """Return what the template of the model has a place for."""
+        """Return what the model's template can express."""
         features = set(_PROMPT)
         if ctx.options.get("raw_prompt"):
             return features

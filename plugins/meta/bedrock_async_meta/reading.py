@@ -1,4 +1,4 @@
-"""From Llama's answers and chunks to Converse's, with calls of tools told from text."""
+"""Llama's answers and chunks, read as Converse's, with tool calls told from text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypeAlias, cast
 from bedrock_async import Event
 from bedrock_async.families import EventBuilder, NativeObject, stop_reason
 
-# How a call begins, blanks left out; tokens that may enclose it are printed by some models.
+# How a call begins, without blanks; some models print special tokens around it.
 _TOKENS: Final = ("<|python_tag|>", "<|python_start|>")
 _BEGINNINGS: Final = ('{"name":"', '{"type":"function","name":"')
 _STARTS: Final = (*_BEGINNINGS, *(token + start for token in _TOKENS for start in _BEGINNINGS))
@@ -20,10 +20,10 @@ _BETWEEN: Final = re.compile(r"(?:[\s;,]|<\|python_(?:tag|start|end)\|>|<\|e[om]
 
 
 class LlamaDecoder:
-    """Makes events of chunks, or of a whole answer as the only chunk.
+    """Makes events from chunks, or from a whole answer as the only chunk.
 
-    An answer that begins as a call of a tool does (``{"name": ...``) is held back until its end: there it is known
-    whether it consists of calls. Anything else is handed on as it comes.
+    An answer that begins like a tool call (``{"name": ...``) is held back until its end, where it is known whether it
+    consists of calls. Anything else is passed on as it arrives.
     """
 
     def __init__(self) -> None:
@@ -33,12 +33,12 @@ class LlamaDecoder:
         self._prompt_tokens: int | None = None
 
     def receive(self, chunk: NativeObject) -> list[Event]:
-        """Take one chunk."""
+        """Return the events of one chunk."""
         self.read(chunk)
         return self.events.take()
 
     def read(self, chunk: NativeObject) -> None:
-        """Tell the builder what a chunk, or a whole answer, says."""
+        """Read a chunk, or a whole answer, into the builder."""
         events = self.events
         events.start()
         self._add(chunk["generation"] or "")
@@ -50,12 +50,12 @@ class LlamaDecoder:
             events.stop("tool_use" if reason == "end_turn" and events.has_tool_use else reason)
 
     def eof(self) -> list[Event]:
-        """Return the last events. Raises StreamTruncatedError where no stop reason has come."""
+        """Return the last events. Raises StreamTruncatedError if no stop reason has arrived."""
         self.flush()
         return self.events.finish()
 
     def flush(self) -> None:
-        """Hand on what was held back: as calls if it is nothing else, as text otherwise."""
+        """Pass on the text held back: as calls if it consists of calls, as text otherwise."""
         calls = read_calls("".join(self._held)) if self._held else None
         if calls is None:
             self._release()
@@ -77,7 +77,7 @@ class LlamaDecoder:
         self._held = []
 
     def _id(self, index: int, name: str, parameters: object) -> str:
-        # Llama names no call, Converse must: the longer prompt of a later turn makes the same call another one.
+        # Llama's calls have no ids, Converse's must; the prompt's length tells equal calls of different turns apart.
         told = json.dumps([self._prompt_tokens, index, name, parameters], sort_keys=True)
         return f"tooluse_{sha256(told.encode()).hexdigest()[:22]}"
 
@@ -90,7 +90,7 @@ def _beginning(text: str) -> _Beginning:
 
 
 def read_calls(text: str) -> list[tuple[str, dict[str, Any]]] | None:
-    """Return the calls of which a text consists, None where it is anything else."""
+    """Return the calls that a text consists of, or None if it is anything else."""
     decoder = json.JSONDecoder()
     calls: list[tuple[str, dict[str, Any]]] = []
     position = _skipped(text, 0)

@@ -15,10 +15,10 @@ Turn: TypeAlias = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class HeaderTemplate:
-    """Llama 3 and later: every turn has a header with its role, and a mark for its end.
+    """Llama 3 and later: every turn has a header with its role, and an end token.
 
-    ``dated``: a system turn that tells two dates comes first, whether there is a system prompt or not. Converse does so
-    for Llama 3.3: it counts 38 tokens for "Hi there!", 20 of which are these dates.  [corpus, 2025-10]
+    ``dated``: the prompt begins with a system turn of two dates, even without a system prompt. Converse does so for
+    Llama 3.3: it counts 38 tokens for "Hi there!", 20 of which are these dates.  [corpus, 2025-10]
     """
 
     header_start: str
@@ -27,7 +27,7 @@ class HeaderTemplate:
     dated: bool = False
 
     def render(self, turns: Sequence[Turn], *, today: str) -> str:
-        """Return the prompt. A last turn of the assistant stays open: the model goes on with it."""
+        """Return the prompt. A final assistant turn is left open for the model to continue."""
         turns = list(turns)
         if self.dated:
             dates = f"Cutting Knowledge Date: December 2023\nToday Date: {today}\n\n"
@@ -45,7 +45,7 @@ class HeaderTemplate:
 
 
 ENVIRONMENT: Final = "Environment: ipython\n"
-"""Begins the system prompt where there are tools."""
+"""Begins the system prompt of a request with tools."""
 
 
 def _split_environment(text: str) -> tuple[str, str]:
@@ -59,11 +59,11 @@ LLAMA_3_1: Final = HeaderTemplate("<|start_header_id|>", "<|end_header_id|>", "<
 """Llama 3.1, 3.2 and 3.3."""
 
 LLAMA_4: Final = HeaderTemplate("<|header_start|>", "<|header_end|>", "<|eot|>")
-"""Llama 4, and whatever follows it."""
+"""Llama 4 and any later model."""
 
 
 def render_llama_2(system: str, turns: Sequence[Turn]) -> str:
-    """Return the prompt of Llama 2, whose system prompt stands within the first instruction."""
+    """Return the prompt of Llama 2, whose system prompt is part of the first instruction."""
     prompt = ""
     before = f"<<SYS>>\n{system}\n<</SYS>>\n\n" if system else ""
     for index, (role, text) in enumerate(turns):

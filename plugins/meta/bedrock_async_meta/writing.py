@@ -1,4 +1,4 @@
-"""From a Converse request to the body that Llama's InvokeModel takes: a prompt, and images beside it."""
+"""Llama's body for InvokeModel, written from a Converse request: a prompt, and its images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bedrock_async.types import (
 
 from .templates import ENVIRONMENT, Turn, render_llama_2, template_of
 
-# What the templates fall back to where nobody tells the date; a family has no clock.
+# The templates' own default date; a family has no clock.
 _TODAY: Final = "26 Jul 2024"
 
 # [chat templates of Llama 3.1 and later, tools in the first message of the user]
@@ -46,7 +46,7 @@ def write_body(request: ConverseRequest, ctx: FamilyContext) -> dict[str, Any]:
         body["images"] = writer.images
     inference = request.inference_config or InferenceConfig()
     members = {
-        # Left to itself the model stops after 512 tokens; Converse takes the model's maximum.
+        # The native default is 512 tokens; Converse uses the model's maximum.
         "max_gen_len": inference.max_tokens or ctx.profile.max_output_tokens,
         "temperature": inference.temperature,
         "top_p": inference.top_p,
@@ -55,7 +55,7 @@ def write_body(request: ConverseRequest, ctx: FamilyContext) -> dict[str, Any]:
 
 
 class _Writer:
-    """Writes the turns of one request; collects the images on the way."""
+    """Writes the turns of one request and collects its images."""
 
     def __init__(self, ctx: FamilyContext) -> None:
         self.images: list[str] = []
@@ -75,12 +75,12 @@ class _Writer:
             return render_llama_2(system, turns)
         if request.tool_config is not None:
             system = f"{ENVIRONMENT}{system}"
-            turns = _told(turns, _tools(request.tool_config))
+            turns = _with_tools(turns, _tools(request.tool_config))
         today = self._ctx.options.get("today") or _TODAY
         return template.render([("system", system), *turns] if system else turns, today=str(today))
 
     def _turns(self, message: Message, path: str) -> list[Turn]:
-        """Return the turns of one message: calls follow what is said, each result is a turn of its own."""
+        """Return the turns of one message: calls follow its text, each tool result is a turn of its own."""
         turns: list[Turn] = []
         calls: list[str] = []
         said = ""
@@ -89,7 +89,7 @@ class _Writer:
                 case TextBlock():
                     said += block.text
                 case ImageBlock(source=source) if source.bytes is not None:
-                    # An image is seen by the text that follows it.
+                    # An image belongs to the text that follows it.
                     self.images.append(b2a_base64(source.bytes, newline=False).decode("ascii"))
                     said += _IMAGE
                 case ToolUseBlock():
@@ -119,7 +119,7 @@ class _Writer:
                     what, where = "media in the result of a tool", f"{path}.content[{index}]"
                     raise unsupported(what, family="meta", model=self._ctx.base_model, path=where)
         result = parts[0] if len(parts) == 1 else parts
-        # The template has no place for the status of a result, so that the model reads it.
+        # The template has no place for a result's status, so its text tells the model.
         return json.dumps({"error": result} if block.status == "error" else result, ensure_ascii=False)
 
 
@@ -147,8 +147,8 @@ def _tools(config: ToolConfig) -> str:
     return _TOOLS_FOLLOW + "".join(f"{json.dumps(tool, indent=4, ensure_ascii=False)}\n\n" for tool in tools)
 
 
-def _told(turns: list[Turn], tools: str) -> list[Turn]:
-    """Return the turns with the tools at the beginning of the user's first one."""
+def _with_tools(turns: list[Turn], tools: str) -> list[Turn]:
+    """Return the turns with the tools at the beginning of the first user turn."""
     first = next((index for index, (role, _) in enumerate(turns) if role == "user"), None)
     if first is None:
         return [("user", tools), *turns]

@@ -156,5 +156,5 @@ class TestMeta(FamilyContract):
     samples: ClassVar[Sequence[FamilySample]] = (LLAMA_2, LLAMA_3, TOOL_LOOP, VISION, LLAMA_4)
 
     def family(self) -> ModelFamily:
-        """That of all generations."""
+        """Return the family under test."""
         return MetaFamily()

@@ -8,7 +8,7 @@ import pytest
 from bedrock_async_meta import MetaFamily
 from corpus import Exchange, exchanges
 from native_properties import converse_events, event_kinds
-from native_traffic import native_answer, native_body, native_chunks, native_events, native_headers, recorded
+from native_traffic import native_answer, native_body, native_chunks, native_events, recorded, recorded_latency_ms
 
 from bedrock_async import ConverseRequest
 from bedrock_async.folding import fold
@@ -30,8 +30,7 @@ def test_a_recorded_answer_says_what_it_said(exchange: Exchange) -> None:
     assert response.stop_reason == REASONS[native["stop_reason"]]
     assert response.usage.input_tokens == native["prompt_token_count"]
     assert response.usage.output_tokens == native["generation_token_count"]
-    latency = native_headers(exchange).get("x-amzn-bedrock-invocation-latency")
-    assert response.metrics.latency_ms == (None if latency is None else int(latency))
+    assert response.metrics.latency_ms == recorded_latency_ms(exchange)
 
 
 @pytest.mark.parametrize("size", [1, 1_000_000], ids=["bytes", "whole"])
@@ -75,7 +74,7 @@ def test_a_request_of_the_same_meaning_becomes_the_recorded_body(exchange: Excha
 
 
 def test_one_recorded_prompt_has_a_template() -> None:
-    """So that the test above says something of templates."""
+    """Otherwise the test above would prove nothing about templates."""
     assert [converse_of(each.request_json)[1] for each in REQUESTS].count(False) == 1
 
 

@@ -129,13 +129,13 @@ def test_a_call_within_text_is_text() -> None:
 
 
 def test_an_answer_that_breaks_off_is_no_call() -> None:
-    """Without a stop reason nobody knows what would have followed."""
+    """Without a stop reason, what would have followed is unknown."""
     with pytest.raises(StreamTruncatedError):
         streamed(FAMILY, LLAMA_3_3, chunks([CALL])[:-1])
 
 
 def test_a_call_cut_by_the_limit_is_text() -> None:
-    """Half a call cannot be made."""
+    """An incomplete call cannot be made."""
     response = streamed(
         FAMILY, LLAMA_3_3, [{"generation": CALL[:30], "prompt_token_count": 9, "stop_reason": "length"}]
     )
@@ -146,7 +146,7 @@ def test_a_call_cut_by_the_limit_is_text() -> None:
 
 
 def test_results_are_json_of_the_role_ipython() -> None:
-    """Text, JSON, several parts, and an error, which the model reads."""
+    """Text, JSON and several parts; an error is told in the text."""
     results = [
         ([{"json": {"sum": 5}}], None, '{"sum": 5}'),
         ([{"text": "a"}, {"json": 1}], None, '["a", 1]'),
@@ -170,7 +170,7 @@ def test_parallel_calls_and_text_of_a_turn_stay_together() -> None:
 
 
 def test_results_before_calls_of_the_same_turn_are_not_lost() -> None:
-    """Whatever made such a turn: the template writes it piece by piece."""
+    """Whatever made such a turn, all of it is written."""
     use = {"toolUse": {"toolUseId": "2", "name": "add", "input": {"a": 2}}}
     result = {"toolResult": {"toolUseId": "1", "content": [{"text": "found"}]}}
     text = prompt({"messages": [{"role": "assistant", "content": [result, use]}]}, LLAMA_4)
@@ -178,7 +178,7 @@ def test_results_before_calls_of_the_same_turn_are_not_lost() -> None:
 
 
 def test_tools_without_a_question_are_told_all_the_same() -> None:
-    """They are a turn of their own then."""
+    """They then form a turn of their own."""
     assert "Given the following functions" in prompt({"messages": [], "toolConfig": TOOLS}, LLAMA_4)
 
 
@@ -194,14 +194,14 @@ def test_tools_without_a_question_are_told_all_the_same() -> None:
     ],
 )
 def test_what_a_generation_cannot_say_is_refused(model: str, feature: str, wire: dict[str, Any]) -> None:
-    """With the feature, and the way that can."""
+    """The error names the feature, and the provider that supports it."""
     question = {"messages": [{"role": "user", "content": [{"text": "Hi"}]}]}
     with pytest.raises(InvalidRequestError, match=f"'meta' cannot express {feature}.*converse"):
         prompt({**question, **wire}, model)
 
 
 def test_llama_4_takes_tools_beside_images() -> None:
-    """What Meta says of 3.2 it does not say of 4."""
+    """Meta's restriction for 3.2 does not apply to 4."""
     wire = {"messages": [{"role": "user", "content": [IMAGE]}], "toolConfig": TOOLS}
     body = native_body(ConverseRequest.from_dict(wire), LLAMA_4, FAMILY)
     assert body["images"] == ["cG5n"]
@@ -217,7 +217,7 @@ def test_media_in_results_are_refused() -> None:
 
 
 def test_a_call_that_was_cut_off_is_refused() -> None:
-    """The model would take it for what a call looks like."""
+    """The model would take it for an example of a call."""
     use = ToolUseBlock(tool_use_id="1", name="add", input='{"a": ')
     request = ConverseRequest(messages=[Message(role="assistant", content=[use])])
     with pytest.raises(InvalidRequestError, match="whose input is no object") as caught:
@@ -226,7 +226,7 @@ def test_a_call_that_was_cut_off_is_refused() -> None:
 
 
 def test_encoding_alone_drops_nothing() -> None:
-    """What nobody has refused before is refused there."""
+    """A request that was not checked before is refused there."""
     image = ImageBlock(format="png", source=MediaSource(s3_location=S3Location(uri="s3://b/i")))
     request = ConverseRequest(messages=[Message(role="user", content=[image])])
     with pytest.raises(InvalidRequestError, match="ImageBlock"):
@@ -234,13 +234,13 @@ def test_encoding_alone_drops_nothing() -> None:
 
 
 def test_prompts_of_other_templates_may_be_written_raw() -> None:
-    """The texts of the request, and nothing else."""
+    """The prompt is the request's texts, and nothing else."""
     messages = [{"role": "user", "content": [{"text": "The sky is"}]}]
     assert prompt({"messages": messages, "system": [{"text": "A poem. "}]}, raw_prompt=True) == "A poem. The sky is"
 
 
 def test_a_system_prompt_alone_reaches_llama_2() -> None:
-    """It is not lost where no turn of the user follows."""
+    """It is not lost if no user turn follows."""
     text = prompt({"messages": [], "system": [{"text": "Be brief."}]}, "meta.llama2-13b-chat-v1")
     assert text == "<s>[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\n[/INST]"
 
@@ -262,12 +262,12 @@ def test_chunks_of_any_shape_are_events_or_an_error_of_ours(many: list[dict[str,
     "chunk", [{"generation": 5, "stop_reason": "stop"}, {"generation": "a"}, {"outputs": [{"text": "a"}]}]
 )
 def test_a_bad_chunk_is_an_error(chunk: dict[str, Any]) -> None:
-    """It names the family."""
+    """The error names the family."""
     with pytest.raises(EventDecodeError, match="'meta'"):
         streamed(FAMILY, LLAMA_3_3, [chunk])
 
 
 def test_nothing_at_all_is_no_answer() -> None:
-    """A stream without a chunk is incomplete."""
+    """A stream without any chunk is incomplete."""
     with pytest.raises(BedrockError):
         streamed(FAMILY, LLAMA_3_3, [])

@@ -1,4 +1,4 @@
-"""The family: which dialect a call is written in; what comes back tells its dialect by itself."""
+"""The family: it chooses the dialect of each request; answers are told apart by their members."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _MISTRAL_CHAT_MODELS: Final = (
     "mistral.pixtral-large-2502-*",
 )
 
-# What the model cards of the user guide say otherwise than the core's table.
+# Where the user guide's model cards differ from the built-in table.
 _PROFILES: Final[Mapping[str, ModelProfile]] = {
     "mistral.mistral-large-2402-*": replace(
         find_profile("mistral.mistral-large-2402-v1:0"),
@@ -59,8 +59,8 @@ _PROFILES: Final[Mapping[str, ModelProfile]] = {
 class MistralFamily:
     """Mistral's models: prompts for 7B and Mixtral, chat for all others.
 
-    Two options of a call (``provider_options``): ``text_completions`` writes a prompt to Large and Small 24.02 too,
-    which take both forms; ``raw_prompt`` writes the texts of the request as the prompt, without a template.
+    A call has two ``provider_options``: ``text_completions`` sends a prompt to Large and Small 24.02, which take both
+    forms; ``raw_prompt`` sends the request's texts as the prompt, without a template.
     """
 
     name = "mistral"
@@ -70,7 +70,7 @@ class MistralFamily:
     profiles = _PROFILES
 
     def supports(self, ctx: FamilyContext) -> Collection[str]:
-        """Return what the dialect of the call can express."""
+        """Return what the call's dialect can express."""
         match _dialect(ctx):
             case "prompt":
                 return PROMPT_FEATURES

@@ -1,4 +1,4 @@
-"""Text completions: one prompt with the turns in it, as the instruction-tuned models were trained on it."""
+"""Text completions: one prompt that holds all turns, in the template of the instruction-tuned models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PROMPT_FEATURES: Final = frozenset({"max_tokens", "stop_sequences", "system", "t
 
 
 def write_prompt(request: ConverseRequest, ctx: FamilyContext) -> dict[str, Any]:
-    """Return the body of a text completion; a raw prompt has the texts of the request and nothing else."""
+    """Return the body of a text completion; with ``raw_prompt`` the prompt is the request's texts and nothing else."""
     system = "\n".join(block.text for block in request.system or () if isinstance(block, TextBlock))
     messages = list(request.messages or ())
     raw = bool(ctx.options.get("raw_prompt"))
@@ -20,7 +20,7 @@ def write_prompt(request: ConverseRequest, ctx: FamilyContext) -> dict[str, Any]
     inference = request.inference_config or InferenceConfig()
     members = {
         "prompt": prompt,
-        # Left to itself the model stops after 512 tokens; Converse takes the model's maximum.
+        # The native default is 512 tokens; Converse uses the model's maximum.
         "max_tokens": inference.max_tokens or ctx.profile.max_output_tokens,
         "temperature": inference.temperature,
         "top_p": inference.top_p,
@@ -30,14 +30,14 @@ def write_prompt(request: ConverseRequest, ctx: FamilyContext) -> dict[str, Any]
 
 
 def _instructions(system: str, messages: list[Message]) -> str:
-    """Return the turns as instructions and answers; the system prompt stands before the first instruction.
+    """Return the turns as instructions and answers; the system prompt begins the first instruction.
 
-    The templates of these models have no place of its own for it.  [Mistral, "Guardrailing": system prompt]
+    These models' templates have no place of its own for it.  [Mistral, "Guardrailing": system prompt]
     """
     prompt = "<s>"
     for index, message in enumerate(messages):
         if message.role == "assistant":
-            # A last answer stays open: the model goes on with it.
+            # A final assistant turn is left open for the model to continue.
             end = "</s>" if index + 1 < len(messages) else ""
             prompt += f" {message.text.lstrip(' ')}{end}"
         else:
@@ -47,7 +47,7 @@ def _instructions(system: str, messages: list[Message]) -> str:
 
 
 def read_outputs(native: NativeObject, events: EventBuilder) -> None:
-    """Read a text completion, or one chunk of it. The service counts its tokens, in headers or metrics."""
+    """Read a text completion, or one chunk of it. Its token counts come from the service's headers or metrics."""
     events.start()
     output = native["outputs"][0]
     events.text(output["text"])

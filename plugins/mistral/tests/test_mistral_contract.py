@@ -209,5 +209,5 @@ class TestMistral(FamilyContract):
     samples: ClassVar[Sequence[FamilySample]] = (PROMPT, CHAT, VISION, OPEN, RAW)
 
     def family(self) -> ModelFamily:
-        """That of all models."""
+        """Return the family under test."""
         return MistralFamily()

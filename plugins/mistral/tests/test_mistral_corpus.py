@@ -9,7 +9,15 @@ import pytest
 from bedrock_async_mistral import MistralFamily
 from corpus import Exchange, exchanges
 from native_properties import converse_events, event_kinds
-from native_traffic import native_answer, native_body, native_chunks, native_events, native_headers, recorded
+from native_traffic import (
+    native_answer,
+    native_body,
+    native_chunks,
+    native_events,
+    native_headers,
+    recorded,
+    recorded_latency_ms,
+)
 
 from bedrock_async import ConverseRequest
 from bedrock_async.folding import fold
@@ -30,8 +38,7 @@ def test_a_recorded_answer_says_what_it_said(exchange: Exchange) -> None:
     assert response.stop_reason == REASONS[output["stop_reason"]]
     assert response.usage.input_tokens == int(headers.get("x-amzn-bedrock-input-token-count", "0"))
     assert response.usage.output_tokens == int(headers.get("x-amzn-bedrock-output-token-count", "0"))
-    latency = headers.get("x-amzn-bedrock-invocation-latency")
-    assert response.metrics.latency_ms == (None if latency is None else int(latency))
+    assert response.metrics.latency_ms == recorded_latency_ms(exchange)
 
 
 @pytest.mark.parametrize("size", [1, 1_000_000], ids=["bytes", "whole"])

@@ -47,12 +47,12 @@ def body(wire: dict[str, Any], model: str, **options: Any) -> dict[str, Any]:  #
     ],
 )
 def test_each_model_is_written_to_in_its_dialect(model: str, options: dict[str, Any], member: str) -> None:
-    """The call may choose where a model takes both."""
+    """The call may choose if a model takes both."""
     assert member in body({}, model, **options)
 
 
 def test_a_last_answer_is_left_open() -> None:
-    """The model goes on with it."""
+    """The prompt ends inside it, so the model continues it."""
     messages = [
         {"role": "user", "content": [{"text": "Count."}]},
         {"role": "assistant", "content": [{"text": "One, two,"}]},
@@ -61,7 +61,7 @@ def test_a_last_answer_is_left_open() -> None:
 
 
 def test_a_system_prompt_alone_is_an_instruction() -> None:
-    """It is not lost where no turn of the user follows."""
+    """It is not lost if no user turn follows."""
     native = body({"messages": [], "system": [{"text": "Be brief."}]}, SEVEN)
     assert native["prompt"] == "<s>[INST] Be brief. [/INST]"
 
@@ -70,19 +70,19 @@ def test_a_system_prompt_alone_is_an_instruction() -> None:
     ("choice", "native"), [({"auto": {}}, "auto"), ({"any": {}}, "any"), ({"tool": {"name": "one"}}, "any")]
 )
 def test_the_choice_among_tools_is_a_word(choice: dict[str, Any], native: str) -> None:
-    """That of the only tool is the choice of any."""
+    """Choosing the only tool is choosing any."""
     assert body({"toolConfig": {"tools": [tool("one")], "toolChoice": choice}}, LARGE)["tool_choice"] == native
 
 
 def test_a_tool_that_is_not_strict_says_nothing_of_it() -> None:
-    """Mistral's own chat has no word for strict tools; False is what they are without one."""
+    """Mistral's own form has no member for strict tools; False is the default."""
     loose = {"toolSpec": {**tool("one")["toolSpec"], "strict": False}}
     (native,) = body({"toolConfig": {"tools": [loose]}}, LARGE)["tools"]
     assert "strict" not in native["function"]
 
 
 def test_one_of_several_tools_cannot_be_forced() -> None:
-    """Any of them could come: that is another question."""
+    """The form can only force any of them, which is not what was asked."""
     config = {"tools": [tool("one"), tool("two")], "toolChoice": {"tool": {"name": "one"}}}
     with pytest.raises(InvalidRequestError, match="cannot express the choice of one among several tools") as caught:
         body({"toolConfig": config}, LARGE)
@@ -100,14 +100,14 @@ def test_one_of_several_tools_cannot_be_forced() -> None:
     ],
 )
 def test_what_a_dialect_cannot_say_is_refused(model: str, feature: str, wire: dict[str, Any]) -> None:
-    """With the feature, and the way that can."""
+    """The error names the feature, and the provider that supports it."""
     with pytest.raises(InvalidRequestError, match=f"'mistral' cannot express {feature}.*converse"):
         body(wire, model)
 
 
 @given(cut(TEXT), st.sampled_from(["outputs", "message", "delta"]))
 def test_text_may_be_cut_anywhere(pieces: list[str], form: str) -> None:
-    """Whichever dialect the chunks are in."""
+    """This holds in every dialect."""
     last = len(pieces) - 1
     chunks: list[dict[str, Any]] = [
         {"outputs": [{"text": piece, "stop_reason": "stop" if index == last else None}]}
@@ -137,7 +137,7 @@ def test_chunks_of_any_shape_are_events_or_an_error_of_ours(chunks: list[dict[st
     "chunk", [{}, {"outputs": []}, {"outputs": [{"text": "a"}]}, {"choices": {}}, {"choices": [{"index": 0}]}]
 )
 def test_a_bad_chunk_is_an_error(chunk: dict[str, Any]) -> None:
-    """It names the family, or the stream is incomplete."""
+    """The error names the family, or says that the stream is incomplete."""
     with pytest.raises(BedrockError) as caught:
         streamed(FAMILY, SEVEN, [chunk])
     assert isinstance(caught.value, StreamTruncatedError) or "'mistral'" in str(caught.value)

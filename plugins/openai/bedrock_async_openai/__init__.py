@@ -13,7 +13,7 @@ _FORM = ChatForm(name="openai", models=("openai.*",), verified=True, reasoning_t
 
 
 class OpenAIFamily(ChatFormFamily):
-    """gpt-oss and its relatives."""
+    """gpt-oss, and any other OpenAI model that takes the form."""
 
     def __init__(self) -> None:
         super().__init__(_FORM)

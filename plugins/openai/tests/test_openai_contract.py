@@ -102,5 +102,5 @@ class TestOpenAI(FamilyContract):
     samples: ClassVar[Sequence[FamilySample]] = (TOOL_LOOP,)
 
     def family(self) -> ModelFamily:
-        """That of gpt-oss."""
+        """Return the family under test."""
         return OpenAIFamily()

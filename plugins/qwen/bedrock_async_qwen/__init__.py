@@ -13,14 +13,14 @@ _FORM: Final = ChatForm(
     models=("qwen.*",),
     features=CHAT_FEATURES | {"images"},
     content_parts=False,
-    # InvokeModel encloses reasoning so for gpt-oss (recorded) and Kimi K2 (published trials); that it does for Qwen is
-    # concluded from these.
+    # How InvokeModel encloses the reasoning of gpt-oss (recorded) and Kimi K2 (published trials); for Qwen it is
+    # inferred from these.
     reasoning_tags=("<reasoning>", "</reasoning>"),
 )
 
 
 class QwenFamily(ChatFormFamily):
-    """Qwen3, its coding models, and those that see."""
+    """Qwen3: its general, coding and vision models."""
 
     def __init__(self) -> None:
         super().__init__(_FORM)

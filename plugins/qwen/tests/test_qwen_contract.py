@@ -82,7 +82,7 @@ class TestQwen(FamilyContract):
     samples: ClassVar[Sequence[FamilySample]] = (GREETING,)
 
     def family(self) -> ModelFamily:
-        """That of Qwen3."""
+        """Return the family under test."""
         return QwenFamily()
 
 
@@ -90,7 +90,7 @@ FAMILY: Final = QwenFamily()
 
 
 def test_images_stand_beside_text() -> None:
-    """As parts of the content."""
+    """The content then is a list of parts."""
     content = [{"text": "What is it?"}, {"image": {"format": "png", "source": {"bytes": b"image"}}}]
     request = ConverseRequest.from_dict({"messages": [{"role": "user", "content": content}]})
     (message,) = native_body(request, "qwen.qwen3-vl-235b-a22b", FAMILY)["messages"]
@@ -102,7 +102,7 @@ def test_images_stand_beside_text() -> None:
 
 @given(cut("<reasoning>Six </reasoning><reasoning>times seven.</reasoning>42, \U0001f600"))
 def test_reasoning_is_told_from_text_wherever_chunks_are_cut(pieces: list[str]) -> None:
-    """In tags, as InvokeModel writes it for its relatives."""
+    """It is in tags, as InvokeModel writes it for similar models."""
     chunks: list[dict[str, Any]] = [{"choices": [{"index": 0, "delta": {"content": piece}}]} for piece in pieces]
     chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
     response = streamed(FAMILY, MODEL, chunks)
@@ -127,7 +127,7 @@ def test_chunks_of_any_shape_are_events_or_an_error_of_ours(chunks: list[dict[st
     "chunk", [{}, {"choices": {}}, {"choices": [{"index": 0}]}, {"choices": [{"text": "a", "stop_reason": "stop"}]}]
 )
 def test_a_bad_chunk_is_an_error(chunk: dict[str, Any]) -> None:
-    """It names the family, or the stream is incomplete."""
+    """The error names the family, or says that the stream is incomplete."""
     with pytest.raises(BedrockError) as caught:
         streamed(FAMILY, MODEL, [chunk])
     assert isinstance(caught.value, StreamTruncatedError) or "'qwen'" in str(caught.value)

@@ -1,4 +1,4 @@
-"""Rate limits that processes share, through Redis: `RedisRateStore` is the ``store`` of a `RateLimiter`."""
+"""Rate limits that processes share through Redis: `RedisRateStore` is the ``store`` of a `RateLimiter`."""
 
 from __future__ import annotations
 

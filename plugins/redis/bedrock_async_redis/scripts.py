@@ -1,8 +1,9 @@
-"""What Redis decides, in one step each: the scripts, with the numbers of `bedrock_async.resilience`.
+"""What Redis decides, one atomic script each, with the constants of `bedrock_async.resilience`.
 
-Of each model there are four keys: ``recent`` (lease -> time it was admitted, of the last 60 seconds), ``tokens`` (lease
--> what it counts), ``flight`` (lease -> time at which its place is free, should nobody say so), and ``state`` (the sum
-of the tokens, the share of the limits that counts). Times are seconds of the server, unless the caller passes its own.
+Each model has four keys: ``recent`` (lease -> time of its admission, for the last 60 seconds), ``tokens`` (lease -> the
+tokens it counts for), ``flight`` (lease -> time at which its place is freed unless it is renewed), and ``state`` (the
+sum of the tokens, the share of the limits in force). Times are the server's, in seconds, unless the caller passes its
+own.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ return '0'
 """
 )
 
-# ARGV: now or '', lease, tokens ('' leaves the reservation, 'none' takes the request back), '1' when it was throttled.
+# ARGV: now or '', lease, tokens ('' leaves the reservation, 'none' undoes the request), '1' when it was throttled.
 FINISH: Final = (
     _COMMON
     + """

@@ -1,4 +1,4 @@
-"""RedisRateStore: what was sent, and what is under way, for all processes that share a Redis."""
+"""RedisRateStore: what was sent and what is in flight, for all processes that share a Redis."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from bedrock_async import BedrockError, InvalidRequestError, RateLimit
 from .scripts import ADMIT, FINISH, RENEW
 
 _PARTS: Final = ("recent", "tokens", "flight", "state")
-_MOST_ENDS: Final = 10_000
-"""How much may wait to be told. What is dropped beyond that is free when its lease runs out."""
+_MAX_ENDED: Final = 10_000
+"""How many ended attempts may wait to be reported; the place of one dropped beyond that is freed with its lease."""
 _CLOSING_S: Final = 5.0
-"""How long leaving may take to tell Redis what has ended."""
+"""How long leaving may take to report to Redis what has ended."""
 
 
 class RateStoreError(BedrockError):
-    """Redis cannot be reached, or does not do what it is asked: nobody knows whether a call may go."""
+    """The store is not open, or Redis cannot be reached or answers with an error: no call can be admitted."""
 
     retryable = True
 
 
 class RedisRateStore:
-    """Where several processes keep what they send: the ``store`` of a `RateLimiter`. Use it with ``async with``.
+    """The ``store`` of a `RateLimiter` that several processes share. Use it with ``async with``.
 
-    ``redis`` is a URL, or a ``redis.asyncio.Redis``, which stays open. A process that dies loses its places in flight
-    after ``lease_s`` seconds; one that lives renews them. Whoever waits for another process to end asks every
-    ``poll_s`` seconds. ``when_down`` says what happens to calls while Redis cannot be reached: ``"raise"`` is
-    RateStoreError, ``"admit"`` lets them go without a limit. ``clock`` replaces that of the Redis server, in seconds.
+    ``redis`` is a URL, or a ``redis.asyncio.Redis``, which the store does not close. A place in flight is a lease of
+    ``lease_s`` seconds: a live process renews it, a dead one loses it. A call that waits for a place in flight asks
+    every ``poll_s`` seconds. While Redis cannot be reached, ``when_down="raise"`` fails calls with RateStoreError and
+    ``"admit"`` sends them without a limit. ``clock`` replaces that of the Redis server, in seconds.
 
-    It belongs to the event loop in which it is entered. Leaving waits up to 5 seconds until Redis knows what has ended.
+    The store belongs to the event loop in which it is entered. Leaving takes up to 5 seconds to report what has ended.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class RedisRateStore:
         when_down: Literal["raise", "admit"] = "raise",
         clock: Callable[[], float] | None = None,
     ) -> None:
-        """Connect to nothing yet. Raises InvalidRequestError."""
+        """Make the store without connecting. Raises InvalidRequestError for a value that is not allowed."""
         for name, seconds in (("lease_s", lease_s), ("poll_s", poll_s)):
             if not seconds > 0:
                 raise InvalidRequestError(f"{name} is {seconds!r}; more than 0 seconds are allowed.", path=name)
@@ -71,14 +71,14 @@ class RedisRateStore:
         self._finish = self._redis.register_script(FINISH)
         self._renew = self._redis.register_script(RENEW)
         self._under_way: dict[str, set[str]] = {}
-        self._ended: deque[tuple[str, list[str]]] = deque(maxlen=_MOST_ENDS)
+        self._ended: deque[tuple[str, list[str]]] = deque(maxlen=_MAX_ENDED)
         self._something_ended = asyncio.Event()
         self._group: TaskGroup | None = None
 
     # -- life
 
     async def __aenter__(self) -> Self:
-        """Begin to tell Redis what ends, and what is still under way."""
+        """Start to report what ends and to renew what is in flight. Raises RateStoreError if already entered."""
         if self._group is not None:
             raise RateStoreError("the store has been entered already.", hint="Enter it once, and share the limiter.")
         self._group = group = anyio.create_task_group()
@@ -90,13 +90,13 @@ class RedisRateStore:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Tell Redis what has ended, and let go of it."""
+        """Report what has ended, and close the connection if the store opened it."""
         group, self._group = self._group, None
         if group is None:
             return
         try:
             group.cancel_scope.cancel()
-            # Not what went wrong in the block: it would come out as a group of exceptions.
+            # Not the block's exception: the task group would raise it inside an exception group.
             await group.__aexit__(None, None, None)
         finally:
             with anyio.move_on_after(_CLOSING_S, shield=True), suppress(RedisError):
@@ -108,7 +108,10 @@ class RedisRateStore:
     # -- the protocol RateStore
 
     async def admit(self, key: str, limit: RateLimit, lease: str, tokens: int) -> float:
-        """Reserve and return 0.0, or return after how many seconds to ask again. Raises RateStoreError."""
+        """Reserve and return 0.0, or return the seconds after which to ask again. Cancelling undoes the reservation.
+
+        Raises RateStoreError.
+        """
         if self._group is None:
             raise RateStoreError(
                 "the store of the rate limits is not open.", hint="Use it inside `async with RedisRateStore(...)`."
@@ -133,29 +136,29 @@ class RedisRateStore:
         return wait_s
 
     def finish(self, key: str, limit: RateLimit, lease: str, tokens: int | None, *, throttled: bool) -> None:
-        """Free the place of an attempt that has ended, as soon as Redis hears of it. Neither waits nor raises."""
+        """Free the place of an ended attempt, in the background. Neither waits nor raises."""
         self._under_way.get(key, set()).discard(lease)
         lowers = throttled and limit.adaptive
         self._end(key, [lease, "" if tokens is None else str(tokens), "1" if lowers else ""])
 
     async def flush(self) -> None:
-        """Tell Redis what has ended; the store does it by itself, as soon as something has. Raises RedisError."""
+        """Report to Redis what has ended; the store does so by itself as attempts end. Raises RedisError."""
         while self._ended:
             first = self._ended[0]
             await self._run(self._finish, *first)
-            # Twice is once, should it be cancelled before this. Meanwhile the first may have been dropped.
+            # Should this be cancelled before here, a second report does no harm. The first may be dropped meanwhile.
             if self._ended and self._ended[0] is first:
                 self._ended.popleft()
 
     async def renew(self) -> None:
-        """Keep the places of what is under way; the store does it by itself, in time. Raises RedisError."""
+        """Renew the leases of what is in flight; the store does so by itself, in time. Raises RedisError."""
         for key, leases in [(key, list(leases)) for key, leases in self._under_way.items() if leases]:
             await self._run(self._renew, key, [str(self._lease_s), *leases])
 
     # -- inside
 
     def _give_back(self, key: str, lease: str) -> None:
-        """Undo a reservation of which nobody knows whether Redis has made it: the answer has not come."""
+        """Undo a reservation that Redis may have made: its answer has not arrived."""
         self._end(key, [lease, "none", ""])
 
     def _end(self, key: str, arguments: list[str]) -> None:
@@ -177,7 +180,7 @@ class RedisRateStore:
             try:
                 await self.flush()
             except RedisError:
-                # It is told again a little later; meanwhile the leases run out by themselves.
+                # It is reported again a little later; meanwhile the leases run out by themselves.
                 await anyio.sleep(self._poll_s)
                 self._something_ended.set()
 

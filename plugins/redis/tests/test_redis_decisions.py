@@ -77,7 +77,7 @@ class Both:
 )
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_they_decide_alike(fresh: Server, happenings: list[tuple[str, Any]]) -> None:
-    """Whatever happens in whatever order: the same are let in, the others wait for as long, as much is counted."""
+    """Whatever happens, in any order: the same calls are admitted, the others wait as long, the counts are equal."""
     both = Both(fresh)
     under_way: list[str] = []
     for number, (what, how) in enumerate(happenings):
@@ -94,7 +94,7 @@ def test_they_decide_alike(fresh: Server, happenings: list[tuple[str, Any]]) -> 
 
 
 def test_throttling_lowers_the_limits_for_all(fresh: Server) -> None:
-    """As one sign for those that were throttled together; with time they grow again."""
+    """Calls throttled together count as one signal; the limits grow again with time."""
     both = Both(fresh, RateLimit(max_in_flight=10))
     for number in range(10):
         assert both.admit(str(number), 0) == 0
@@ -109,7 +109,7 @@ def test_throttling_lowers_the_limits_for_all(fresh: Server) -> None:
 
 
 def test_what_is_taken_back_counts_as_nothing(fresh: Server) -> None:
-    """Neither as a request nor as tokens; and being told twice is being told once."""
+    """It counts neither as a request nor as tokens; reporting it twice makes no difference."""
     both = Both(fresh)
     both.admit("a", 500)
     for _ in range(2):
@@ -118,7 +118,7 @@ def test_what_is_taken_back_counts_as_nothing(fresh: Server) -> None:
 
 
 def test_everything_expires(fresh: Server) -> None:
-    """An hour after the last call nothing is left."""
+    """An hour after the last call no key is left."""
     both = Both(fresh)
     both.admit("a", 500)
     both.finish("a", 100, throttled=True)

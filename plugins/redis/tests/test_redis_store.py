@@ -40,7 +40,7 @@ def flight(client: Server) -> int:
 
 
 async def test_limiters_share_one_limit(redis_url: str, fresh: Server) -> None:
-    """Who leaves in one lets in who waits in the other."""
+    """A call that ends in one admits a call that waits in the other."""
     limit = RateLimit(max_in_flight=1)
     async with RedisRateStore(redis_url, poll_s=0.001) as one, RedisRateStore(redis_url, poll_s=0.001) as other:
         holder, waiter = ticket_of(one, limit), ticket_of(other, limit)
@@ -69,7 +69,7 @@ async def test_requests_and_tokens_of_all_count(redis_url: str, fresh: Server) -
 
 
 async def test_a_process_that_dies_frees_its_places(redis_url: str, fresh: Server) -> None:
-    """After lease_s; one that lives keeps them by renewing."""
+    """They are freed after lease_s; a live process keeps them by renewing."""
     now = [0.0]
     limit = RateLimit(max_in_flight=1)
     async with (
@@ -88,7 +88,7 @@ async def test_a_process_that_dies_frees_its_places(redis_url: str, fresh: Serve
 
 
 async def test_leases_are_renewed_while_they_are_under_way(redis_url: str, fresh: Server) -> None:
-    """By the store itself."""
+    """The store renews them by itself."""
     async with RedisRateStore(redis_url, lease_s=0.03) as store:
         await store.admit(KEY, RateLimit(max_in_flight=1), "a", 0)
         key = f"bedrock-async:{{{KEY}}}:flight"
@@ -101,7 +101,7 @@ async def test_leases_are_renewed_while_they_are_under_way(redis_url: str, fresh
 
 
 async def test_a_waiter_that_is_cancelled_has_taken_nothing(redis_url: str, fresh: Server) -> None:
-    """Even when Redis had let it in by then."""
+    """That holds even if Redis had admitted it by then."""
     limit = RateLimit(requests_per_minute=5)
     async with RedisRateStore(redis_url) as store:
         task = asyncio.ensure_future(store.admit(KEY, limit, "a", 10))
@@ -148,7 +148,7 @@ async def test_an_answer_that_comes_too_late_takes_no_place(redis_url: str, fres
 
 @pytest.mark.parametrize("when_down", ["raise", "admit"])
 async def test_redis_that_is_gone(tmp_path: Path, when_down: Literal["raise", "admit"]) -> None:
-    """An error that says what to do, or no limit; leaving does not wait for it, and nothing is raised later."""
+    """Calls fail with an error that says what to do, or go without a limit; leaving neither waits nor raises."""
     async with RedisRateStore(f"unix://{tmp_path}/nothing", when_down=when_down) as store:
         ticket = ticket_of(store, RateLimit(max_in_flight=1))
         if when_down == "raise":
@@ -162,7 +162,7 @@ async def test_redis_that_is_gone(tmp_path: Path, when_down: Literal["raise", "a
 
 
 async def test_what_cannot_be_told_does_not_pile_up(tmp_path: Path) -> None:
-    """However long Redis is gone; what is dropped is free there when its lease runs out."""
+    """However long Redis is gone; a dropped report frees its place when the lease runs out."""
     async with RedisRateStore(f"unix://{tmp_path}/nothing", when_down="admit") as store:
         for number in range(20_000):
             store.finish(KEY, RateLimit(max_in_flight=1), str(number), 0, throttled=False)
@@ -170,7 +170,7 @@ async def test_what_cannot_be_told_does_not_pile_up(tmp_path: Path) -> None:
 
 
 async def test_what_goes_wrong_inside_comes_out_as_it_is(redis_url: str, fresh: Server) -> None:
-    """No group of exceptions around it; cancelling, too."""
+    """It is not wrapped in an exception group; nor is cancellation."""
     with pytest.raises(ZeroDivisionError):
         async with RedisRateStore(redis_url):
             raise ZeroDivisionError
@@ -189,7 +189,7 @@ async def test_what_goes_wrong_inside_comes_out_as_it_is(redis_url: str, fresh: 
 
 
 async def test_a_store_is_entered_first_and_once(redis_url: str, fresh: Server) -> None:
-    """Else nobody would tell Redis what ends."""
+    """Otherwise nothing would report to Redis what ends."""
     store = RedisRateStore(redis_url)
     with pytest.raises(RateStoreError, match="not open"):
         await store.admit(KEY, RateLimit(max_in_flight=1), "a", 0)
@@ -199,7 +199,7 @@ async def test_a_store_is_entered_first_and_once(redis_url: str, fresh: Server) 
 
 
 async def test_a_client_of_the_callers_stays_open(redis_url: str, fresh: Server) -> None:
-    """It is its owner's."""
+    """It belongs to the caller."""
     client: Any = Redis.from_url(redis_url)  # pyright: ignore[reportUnknownMemberType]
     async with RedisRateStore(client) as store:
         await store.admit(KEY, RateLimit(max_in_flight=1), "a", 0)
@@ -209,7 +209,7 @@ async def test_a_client_of_the_callers_stays_open(redis_url: str, fresh: Server)
 
 @pytest.mark.parametrize("wrong", [{"lease_s": 0}, {"poll_s": -1}, {"when_down": "ignore"}], ids=str)
 def test_options_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
-    """By name."""
+    """The error names the option."""
     with pytest.raises(InvalidRequestError) as caught:
         RedisRateStore("redis://localhost", **wrong)
     assert caught.value.path in wrong

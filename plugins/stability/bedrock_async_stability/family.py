@@ -1,4 +1,4 @@
-"""The family: images, and no conversations."""
+"""The family: images only, no conversations."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class StabilityFamily:
     verified = False
 
     def encode_image(self, request: ImageRequest, ctx: FamilyContext) -> NativeRequest:
-        """Return the body of the model or service."""
+        """Return the body for the model or service."""
         return NativeRequest(write_image(request, ctx))
 
     def decode_image(
         self, body: NativeObject, headers: Mapping[str, str], ctx: FamilyContext
     ) -> Sequence[GeneratedImage]:
-        """Return the image, or why it is withheld."""
+        """Return the image, or why it was withheld."""
         return read_images(body)
 
     def supports(self, ctx: FamilyContext) -> Collection[str]:

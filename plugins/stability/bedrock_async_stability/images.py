@@ -1,4 +1,4 @@
-"""The bodies of Stability AI's models and services: the same members for all, of which each takes some.
+"""The bodies of Stability AI's models and services: one set of members, of which each takes some.
 
 [Bedrock user guide, "Stability.ai Stable Diffusion 3.5 Large", "Stable Image Ultra", "Stable Image Core" and "Stability
 AI Image Services"]
@@ -18,7 +18,7 @@ from bedrock_async.errors import InvalidRequestError
 from bedrock_async.families import FamilyContext, GeneratedImage, ImageRequest, NativeObject, merged_body
 from bedrock_async.types import ImageBlock
 
-# What `ImageRequest` calls otherwise.
+# Members with another name in `ImageRequest`.
 _NATIVE: Final[Mapping[str, str]] = {"format": "output_format", "task": "mode"}
 
 
@@ -26,7 +26,7 @@ _NATIVE: Final[Mapping[str, str]] = {"format": "output_format", "task": "mode"}
 class _Service:
     """What a model or service takes: members of an `ImageRequest`, and its own names for the images.
 
-    ``image_mode`` is the mode that it must be told where there are images.
+    ``image_mode`` is the ``mode`` that it needs with images.
     """
 
     takes: frozenset[str]
@@ -40,8 +40,8 @@ _PROMPT: Final = _SEED | {"prompt"}
 _TEXTS: Final = _PROMPT | {"negative_prompt"}
 _MODEL: Final = _TEXTS | {"aspect_ratio", "task"}
 
-# Members of their own (`additional_request_fields`): strength, creativity, style_preset, select_prompt, search_prompt,
-# grow_mask, left, right, up, down, control_strength, fidelity, style_strength...
+# Their other members come in `additional_request_fields`: strength, creativity, style_preset, select_prompt,
+# search_prompt, grow_mask, left, right, up, down, control_strength, fidelity, style_strength...
 _SERVICES: Final[Mapping[str, _Service]] = {
     "stability.sd3-*": _Service(takes=_MODEL, image_mode="image-to-image"),
     "stability.stable-image-core-*": _Service(takes=_MODEL, images=()),
@@ -60,11 +60,11 @@ _SERVICES: Final[Mapping[str, _Service]] = {
     "stability.stable-image-style-guide-*": _Service(takes=_TEXTS | {"aspect_ratio"}),
     "stability.stable-style-transfer-*": _Service(takes=_TEXTS, images=("init_image", "style_image")),
 }
-_OF_TOMORROW: Final = _Service(takes=_MODEL | {"mask"})
+_UNLISTED: Final = _Service(takes=_MODEL | {"mask"})
 
 
 def write_image(request: ImageRequest, ctx: FamilyContext) -> NativeObject:
-    """Return the body. Raises InvalidRequestError for what the model or service has no word for."""
+    """Return the body. Raises InvalidRequestError for what the model or service does not take."""
     service = _service(ctx.base_model)
     members: dict[str, Any] = {
         "prompt": request.prompt,
@@ -74,7 +74,7 @@ def write_image(request: ImageRequest, ctx: FamilyContext) -> NativeObject:
         "format": request.format,
         "task": request.task,
         "mask": _base64(request.mask, "mask", ctx) if request.mask is not None else None,
-        # What none of them takes; one image is made in any case.
+        # None of them takes these; each request makes one image.
         "width": request.width,
         "height": request.height,
         "count": request.count if request.count != 1 else None,
@@ -95,7 +95,7 @@ def write_image(request: ImageRequest, ctx: FamilyContext) -> NativeObject:
 
 
 def _service(base_model: str) -> _Service:
-    return next((row for pattern, row in _SERVICES.items() if fnmatchcase(base_model, pattern)), _OF_TOMORROW)
+    return next((row for pattern, row in _SERVICES.items() if fnmatchcase(base_model, pattern)), _UNLISTED)
 
 
 def _base64(image: ImageBlock, path: str, ctx: FamilyContext) -> str:
@@ -105,7 +105,7 @@ def _base64(image: ImageBlock, path: str, ctx: FamilyContext) -> str:
             f"the family 'stability' cannot express an image in S3 ({path}.source) in the native body of "
             f"{ctx.base_model or 'the model'}.",
             path=f"{path}.source",
-            hint="Give its bytes.",
+            hint="Pass the image as bytes.",
         )
     return b2a_base64(data, newline=False).decode("ascii")
 
@@ -115,15 +115,15 @@ def _refused(what: str, path: str, service: _Service, ctx: FamilyContext) -> Inv
     return InvalidRequestError(
         f"the family 'stability' cannot express {what} ({path}) in the native body of {ctx.base_model or 'the model'}.",
         path=path,
-        hint=f"Leave it out: it takes {', '.join(takes)}, and members of its own in additional_request_fields.",
+        hint=f"Leave it out. The model takes {', '.join(takes)}; its other members go into additional_request_fields.",
     )
 
 
 def read_images(body: NativeObject) -> list[GeneratedImage]:
     """Return the images of a body. Raises KeyError, TypeError or ValueError for JSON of another form.
 
-    A withheld one has no data, and says why: "Filter reason: prompt", "Filter reason: output image", "Filter reason:
-    input image" or "Inference error".
+    A withheld image has no data, and a finish reason: "Filter reason: prompt", "Filter reason: output image", "Filter
+    reason: input image" or "Inference error".
     """
     told = zip_longest(body["finish_reasons"], body.get("images") or (), body.get("seeds") or ())
     return [_image(text, reason, seed) for reason, text, seed in told]
@@ -132,12 +132,12 @@ def read_images(body: NativeObject) -> list[GeneratedImage]:
 def _image(text: str | None, reason: str | None, seed: int | None) -> GeneratedImage:
     data = b64decode(text, validate=True) if text else b""
     if not data and not reason:
-        raise ValueError("there is neither an image nor a reason why not")
+        raise ValueError("an image has neither data nor a finish reason")
     return GeneratedImage(data, _format(data), seed, reason)
 
 
 def _format(data: bytes) -> str:
-    """Return what the data says it is: the answer does not tell, and png is what is made where nothing is asked for."""
+    """Return the format that the data shows, or the default, png: the answer does not name it."""
     if data.startswith(b"\xff\xd8"):
         return "jpeg"
     return "webp" if data[8:12] == b"WEBP" else "png"

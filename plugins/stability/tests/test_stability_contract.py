@@ -154,5 +154,5 @@ class TestStability(TaskContract):
     )
 
     def family(self) -> ModelFamily:
-        """That of Stability AI."""
+        """Return the family under test."""
         return StabilityFamily()

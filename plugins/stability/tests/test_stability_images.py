@@ -46,7 +46,7 @@ def context(model: str) -> FamilyContext:
     ],
 )
 def test_what_a_service_has_no_word_for_is_refused(model: str, request_: ImageRequest, path: str) -> None:
-    """The error names family, member and model, and what there is instead."""
+    """The error names the family, the member and the model, and what is taken instead."""
     with pytest.raises(InvalidRequestError, match=r"the family 'stability' cannot express .* of stability\.") as caught:
         FAMILY.encode_image(request_, context(model))
     assert caught.value.path == path
@@ -54,7 +54,7 @@ def test_what_a_service_has_no_word_for_is_refused(model: str, request_: ImageRe
 
 
 def test_a_service_of_tomorrow_takes_what_is_usual() -> None:
-    """The service decides."""
+    """The service decides whether it takes them."""
     request = ImageRequest(prompt="A panda", images=[IMAGE], mask=IMAGE, task="restore")
     body = FAMILY.encode_image(request, context("stability.stable-image-of-tomorrow-v1:0")).body
     assert body == {"prompt": "A panda", "image": "aW5wdXQ=", "mask": "aW5wdXQ=", "mode": "restore"}
@@ -67,7 +67,7 @@ def test_the_callers_mode_is_kept() -> None:
 
 
 def test_conversations_are_refused_whatever_a_profile_says() -> None:
-    """A model of images stays one."""
+    """An image model stays an image model."""
     ctx = FamilyContext(parse_model_id(SD), ModelProfile(source="the call"))
     request = ConverseRequest.from_dict({"messages": [{"role": "user", "content": [{"text": "Hi"}]}]})
     assert not FAMILY.supports(ctx)
@@ -81,7 +81,7 @@ def test_conversations_are_refused_whatever_a_profile_says() -> None:
 
 
 def test_images_and_reasons_stand_in_their_places() -> None:
-    """A withheld image among others is told apart."""
+    """A withheld image keeps its place among the others."""
     body: dict[str, Any] = {
         "seeds": [1, 2],
         "finish_reasons": [None, "Filter reason: output image"],
@@ -113,7 +113,7 @@ def test_an_answer_of_another_form_is_no_image(body: dict[str, Any]) -> None:
 
 @given(strange_chunks("finish_reasons", "images", "seeds"))
 def test_answers_of_any_shape_are_images_or_a_plain_error(body: dict[str, Any]) -> None:
-    """Nothing is made up: an image has data, or a reason why not."""
+    """Nothing is made up: an image has data, or a finish reason."""
     before = json.dumps(body)
     try:
         images = FAMILY.decode_image(body, {}, context(SD))

@@ -1,4 +1,4 @@
-"""TwelveLabs' models on Bedrock: Marengo's embeddings of text, images, audio and video, and Pegasus' text on videos."""
+"""TwelveLabs' models on Bedrock: Marengo's embeddings of text, images, audio and video, Pegasus' text about videos."""
 
 from __future__ import annotations
 

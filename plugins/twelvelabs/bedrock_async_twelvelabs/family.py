@@ -49,4 +49,4 @@ class TwelveLabsFamily:
 
     def decode_embed(self, body: NativeObject, headers: Mapping[str, str], ctx: FamilyContext) -> Embeddings:
         """Return the vector."""
-        return read_embeddings(body, headers)
+        return read_embeddings(body)

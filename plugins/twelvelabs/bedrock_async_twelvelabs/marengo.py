@@ -1,4 +1,4 @@
-"""Marengo's embeddings: of one text or image at once, of audio and video through a job.
+"""Marengo's embeddings: of one text or image directly, of audio and video through a job.
 
 ::
 
@@ -27,17 +27,16 @@ from bedrock_async.types import AudioBlock, ImageBlock, MediaSource, VideoBlock
 Content: TypeAlias = str | ImageBlock | AudioBlock | VideoBlock
 """What Marengo embeds."""
 
-# Its vectors are the same for all of these, so that none needs a word.
+# Its vectors are the same for all of these, so the body does not name one.
 _PURPOSES: Final = frozenset({"classification", "clustering", "document", "query"})
-_INPUT_TOKENS: Final = "x-amzn-bedrock-input-token-count"
 
 
 def embedding_input(model: str, content: Content, **options: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
     """Return the native input for a text or medium: the ``model_input`` of a job, or the body of InvokeModel.
 
-    ``options`` are the model's own members beside the medium, under its names: ``startSec``, ``embeddingOption``; of
-    Marengo 3.0 ``endSec``, ``segmentation``, ``embeddingScope``, ``embeddingType``; of 2.7 ``lengthSec``,
-    ``useFixedLengthSec``, ``minClipSec``, ``textTruncate``.
+    ``options`` are further members under the model's own names: ``startSec``, ``embeddingOption``; for Marengo 3.0
+    ``endSec``, ``segmentation``, ``embeddingScope``, ``embeddingType``; for 2.7 ``lengthSec``, ``useFixedLengthSec``,
+    ``minClipSec``, ``textTruncate``.
     """
     match content:
         case str():
@@ -49,12 +48,12 @@ def embedding_input(model: str, content: Content, **options: Any) -> dict[str, A
         case VideoBlock():
             kind, members = "video", media_source(content.source)
     members |= options
-    # 3.0 and later hold what belongs to the medium in a member of its name.
+    # From 3.0 on, these members are nested in one named after the medium.
     return {"inputType": kind, **members} if _is_2_7(model) else {"inputType": kind, kind: members}
 
 
 def media_source(source: MediaSource) -> dict[str, Any]:
-    """Return the member that says where a medium is."""
+    """Return the ``mediaSource`` member: base64 data, or a place in S3."""
     if source.bytes is not None:
         return {"mediaSource": {"base64String": b2a_base64(source.bytes, newline=False).decode("ascii")}}
     return {"mediaSource": source.to_wire()}
@@ -76,7 +75,7 @@ def write_embedding(request: EmbedRequest, ctx: FamilyContext) -> NativeObject:
         raise InvalidRequestError(
             f"{ctx.base_model} embeds one input in a request, and there are {len(request.inputs)}.",
             path="inputs",
-            hint="Send a request for each.",
+            hint="Send one request for each input.",
         )
     content = request.inputs[0]
     _check(request, content, ctx)
@@ -85,7 +84,7 @@ def write_embedding(request: EmbedRequest, ctx: FamilyContext) -> NativeObject:
 
 
 def _check(request: EmbedRequest, content: Content, ctx: FamilyContext) -> None:
-    """Refuse what the body has no word for."""
+    """Refuse what the body cannot express."""
     if not isinstance(content, str | ImageBlock):
         # "Use InvokeModel to generate embeddings for search query. Use StartAsyncInvoke to generate embeddings for
         # assets at a large scale."
@@ -93,7 +92,7 @@ def _check(request: EmbedRequest, content: Content, ctx: FamilyContext) -> None:
         raise _refused("a video for InvokeModel", "inputs[0]", ctx, hint=hint)
     made = ctx.profile.embedding.dimensions if ctx.profile.embedding is not None else ()
     if request.dimensions is not None and request.dimensions not in made:
-        has = f"Its vectors have {made[0]}." if made else "Leave that out."
+        has = f"Its vectors have {made[0]} dimensions." if made else "Leave that out."
         raise _refused(f"{request.dimensions} dimensions", "dimensions", ctx, hint=has)
     if request.normalize is not None:
         raise _refused("a choice of normalizing", "normalize", ctx)
@@ -111,18 +110,17 @@ def _refused(what: str, path: str, ctx: FamilyContext, *, hint: str = "Leave tha
     )
 
 
-def read_embeddings(body: NativeObject, headers: Mapping[str, str]) -> Embeddings:
+def read_embeddings(body: NativeObject) -> Embeddings:
     """Return the vectors of a body. Raises KeyError, TypeError or ValueError for JSON of another form."""
-    counted = headers.get(_INPUT_TOKENS, "")
-    return Embeddings([item["embedding"] for item in _items(body)], int(counted) if counted.isdecimal() else None)
+    return Embeddings([item["embedding"] for item in _items(body)])
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """The vector of one clip, or of the whole (``scope`` is ``"clip"`` or ``"asset"``; Marengo 2.7 does not tell).
+    """The vector of one clip, or of the whole: ``scope`` is ``"clip"`` or ``"asset"``, None from Marengo 2.7.
 
-    ``option`` says what was embedded: ``"visual"``, ``"audio"``, ``"transcription"``, ``"fused"``, of Marengo 2.7
-    ``"visual-text"``, ``"visual-image"`` and ``"audio"``; it is None for text and images, as are the times.
+    ``option`` is what was embedded: ``"visual"``, ``"audio"``, ``"transcription"`` or ``"fused"``, from Marengo 2.7
+    ``"visual-text"``, ``"visual-image"`` or ``"audio"``. It is None for text and images, as are the times.
     """
 
     vector: tuple[float, ...]
@@ -133,7 +131,7 @@ class Clip:
 
 
 def read_clips(name: str, data: bytes) -> tuple[Clip, ...]:
-    """Return what a job wrote to ``output.json``: for `AsyncInvokeResult.decoded`. Raises ResponseDecodeError."""
+    """Return the clips in a job's ``output.json``; for `AsyncInvokeResult.decoded`. Raises ResponseDecodeError."""
     try:
         told: object = json.loads(data)
         if not isinstance(told, dict):
@@ -143,7 +141,7 @@ def read_clips(name: str, data: bytes) -> tuple[Clip, ...]:
         raise ResponseDecodeError(
             f"{name} ({len(data)} bytes) is not as the service documents it: {type(exc).__name__}: {exc}.",
             body=data,
-            hint="Is it an object that an embedding job of Marengo wrote? Otherwise report it.",
+            hint="Check that a Marengo embedding job wrote this object; if it did, report the error's `body`.",
         ) from exc
 
 
@@ -159,7 +157,7 @@ def _clip(item: Mapping[str, Any]) -> Clip:
 
 
 def _items(body: NativeObject) -> list[Mapping[str, Any]]:
-    """Return the vectors with what is told of them: the user guide has one object, the service was seen to list."""
+    """Return the items with vectors: one object in the user guide, a list as the service was seen to answer."""
     data: object = body.get("data", body)
     items = cast("list[Mapping[str, Any]]", data if isinstance(data, list) else [data])
     if not items:

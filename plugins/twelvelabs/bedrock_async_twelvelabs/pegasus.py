@@ -1,6 +1,6 @@
-"""Pegasus: a prompt and one video in, text out, and segments where they are asked for.
+"""Pegasus: a prompt and one video in, text out, and segments if they are asked for.
 
-[Bedrock user guide, "TwelveLabs Pegasus 1.2"; what is said of Pegasus 1.5 where it was announced, 2026-10]
+[Bedrock user guide, "TwelveLabs Pegasus 1.2"; the announcement of Pegasus 1.5, 2026-10]
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def write_analysis(request: ConverseRequest, ctx: FamilyContext) -> dict[str, An
 
 
 def _prompt(request: ConverseRequest) -> str:
-    """Return the one prompt there is; several turns become lines, each with its role."""
+    """Return the single prompt; several turns become lines, each labelled with its role."""
     turns = [
         (message.role, "\n".join(block.text for block in message.content if isinstance(block, TextBlock)))
         for message in request.messages or ()

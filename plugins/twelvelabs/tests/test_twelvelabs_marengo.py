@@ -118,7 +118,7 @@ def test_clips_are_read_in_every_form(output: Any, clips: tuple[Clip, ...]) -> N
     [b"", b"{", b"[]", b"null", b"{}", b"\xff", b'{"data": []}', b'{"data": [{}]}', b'{"data": 7}', b'{"data": "a"}'],
 )
 def test_an_output_of_another_form_is_an_error(data: bytes) -> None:
-    """With the bytes, and the name of the object."""
+    """The error has the bytes and the name of the object."""
     with pytest.raises(ResponseDecodeError, match=r"output\.json \(\d+ bytes\) is not as the service") as caught:
         read_clips("output.json", data)
     assert caught.value.body == data
@@ -149,7 +149,7 @@ def test_outputs_of_any_shape_are_clips_or_an_error_of_ours(output: dict[str, An
     ],
 )
 def test_what_the_body_cannot_say_is_refused(model: str, request_: EmbedRequest, said: str, path: str) -> None:
-    """With the place, and what there is instead."""
+    """The error names the place, and what is supported instead."""
     parsed = parse_model_id(model)
     with pytest.raises(InvalidRequestError, match=said) as caught:
         FAMILY.encode_embed(request_, FamilyContext(parsed, find_profile(parsed.base_model)))
@@ -157,7 +157,7 @@ def test_what_the_body_cannot_say_is_refused(model: str, request_: EmbedRequest,
 
 
 def test_dimensions_that_nobody_knows_are_refused() -> None:
-    """There is no word for them, whatever a profile says."""
+    """The body cannot express them, whatever a profile says."""
     ctx = FamilyContext(parse_model_id(THREE), ModelProfile(source="the call"))
     with pytest.raises(InvalidRequestError, match="512 dimensions"):
         FAMILY.encode_embed(EmbedRequest(inputs=["a"], dimensions=512), ctx)

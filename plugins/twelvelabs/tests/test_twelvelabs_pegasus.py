@@ -39,7 +39,7 @@ def body(*turns: list[dict[str, Any]], **wire: Any) -> dict[str, Any]:  # noqa: 
 
 
 def test_turns_become_one_prompt() -> None:
-    """It has place for one only; the video stays where it was shown first."""
+    """The body has a place for only one; a video in an earlier turn is kept."""
     native = body([VIDEO, {"text": "What is it?"}], [{"text": "A park."}], [{"text": "Where?"}, {"text": "When?"}])
     assert native == {
         "inputPrompt": "user: What is it?\nassistant: A park.\nuser: Where?\nWhen?",
@@ -48,7 +48,7 @@ def test_turns_become_one_prompt() -> None:
 
 
 def test_the_description_of_a_schema_stands_in_it() -> None:
-    """The body has no place beside it; what the schema says of itself comes first."""
+    """The body has no other member for it; a description in the schema wins."""
     for schema, described in (("{}", "Parks."), ('{"description": "Ponds."}', "Ponds.")):
         structure = {"jsonSchema": {"schema": schema, "description": "Parks."}}
         wire = {"outputConfig": {"textFormat": {"type": "json_schema", "structure": structure}}}
@@ -56,7 +56,7 @@ def test_the_description_of_a_schema_stands_in_it() -> None:
 
 
 def test_a_second_video_is_refused() -> None:
-    """With its place."""
+    """The error names the place."""
     with pytest.raises(InvalidRequestError, match=r"'twelvelabs' cannot express more than one video") as caught:
         body([VIDEO, {"text": "What is it?"}], [{"text": "A park."}], [{"text": "And this?"}, VIDEO])
     assert caught.value.path == "messages[2].content[1]"
@@ -101,7 +101,7 @@ def test_chunks_of_any_shape_are_events_or_an_error_of_ours(chunks: list[dict[st
     [{}, {"message": 7, "stopReason": "stop"}, {"message": "a"}, {"message": "a", "stopReason": ""}, {"text": "a"}],
 )
 def test_a_bad_chunk_is_an_error(chunk: dict[str, Any]) -> None:
-    """It names the family, or the stream is incomplete."""
+    """The error names the family, or says that the stream is incomplete."""
     with pytest.raises(BedrockError) as caught:
         streamed(FAMILY, MODEL, [chunk])
     assert isinstance(caught.value, StreamTruncatedError) or "'twelvelabs'" in str(caught.value)
