@@ -1,11 +1,11 @@
-"""The application/vnd.amazon.eventstream framing: a sans-IO decoder and its exact inverse, the encoder.
+"""The application/vnd.amazon.eventstream framing: a sans-IO decoder, and its exact inverse, an encoder.
 
-One frame on the wire, all numbers big-endian::
+A frame on the wire, all numbers big-endian::
 
     total bytes (4) | header bytes (4) | CRC-32 of these 8 (4) | headers | payload | CRC-32 of all before it (4)
 
-and one header: name length (1), name, type (1), value. There is no socket, clock or loop in here. Only two
-things can come out of bytes, whatever they are: frames, or `EventStreamError`.
+and one header: name length (1), name, type (1), value. This module has no socket, clock or event loop. Whatever the
+input, decoding produces only frames or `EventStreamError`.
 
 Format and limits: https://smithy.io/2.0/aws/amazon-eventstream.html and smithy-rs' aws-smithy-eventstream.
 """
@@ -57,6 +57,7 @@ _OVERHEAD_BYTES: Final = _PRELUDE_BYTES + _CRC_BYTES
 _MAX_TOTAL_BYTES: Final = 0xFFFFFFFF
 _MAX_NAME_BYTES: Final = 0xFF
 _MAX_VALUE_BYTES: Final = 0xFFFF
+_SMALL_FRAME_BYTES: Final = 4096
 
 _PRELUDE: Final = struct.Struct(">III")
 _LENGTHS: Final = struct.Struct(">II")
@@ -64,9 +65,9 @@ _CRC: Final = struct.Struct(">I")
 
 
 class EventStreamError(StreamError):
-    """The bytes break the framing, or a header or payload does not fit into it.
+    """The bytes violate the framing, or a header or payload cannot be encoded.
 
-    ``retryable`` is true where the bytes were damaged or cut on the way, false where the sender means them so.
+    ``retryable`` is true when the bytes were damaged or truncated in transit, false when the fault is the sender's.
     """
 
     def __init__(self, message: str, *, hint: str | None = None, retryable: bool = False) -> None:
@@ -103,31 +104,31 @@ class Int64(int):
 
 
 class EpochMilliseconds(int):
-    """A timestamp header before year 1 or after year 9999, which no datetime holds: milliseconds since 1970, UTC."""
+    """A timestamp header outside the years 1 to 9999, which no datetime can hold: milliseconds since 1970, UTC."""
 
     __slots__ = ()
 
 
 HeaderValue: TypeAlias = bool | int | bytes | str | datetime | UUID
-"""What a header holds. Decoded ints are always one of `Int8`, `Int16`, `Int32`, `Int64` or `EpochMilliseconds`."""
+"""The value of a header. Decoded ints are `Int8`, `Int16`, `Int32`, `Int64` or `EpochMilliseconds`, never plain."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One message: ``headers`` in wire order, read-only and shared between equal frames, and the ``payload``."""
+    """One message: its ``headers``, in wire order, read-only and shared between equal frames, and its ``payload``."""
 
     headers: Mapping[str, HeaderValue]
     payload: bytes
 
 
-# Preludes whose checksum was right, and the lengths they give: total, headers, payload. Frames are of a few hundred
-# lengths, so that nearly every prelude is one that came before, and looking it up takes half as long as checking it.
+# Preludes whose checksum was correct, with their lengths: total, headers, payload. Frames come in a few hundred
+# lengths, so that nearly every prelude has been seen before, and a look-up takes half as long as the checksum.
 _KNOWN_PRELUDES: Final[dict[bytes, tuple[int, int, int]]] = {}
 _MOST_KNOWN_PRELUDES: Final = 4096
 
 
 def _checked_lengths(prelude: bytes) -> tuple[int, int, int] | None:
-    """Return the lengths that a prelude gives; None when its checksum is wrong, or they cannot be."""
+    """Return the lengths in a prelude, or None when its checksum is wrong or the lengths contradict each other."""
     total, header_bytes, declared = _PRELUDE.unpack(prelude)
     payload_bytes = total - header_bytes - _OVERHEAD_BYTES
     if crc32(prelude[:8]) != declared or payload_bytes < 0:
@@ -139,17 +140,17 @@ def _checked_lengths(prelude: bytes) -> tuple[int, int, int] | None:
 
 
 class EventStreamDecoder:
-    """Turns the bytes of a response body, in pieces of any size, into frames.
+    """Decodes the bytes of a response body, in pieces of any size, into frames.
 
-    What the caller does::
+    Usage::
 
         for each piece of the body:  receive_data(piece), then next_frames() (or next_raw_frames())
         at the end of the body:      receive_eof()
 
-    Both checksums of every frame are checked, every length before it is used, and no frame reaches the caller
-    before it is complete. Every byte is copied a fixed number of times however small the pieces are; what is held
-    back is less than one frame. Complete frames in front of a fault are handed out first; then, and from there on,
-    every call raises the same `EventStreamError`. A decoder is for one stream and one thread.
+    Both checksums of every frame are verified, lengths are checked before they are used, and only complete frames are
+    returned. Every byte is copied a fixed number of times, however small the pieces are; less than one frame is held
+    back. Complete frames in front of a fault are returned first; from then on every call raises the same
+    `EventStreamError`. A decoder serves one stream and is not thread-safe.
     """
 
     __slots__ = (
@@ -171,36 +172,36 @@ class EventStreamDecoder:
         max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
         max_header_bytes: int = DEFAULT_MAX_HEADER_BYTES,
     ) -> None:
-        """Make a decoder that refuses frames over these limits as soon as their first 12 bytes are there.
+        """Create a decoder that rejects frames over these limits as soon as their first 12 bytes have arrived.
 
-        Raises EventStreamError when no frame could have such lengths.
+        Raises EventStreamError when no frame could satisfy the limits.
         """
         _check_limits(max_payload_bytes, max_header_bytes)
         self._max_payload_bytes = max_payload_bytes
         self._max_header_bytes = max_header_bytes
-        self._plain_bytes = min(max_payload_bytes, max_header_bytes)  # no frame up to this size breaks either limit
+        self._plain_bytes = min(max_payload_bytes, max_header_bytes)  # no frame up to this size exceeds either limit
         self._ready: list[tuple[bytes, bytes]] = []
-        self._taken = 0  # how many of _ready next_frame() has handed out
-        self._tail = bytearray()  # the start of one frame, never more
-        self._needed_bytes = _PRELUDE_BYTES  # the size of _tail at which there is something to decide
-        self._decoded_bytes = 0  # the size of all complete frames so far, hence the offset of the next one
+        self._taken = 0  # how many frames of _ready next_frame() has returned
+        self._tail = bytearray()  # the beginning of one incomplete frame
+        self._needed_bytes = _PRELUDE_BYTES  # the size of _tail at which its next part can be decoded
+        self._decoded_bytes = 0  # the size of all complete frames so far, which is the offset of the next one
         self._ended = False
         self.failure: EventStreamError | None = None
-        """What is raised as soon as all frames in front of it are handed out."""
+        """The fault that is raised once all frames in front of it have been returned."""
         self._raised = False
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> None:
         """Take the next piece of the body, which may be empty, and split off the frames that it completes.
 
-        A fault in ``data`` is raised by the next call that has no frame left to hand out, never by this one; this
-        one raises EventStreamError only after that, or when the end of the body has been declared before.
+        A fault in ``data`` is not raised here but by the next call that has no frame left to return. This method raises
+        EventStreamError only after that, or when data arrives after `receive_eof`.
         """
         if self.failure is not None:
             if self._raised:
                 raise self._failed(self.failure)
             return
         if type(data) is not bytes:
-            # The caller may use its buffer again. Over a memoryview: bytes(3) would be three zeros.
+            # The caller may reuse its buffer. Through a memoryview, as bytes(3) would be three zeros.
             data = bytes(memoryview(data))
         if self._ended and data:
             raise self._failed(EventStreamError(f"{len(data)} bytes arrived after the declared end of the stream"))
@@ -213,12 +214,12 @@ class EventStreamDecoder:
                 block = bytes(self._tail)
                 self._tail.clear()
                 self._split(block, 0)
-        # Whole frames, nearly all there are, are cut straight from the piece that the transport gave.
+        # Nearly all frames arrive whole, and are sliced directly from the received piece.
         if start < len(data) and self.failure is None:
             self._split(data, start)
 
     def receive_eof(self) -> None:
-        """Declare the end of the body. Frames that are not taken yet stay available unless this raises.
+        """Declare the end of the body. Frames that were not taken yet remain available unless this raises.
 
         Raises EventStreamError when the body ends inside a frame.
         """
@@ -237,10 +238,10 @@ class EventStreamDecoder:
             raise self._failed(self.failure)
 
     def next_raw_frames(self) -> list[tuple[bytes, bytes]]:
-        """Return all complete frames as (header block, payload), empty when more data is needed.
+        """Return all complete frames as (header block, payload) pairs; empty when more data is needed.
 
-        For the hot path: the few header blocks of a stream repeat, so that a dict of them replaces parsing. The
-        blocks are not looked into; `parse_headers` does that. Raises EventStreamError.
+        For the hot path: a stream repeats a few header blocks, so that a dict look-up can replace parsing. Header
+        blocks are not validated; `parse_headers` does that. Raises EventStreamError.
         """
         frames = self._ready
         if not frames:
@@ -256,11 +257,11 @@ class EventStreamDecoder:
     def take_raw_frames(self, data: bytes | bytearray | memoryview) -> list[tuple[bytes, bytes]]:
         """Take the next piece and return all complete frames: `receive_data` and `next_raw_frames` in one call.
 
-        For the hot path, too. Raises EventStreamError when there is none in front of a fault; a fault behind some of
-        them is left in `failure`, and raised by the next call.
+        Also for the hot path. Raises EventStreamError when no frame precedes a fault; a fault after some frames is kept
+        in `failure` and raised by the next call.
         """
         if type(data) is bytes and not (self._tail or self._ready or self._ended or self.failure):
-            # A frame that comes alone is one piece, as a rule: nothing to loop over, and nothing left over.
+            # Usually one piece holds exactly one frame, which needs neither the loop nor the tail.
             lengths = _KNOWN_PRELUDES.get(data[:_PRELUDE_BYTES])
             if lengths is not None and lengths[0] == len(data) <= self._plain_bytes:
                 crc_at = lengths[0] - _CRC_BYTES
@@ -272,7 +273,7 @@ class EventStreamDecoder:
         return self.next_raw_frames()
 
     def next_frames(self) -> list[Frame]:
-        """Return all complete frames with their headers parsed, empty when more data is needed.
+        """Return all complete frames with their headers parsed; empty when more data is needed.
 
         Raises EventStreamError; a frame with malformed headers is a fault like any other.
         """
@@ -303,19 +304,18 @@ class EventStreamDecoder:
         return Frame(headers, payload)
 
     def _split(self, data: bytes, start: int) -> None:
-        """Move the complete frames of ``data[start:]`` to ``_ready`` and what is left over to the empty ``_tail``."""
+        """Append the complete frames of ``data[start:]`` to ``_ready``; keep the rest in ``_tail``, which is empty."""
         size = len(data)
         view = memoryview(data)
-        append = self._ready.append
-        max_header_bytes, max_payload_bytes = self._max_header_bytes, self._max_payload_bytes
+        append, plain_bytes = self._ready.append, self._plain_bytes
         known, unpack_crc = _KNOWN_PRELUDES, _CRC.unpack_from
         needed = _PRELUDE_BYTES
         pos = start
         while size - pos >= _PRELUDE_BYTES:
-            # One rule: no length is used before the prelude's own checksum was right.
+            # No length is used before the checksum of its prelude has been verified.
             prelude = data[pos : pos + _PRELUDE_BYTES]
             lengths = known.get(prelude) or _checked_lengths(prelude)
-            if lengths is None or lengths[1] > max_header_bytes or lengths[2] > max_payload_bytes:
+            if lengths is None or (lengths[0] > plain_bytes and self._exceeds_limits(lengths)):
                 self._decoded_bytes += pos - start
                 self.failure = self._prelude_error(prelude)
                 return
@@ -325,7 +325,9 @@ class EventStreamDecoder:
                 needed = total
                 break
             crc_at = end - _CRC_BYTES
-            if crc32(view[pos:crc_at]) != unpack_crc(data, crc_at)[0]:
+            # Up to some kilobytes, copying is faster than slicing a memoryview.
+            checked = data[pos:crc_at] if total <= _SMALL_FRAME_BYTES else view[pos:crc_at]
+            if crc32(checked) != unpack_crc(data, crc_at)[0]:
                 self._decoded_bytes += pos - start
                 self.failure = self._message_error(data[pos:end])
                 return
@@ -337,6 +339,10 @@ class EventStreamDecoder:
         self._needed_bytes = needed
         if pos < size:
             self._tail += view[pos:]
+
+    def _exceeds_limits(self, lengths: tuple[int, int, int]) -> bool:
+        _, header_bytes, payload_bytes = lengths
+        return header_bytes > self._max_header_bytes or payload_bytes > self._max_payload_bytes
 
     def _prelude_error(self, prelude: bytes) -> EventStreamError:
         where = f"the frame at byte {self._decoded_bytes}"
@@ -369,7 +375,7 @@ class EventStreamDecoder:
         )
 
     def _headers(self, block: bytes) -> Mapping[str, HeaderValue] | EventStreamError:
-        """Return the parsed headers, or the fault from which the decoder does not come back."""
+        """Return the parsed headers, or the fault that ends decoding."""
         try:
             return parse_headers(block)
         except EventStreamError as exc:
@@ -377,10 +383,10 @@ class EventStreamDecoder:
             return self.failure
 
     def _failed(self, failure: EventStreamError) -> EventStreamError:
-        """Return what to raise, from now on at every call.
+        """Make ``failure`` the error of this and every later call, and return a copy to raise.
 
-        A copy each time: a traceback's frames lead to the caller's stream, and were they reachable from here, an
-        abandoned stream and its connection would stay alive until the garbage collector finds the cycle.
+        Always a copy, because a traceback refers to the caller's stream: were it reachable from here, an abandoned
+        stream and its connection would stay alive until the garbage collector finds the cycle.
         """
         self.failure = failure
         self._raised = True
@@ -391,11 +397,10 @@ class EventStreamDecoder:
 
 
 def parse_headers(raw: bytes) -> Mapping[str, HeaderValue]:
-    """Return the headers of a raw header block in wire order, read-only and possibly shared with other callers.
+    """Return the headers of a raw header block, in wire order, read-only and possibly shared with other callers.
 
-    The last 256 different blocks of up to 1,024 bytes are remembered: streams repeat a handful. Safe to call from
-    several threads. Raises EventStreamError when a length leads out of the block, a name comes twice, a type is
-    unknown or a text is not UTF-8.
+    The last 256 distinct blocks of up to 1,024 bytes are cached: streams repeat a handful. Thread-safe. Raises
+    EventStreamError when a length exceeds the block, a name occurs twice, a type is unknown or a text is not UTF-8.
     """
     return _parse_remembered(raw) if len(raw) <= _REMEMBERED_BLOCK_BYTES else _parse(raw)
 
@@ -403,9 +408,10 @@ def parse_headers(raw: bytes) -> Mapping[str, HeaderValue]:
 def encode_headers(headers: Mapping[str, HeaderValue]) -> bytes:
     """Return the header block of a frame: the inverse of `parse_headers`, byte for byte.
 
-    `Int8`, `Int16`, `Int32`, `Int64` and `EpochMilliseconds` keep their type; any other int takes 32 bits where it
-    fits and else 64. A datetime must be aware and is cut to milliseconds. Raises EventStreamError when a name is
-    longer than 255 bytes, a value longer than 65,535, a number wider than its type, or a type is none of ours.
+    `Int8`, `Int16`, `Int32`, `Int64` and `EpochMilliseconds` keep their type; any other int is encoded in 32 bits if it
+    fits, otherwise in 64. A datetime must be aware and is truncated to milliseconds. Raises EventStreamError when a
+    name is longer than 255 bytes, a value longer than 65,535 bytes, a number too large for its type, or a type not
+    supported.
     """
     parts: list[bytes] = []
     for name, value in headers.items():
@@ -425,10 +431,10 @@ def encode_frame(
     max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
     max_header_bytes: int = DEFAULT_MAX_HEADER_BYTES,
 ) -> bytes:
-    """Return one frame with both checksums: what a decoder with the same limits turns back into its arguments.
+    """Encode one frame with both checksums; a decoder with the same limits returns the same headers and payload.
 
-    ``headers`` may be a block from `encode_headers` or `EventStreamDecoder.next_raw_frames`, which is taken as it
-    is. Raises EventStreamError when headers or payload do not fit.
+    ``headers`` may also be a block from `encode_headers` or `EventStreamDecoder.next_raw_frames`, which is used
+    unchanged. Raises EventStreamError when headers or payload exceed the limits.
     """
     _check_limits(max_payload_bytes, max_header_bytes)
     block = headers if isinstance(headers, bytes) else encode_headers(headers)
@@ -479,7 +485,7 @@ def _timestamp(raw: bytes) -> datetime | EpochMilliseconds:
         return EpochMilliseconds(milliseconds)
 
 
-# type on the wire -> (bytes of the value, reader); strings and byte arrays bring their own length
+# type on the wire -> (bytes of the value, reader); strings and byte arrays carry their own length
 _FIXED: Final[Mapping[int, tuple[int, Callable[[bytes], HeaderValue]]]] = {
     _TRUE: (0, lambda _: True),
     _FALSE: (0, lambda _: False),
@@ -552,7 +558,7 @@ def _utf8(text: str, what: str, name: str) -> bytes:
 
 
 def _encode_value(name: str, value: HeaderValue) -> bytes:
-    """Return type and value of a header as they stand on the wire."""
+    """Return the type and value of a header as encoded on the wire."""
     match value:
         case bool():
             return bytes((_TRUE if value else _FALSE,))
@@ -579,7 +585,7 @@ def _encode_int(name: str, value: int) -> bytes:
     try:
         return bytes((code,)) + value.to_bytes(width, "big", signed=True)
     except OverflowError as exc:
-        # The number itself may have more digits than Python is willing to print.
+        # Not the number itself, which may have more digits than Python agrees to print.
         raise EventStreamError(
             f"the header {name!r} needs {value.bit_length() + 1} bits; its type has {8 * width}"
         ) from exc
