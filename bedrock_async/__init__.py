@@ -12,21 +12,24 @@ Names are imported when they are first used, so that ``import bedrock_async`` co
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from ._lazy import lazy
 from ._version import __version__
 
 if TYPE_CHECKING:
     from .auth import (
         ApiKey,
+        ApiKeyProvider,
         Credentials,
+        CredentialsProvider,
     )
     from .bidirectional import (
         BidirectionalStream,
     )
     from .botocore_config import (
         BotocoreConfigWarning,
+        ClientKeywords,
     )
     from .bound_model import (
         BoundModel,
@@ -155,6 +158,7 @@ if TYPE_CHECKING:
     )
     from .features.settings import (
         CallSettings,
+        Messages,
     )
     from .features.structured import (
         OutputMode,
@@ -272,6 +276,7 @@ if TYPE_CHECKING:
     )
     from .transport import (
         ConnectionOptions,
+        Endpoint,
     )
     from .transport.objects import (
         ObjectStream,
@@ -413,6 +418,7 @@ __all__ = [
     "AgreementAvailability",
     "AnyToolChoice",
     "ApiKey",
+    "ApiKeyProvider",
     "ApplyGuardrailRequest",
     "AsyncInvokeFailedError",
     "AsyncInvokeJob",
@@ -449,6 +455,7 @@ __all__ = [
     "CitationsConfig",
     "CitedText",
     "ClientClosedError",
+    "ClientKeywords",
     "ConflictError",
     "ConnectError",
     "ConnectTimeoutError",
@@ -478,6 +485,7 @@ __all__ = [
     "CountTokensRequest",
     "Credentials",
     "CredentialsError",
+    "CredentialsProvider",
     "Document",
     "DocumentBlock",
     "DocumentCharLocation",
@@ -486,6 +494,7 @@ __all__ = [
     "DocumentPart",
     "DocumentSource",
     "Embeddings",
+    "Endpoint",
     "ErrorHook",
     "Estimate",
     "Event",
@@ -554,6 +563,7 @@ __all__ = [
     "Message",
     "MessageStartEvent",
     "MessageStopEvent",
+    "Messages",
     "MetadataEvent",
     "MissingExtraError",
     "ModelAccess",
@@ -710,10 +720,15 @@ __all__ = [
 _HOME = {
     ".auth": (
         "ApiKey",
+        "ApiKeyProvider",
         "Credentials",
+        "CredentialsProvider",
     ),
     ".bidirectional": ("BidirectionalStream",),
-    ".botocore_config": ("BotocoreConfigWarning",),
+    ".botocore_config": (
+        "BotocoreConfigWarning",
+        "ClientKeywords",
+    ),
     ".bound_model": ("BoundModel",),
     ".client": ("BedrockClient",),
     ".control_plane": ("ResolvedModel",),
@@ -823,7 +838,10 @@ _HOME = {
         "NativeBody",
     ),
     ".features.reasoning": ("Reasoning",),
-    ".features.settings": ("CallSettings",),
+    ".features.settings": (
+        "CallSettings",
+        "Messages",
+    ),
     ".features.structured": (
         "OutputMode",
         "OutputType",
@@ -928,7 +946,10 @@ _HOME = {
         "ToolStarted",
         "ToolStep",
     ),
-    ".transport": ("ConnectionOptions",),
+    ".transport": (
+        "ConnectionOptions",
+        "Endpoint",
+    ),
     ".transport.objects": ("ObjectStream",),
     ".types": (
         "AgreementAvailability",
@@ -1060,19 +1081,5 @@ _HOME = {
         "UsageTotals",
     ),
 }
-_MODULES = {name: module for module, names in _HOME.items() for name in names}
-
-
-def __getattr__(name: str) -> object:
-    """Import a public name when it is first used (PEP 562)."""
-    module = _MODULES.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(module, __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    """Return the public names."""
-    return sorted({*globals(), *__all__})
+if not TYPE_CHECKING:  # see `lazy`
+    __getattr__, __dir__ = lazy(__name__, _HOME)

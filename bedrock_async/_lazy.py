@@ -8,7 +8,11 @@ from importlib import import_module
 
 
 def lazy(package: str, homes: Mapping[str, Sequence[str]]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
-    """Return ``__getattr__`` and ``__dir__`` of a package (PEP 562); ``homes`` are the names by their modules."""
+    """Return ``__getattr__`` and ``__dir__`` of a package (PEP 562); ``homes`` maps its modules to their public names.
+
+    Assign both under ``if not TYPE_CHECKING``: a type checker that sees a module's ``__getattr__`` takes every misspelt
+    name for a right one.
+    """
     modules = {name: module for module, names in homes.items() for name in names}
 
     def get(name: str) -> object:

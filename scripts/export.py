@@ -25,7 +25,7 @@ def table(source: str) -> dict[str, set[str]]:
 def written(source: str, homes: Mapping[str, set[str]]) -> str:
     """Return the source with its three lists made from ``homes``."""
     head, _, rest = source.partition("if TYPE_CHECKING:\n")
-    tail = rest[rest.index("_MODULES = ") :]
+    tail = rest[rest.index("if not TYPE_CHECKING:") :]
     imports = "".join(
         f"    from {module} import (\n" + "".join(f"        {name},\n" for name in in_order(names)) + "    )\n"
         for module, names in sorted(homes.items())

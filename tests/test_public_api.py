@@ -77,7 +77,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
     """A misspelt name fails as in any module, and `hasattr` works."""
     assert not hasattr(bedrock_async, "BedrockKlient")
     with pytest.raises(AttributeError, match="'bedrock_async' has no attribute 'BedrockKlient'"):
-        _ = bedrock_async.BedrockKlient
+        _ = bedrock_async.BedrockKlient  # type: ignore[attr-defined]
 
 
 def test_importing_the_package_is_cheap() -> None:

@@ -1,8 +1,8 @@
-"""Model families: the native dialects of vendors' models, behind one protocol. The names here are for their authors.
+"""Model families: the native dialects of vendors' models, behind one protocol. The names here are for plugin authors.
 
-A family turns a `ConverseRequest` into a native body, and a native body or its chunks into a `ConverseResponse` or
-events; `ModelFamily` tells how, `EventBuilder` does the order of events, `FamilyContract` of `bedrock_async.testing`
-holds the result to the promises. No family lives in here: each is a distribution of its own.
+A family converts a `ConverseRequest` to a native body, and a native body or its chunks to a `ConverseResponse` or
+events. `ModelFamily` is the protocol, `EventBuilder` keeps events in order, and `FamilyContract` of
+`bedrock_async.testing` tests a family. No families are included: each is a distribution of its own.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from .._lazy import lazy
 
 if TYPE_CHECKING:
+    from ._content import document_text, misplaced_cache_point, tool_use_input
     from ._encoding import check_output_schema, encode_request, merged_body, native_body
     from ._events import EventBuilder, EventOrder, Read, decode_with, stop_reason, stream_with
     from ._features import FEATURES, features_used, unsupported
@@ -92,17 +93,25 @@ __all__ = [
     "VideoRequest",
     "check_output_schema",
     "decode_with",
+    "document_text",
     "encode_request",
     "features_used",
     "find_profile",
     "merged_body",
+    "misplaced_cache_point",
     "native_body",
     "stop_reason",
     "stream_with",
+    "tool_use_input",
     "unsupported",
 ]
 
 _HOME = {
+    "._content": (
+        "document_text",
+        "misplaced_cache_point",
+        "tool_use_input",
+    ),
     "._encoding": (
         "check_output_schema",
         "encode_request",
@@ -161,4 +170,5 @@ _HOME = {
         "find_profile",
     ),
 }
-__getattr__, __dir__ = lazy(__name__, _HOME)
+if not TYPE_CHECKING:  # see `lazy`
+    __getattr__, __dir__ = lazy(__name__, _HOME)

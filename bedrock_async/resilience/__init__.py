@@ -65,4 +65,5 @@ _HOME = {
         "StandardRetry",
     ),
 }
-__getattr__, __dir__ = lazy(__name__, _HOME)
+if not TYPE_CHECKING:  # see `lazy`
+    __getattr__, __dir__ = lazy(__name__, _HOME)

@@ -1,8 +1,8 @@
 """How requests reach an endpoint: the `Transport` protocol, its implementations, and endpoint addresses.
 
-`NativeTransport` is the default: asyncio and a parser in C. `AiohttpTransport` works over aiohttp, `HttpxTransport`
-over httpx or httpx2, for what only those have: SOCKS proxies, HTTP/2, MockTransport, a client that is there already.
-Importing this package imports none of the three.
+`NativeTransport`, the default, is built on asyncio with a parser in C. `AiohttpTransport` runs on aiohttp, and
+`HttpxTransport` on httpx or httpx2, for what only those offer: SOCKS proxies, HTTP/2, MockTransport, or an existing
+client. Importing this package imports none of the three.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol, TypedDict, runtime_checkable
 
+from .._lazy import lazy
 from ..errors import InvalidRequestError
 from ._options import ConnectionOptions
 from ._protocol import DuplexResponse, DuplexTransport, Transport, WireRequest, WireResponse
@@ -41,27 +42,27 @@ __all__ = [
 
 @runtime_checkable
 class HttpClient(Protocol):
-    """A ready ``httpx.AsyncClient`` or ``httpx2.AsyncClient``, of which neither need be installed."""
+    """An existing ``httpx.AsyncClient`` or ``httpx2.AsyncClient``; neither library needs to be installed."""
 
     @property
     def is_closed(self) -> bool:
-        """Whether it was closed."""
+        """Whether the client was closed."""
         ...
 
     @property
     def trust_env(self) -> bool:
-        """Whether it reads proxies from the environment."""
+        """Whether the client reads proxies from the environment."""
         ...
 
     async def aclose(self) -> None:
-        """Close it. Never called here: it belongs to whoever made it."""
+        """Close the client. Never called here: the client belongs to its creator."""
         ...
 
 
 def default_transport(*, max_connections: int | None = None, options: ConnectionOptions | None = None) -> Transport:
     """Return a new transport of the default kind. Needs no running event loop.
 
-    That is `NativeTransport`, and `AiohttpTransport` where httptools cannot be imported.
+    This is `NativeTransport`, or `AiohttpTransport` when httptools cannot be imported.
     """
     try:
         return _native(max_connections, options)
@@ -77,20 +78,21 @@ def as_transport(
     max_connections: int | None = None,
     options: ConnectionOptions | None = None,
 ) -> tuple[Transport, bool]:
-    """Return what a caller means by ``transport``, and whether it was made here and is to be closed by us.
+    """Return the transport for a ``transport`` argument, and whether it was created here and must be closed by us.
 
-    None means a new `default_transport`; ``"native"``, ``"aiohttp"`` and ``"httpx"`` mean a new transport of that
-    kind, a ready client an `HttpxTransport` over it; a `Transport` stays what it is. ``max_connections`` and
-    ``options`` are for the new ones. Needs no running event loop. Raises InvalidRequestError for anything else, and
-    for options that the transport cannot take on; MissingExtraError when httpx is not installed.
+    None creates a `default_transport`; ``"native"``, ``"aiohttp"`` and ``"httpx"`` create a transport of that kind; an
+    existing httpx client is wrapped in an `HttpxTransport`; a `Transport` is returned unchanged. ``max_connections``
+    and ``options`` apply to newly created transports only. Needs no running event loop. Raises InvalidRequestError for
+    anything else, and for options that an existing transport cannot adopt; MissingExtraError when httpx is not
+    installed.
     """
     if transport is None:
         return default_transport(max_connections=max_connections, options=options), True
     if not isinstance(transport, str) and options is not None and options.for_transports:
         raise InvalidRequestError(
-            f"{' and '.join(options.for_transports)} of connection=... and a ready transport are given.",
+            f"{' and '.join(options.for_transports)} of connection=... cannot be applied to an existing transport.",
             path="connection",
-            hint="Give them to the transport when it is made.",
+            hint="Pass them when you create the transport.",
         )
     if isinstance(transport, Transport):
         return transport, False
@@ -109,14 +111,14 @@ def as_transport(
 
         return HttpxTransport(transport), True
     raise InvalidRequestError(
-        f"transport={transport!r} is no transport.",
+        f"transport={transport!r} is not a transport.",
         path="transport",
         hint='It is "native", "aiohttp", "httpx", a ready httpx.AsyncClient, or an object of the Transport protocol.',
     )
 
 
 def duplex_transport(options: ConnectionOptions | None = None) -> DuplexTransport:
-    """Return a new transport for streams in both directions. Needs no running event loop.
+    """Return a new transport for bidirectional streams. Needs no running event loop.
 
     Raises MissingExtraError without the extra ``bidirectional``.
     """
@@ -153,32 +155,19 @@ def _native(max_connections: int | None, options: ConnectionOptions | None) -> T
 
 
 def _keywords(options: ConnectionOptions | None) -> _Keywords:
-    """Return the keywords of every transport of ours that options settle."""
+    """Return the keyword arguments, common to all our transports, that the options determine."""
     options = options or ConnectionOptions()
     if options.proxy_ca_bundle is not None or options.proxy_client_cert is not None:
         raise InvalidRequestError(
-            "only the native transport tells certificates of a proxy from those of the endpoint.",
+            "only the native transport supports separate certificates for the proxy.",
             path="connection",
             hint="Leave transport=... out, or pass httpx.AsyncClient(proxy=httpx.Proxy(..., ssl_context=...)).",
         )
     return {"ca_bundle": options.ca_bundle, "client_cert": options.client_cert, "proxies": options.proxies}
 
 
-def __getattr__(name: str) -> object:
-    if name == "AiohttpTransport":
-        from .aiohttp import AiohttpTransport
-
-        return AiohttpTransport
-    if name == "HttpxTransport":
-        from .httpx import HttpxTransport
-
-        return HttpxTransport
-    if name == "NativeTransport":
-        from .native import NativeTransport
-
-        return NativeTransport
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+if not TYPE_CHECKING:  # see `lazy`
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {".aiohttp": ("AiohttpTransport",), ".httpx": ("HttpxTransport",), ".native": ("NativeTransport",)},
+    )

@@ -1,7 +1,7 @@
-"""Requests, responses and content blocks (pydantic); everything here is frozen and keeps unknown members.
+"""Requests, responses and content blocks (pydantic models); all are frozen and keep unknown members.
 
-Names are imported when they are first used: a client that only talks has no use for the classes of jobs, guardrails and
-the control plane, and every class takes its time.
+Names are imported on first use: every class takes time to build, and a client that only chats needs none of those for
+jobs, guardrails and the control plane.
 """
 
 from __future__ import annotations
@@ -440,4 +440,5 @@ _HOME = {
         "ToolSpec",
     ),
 }
-__getattr__, __dir__ = lazy(__name__, _HOME)
+if not TYPE_CHECKING:  # see `lazy`
+    __getattr__, __dir__ = lazy(__name__, _HOME)

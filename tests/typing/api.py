@@ -13,6 +13,7 @@ from typing import Any, assert_type
 
 from pydantic import BaseModel
 
+import bedrock_async
 from bedrock_async import (
     BedrockClient,
     BedrockError,
@@ -280,6 +281,11 @@ async def mistakes(client: BedrockClient) -> None:
     await client.stream("model", "Hello")  # type: ignore[misc]
     client.region = "eu-west-1"  # type: ignore[misc]
     BedrockClient("us-east-1")  # type: ignore[call-arg]
+    bedrock_async.BedrockKlient()  # type: ignore[attr-defined]
+    bedrock_async.families.ModelFamly()  # type: ignore[attr-defined]
+    bedrock_async.resilience.TimeOuts()  # type: ignore[attr-defined]
+    bedrock_async.transport.NativeTransprot()  # type: ignore[attr-defined]
+    bedrock_async.types.TextBlok()  # type: ignore[attr-defined]
 
 
 async def conversations_have_chunks(client: BedrockClient) -> None:
