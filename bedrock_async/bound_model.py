@@ -1,4 +1,4 @@
-"""One model of a client with settings of its own: the client's verbs without their first argument."""
+"""One model of a client with its own settings: the client's verbs without their first argument."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class _Config(msgspec.Struct, frozen=True):
     settings: Mapping[str, Any]
 
     def under(self, call: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
-        """Return what a call sets over those of the settings that the verb knows."""
+        """Return the keywords of a call, completed by those settings that the verb knows."""
         return merged_settings({name: value for name, value in self.settings.items() if name in known}, call)
 
 
@@ -75,7 +75,7 @@ def _delegated(name: str, known: Collection[str]) -> Any:  # noqa: ANN401 - the 
 
 
 class BoundModel:
-    """One model of a client, with settings of its own; it has the client's verbs, without their argument ``model``.
+    """One model of a client, with its own settings; it has the client's verbs, without their argument ``model``.
 
     ::
 
@@ -83,9 +83,9 @@ class BoundModel:
         reply = await model.converse("Say hello.")
         model.update_config(temperature=0.3)
 
-    What a call passes goes before the settings of the model, and these before the client's defaults; of
-    ``model_profile`` each fact for itself. Verbs that are not about a conversation use those of the settings that they
-    know. A ready `ConverseRequest` is sent as it is: of the settings only those count that say how it is sent.
+    What a call passes overrides the settings of the model, and these override the client's defaults; in
+    ``model_profile`` each fact by itself. Verbs that are not about a conversation use the settings that they know. A
+    ready `ConverseRequest` is sent as it is: only settings that say how it is sent apply to it.
 
     `BedrockClient.model` makes one. It may be used by any number of tasks at once, and holds the client without
     closing it.
@@ -119,10 +119,10 @@ class BoundModel:
         return {"model": config.model, **copied(config.settings)}
 
     def update_config(self, *, model: KnownModelId | str | None = None, **settings: Unpack[CallSettings]) -> None:
-        """Change settings for the calls that are made from now on; None removes one, so that the default counts.
+        """Change settings for the calls made from now on; None removes one, so that the client's default applies.
 
-        All changes count at once or, when one is refused, none. Calls under way and streams that have been made keep
-        what they began with. Raises InvalidRequestError or InvalidModelIdError.
+        Either all changes take effect, at once, or none, when one is refused. Calls and streams that have begun keep
+        the settings they began with. Raises InvalidRequestError or InvalidModelIdError.
         """
         current = self._config
         changes = cast("Mapping[str, Any]", settings)
@@ -130,7 +130,7 @@ class BoundModel:
         self._config = _changed(name, current.settings, changes, verb="update_config")
 
     def with_settings(self, *, model: KnownModelId | str | None = None, **settings: Unpack[CallSettings]) -> BoundModel:
-        """Return another bound model with these changes; later ones of either do not touch the other."""
+        """Return another bound model with these changes; later changes to one do not touch the other."""
         other = BoundModel(self._client, self._config.model, self._config.settings)
         other.update_config(model=model, **settings)
         return other
@@ -281,8 +281,8 @@ class BoundModel:
     def conversation(self, messages: Messages = (), **settings: Unpack[CallSettings]) -> Conversation:
         """Return a conversation with this model that begins with ``messages``.
 
-        With settings it has a bound model of its own, `Conversation.model`, which later changes of this one do not
-        reach. Raises InvalidRequestError.
+        With settings it gets its own bound model, `Conversation.model`, which later changes to this one do not reach.
+        Raises InvalidRequestError.
         """
         from .conversation import Conversation
 
@@ -299,8 +299,8 @@ class BoundModel:
     ) -> tuple[str, Any, dict[str, Any]]:
         """Return model, messages and keywords of one call, all of them from one moment.
 
-        Of the settings of the model those count that are ``known``; beside a ready request those that say how it is
-        sent, and ``with_ready``.
+        Only settings of the model that are ``known`` apply; beside a ready request, only those that say how it is sent,
+        and ``with_ready``.
         """
         config = self._config
         if not isinstance(messages, ConverseRequest):

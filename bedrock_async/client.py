@@ -109,7 +109,7 @@ class BedrockClient(Engine):
       control plane (`list_models`, `list_inference_profiles`, `resolve_model`), see `resolve_control_endpoint`.
     - ``provider``: the name of the default provider; ``providers``: providers by name, beside the installed ones.
     - ``families``: model families by name, before the installed ones, for ``provider="invoke"``.
-    - ``settings``: defaults for the keywords of all calls.
+    - ``settings``: default values of the keywords that calls take.
     - ``transport``: ``"native"`` (the default), ``"aiohttp"``, ``"httpx"``, a ready httpx client, or a `Transport`;
       one that is passed in is not closed with the client.
     - ``connection``: FIPS and dual-stack endpoints, CA bundle, proxies, user agent; see `ConnectionOptions`.
@@ -134,7 +134,7 @@ class BedrockClient(Engine):
         """Return a client that does what a ``botocore.config.Config`` (or an ``AioConfig``) asks for.
 
         Only what was given to the Config counts; everything else has the defaults of this class. ``keywords`` are those
-        of the class and go before; a ready ``transport`` takes the place of all that is about connections.
+        of the class and override it; a ready ``transport`` replaces everything that is about connections.
 
         ==================================== ==========================================================================
         region_name                          region
@@ -169,12 +169,16 @@ class BedrockClient(Engine):
         warm_up_loader_caches
         ==================================== ==========================================================================
 
-        An option of a later botocore warns. Warnings are of the class `BotocoreConfigWarning`; raised is
-        InvalidRequestError, and what making a client raises.
+        An option of a later botocore warns. Warnings are of the class `BotocoreConfigWarning`. Raises
+        InvalidRequestError, and whatever making a client raises.
         """
         from .botocore_config import client_keywords
 
         return cls(**client_keywords(config, keywords, environ=os.environ))
+
+    def __repr__(self) -> str:
+        closed = ", closed" if self._closed else ""
+        return f"BedrockClient({self._region!r}, {self._endpoint.base_url!r}, {self.credentials_source!r}{closed})"
 
     # -- what was chosen
 
@@ -202,9 +206,8 @@ class BedrockClient(Engine):
     def credentials(self) -> str | None:
         """Where the credentials come from that requests are signed with, never a secret; None with an API key.
 
-        Assign `Credentials`, or a callable that returns them: every call and stream that is made from then on is
-        signed with those, and whatever is under way keeps what it began with. Raises InvalidRequestError for another
-        type.
+        Assign `Credentials`, or a callable that returns them: calls and streams made from then on are signed with
+        those, and those under way keep what they began with. Raises InvalidRequestError for another type.
         """
         return None if isinstance(self._line.authenticator, BearerAuthenticator) else self.credentials_source
 
@@ -216,7 +219,7 @@ class BedrockClient(Engine):
     def api_key(self) -> str | None:
         """Where the API key comes from, never the key itself; None when requests are signed.
 
-        Assign a key, an `ApiKey`, or a callable that returns one; it counts as `credentials` do.
+        Assign a key, an `ApiKey`, or a callable that returns one; it takes effect as `credentials` do.
         """
         return self.credentials_source if isinstance(self._line.authenticator, BearerAuthenticator) else None
 
@@ -234,8 +237,8 @@ class BedrockClient(Engine):
     def update_config(self, **settings: Unpack[CallSettings]) -> None:
         """Change defaults for the calls that are made from now on; None removes one.
 
-        All changes count at once or, when one is refused, none. Calls under way and streams that have been made keep
-        what they began with. Raises InvalidRequestError.
+        Either all changes take effect, at once, or none, when one is refused. Calls and streams that have begun keep
+        the settings they began with. Raises InvalidRequestError.
         """
         changes = cast("Mapping[str, Any]", settings)
         check_names(changes, verb="update_config")
@@ -243,9 +246,9 @@ class BedrockClient(Engine):
         self._defaults = changed_settings(self._defaults, changes)
 
     def model(self, model: KnownModelId | str, **settings: Unpack[CallSettings]) -> BoundModel:
-        """Return a model with settings of its own: the verbs of the client without ``model``; nothing is sent.
+        """Return a model with its own settings: the client's verbs, without the argument ``model``; nothing is sent.
 
-        What a call passes goes before these settings, and they before the defaults of the client. Raises
+        What a call passes overrides these settings, and these override the client's defaults. Raises
         InvalidRequestError or InvalidModelIdError.
         """
         from .bound_model import BoundModel
@@ -263,17 +266,17 @@ class BedrockClient(Engine):
 
     @property
     def usage(self) -> UsageReport:
-        """What the calls of this client used until now: tokens, cache, cost; in all, by model and by tag.
+        """What the calls of this client have used so far: tokens, cache, cost; in total, by model and by tag.
 
         Streams count when their last event has arrived. Costs are looked up when they are read.
         """
         return self._usage.report()
 
     async def load_prices(self) -> None:
-        """Read the price list now, in a thread, for some tenths of a second: later looks at a cost do not wait for it.
+        """Read the price list in a thread, for some tenths of a second, so that no later look at a cost waits for it.
 
-        Once for a process is enough. Cancelling returns at once, and the thread goes on. Raises MissingExtraError
-        without the extra ``cost``, unless the client has only prices of its own.
+        Once per process is enough. Cancelling returns at once; the thread runs on. Raises MissingExtraError without the
+        extra ``cost``, unless the client has only prices of its own.
         """
         from anyio import to_thread
 
@@ -298,10 +301,10 @@ class BedrockClient(Engine):
     ) -> ConverseResponse:
         """Send a conversation and return the whole answer, within ``timeouts.total_s`` over all attempts.
 
-        ``model`` is an id, an inference-profile id or a Bedrock ARN; with ``inference_profile`` the call goes to that,
-        and ``model`` says what the model behind it can do. A ready `ConverseRequest`, in place of ``messages`` or of
-        both, is sent as it is. All other keywords are those of `CallSettings`: docs/requests.md#keywords lists them.
-        Cancelling closes the connection of the attempt under way.
+        ``model`` is an id, an inference-profile id or a Bedrock ARN; with ``inference_profile`` the call goes to the
+        profile, and ``model`` names the model behind it, whose capabilities count. A ready `ConverseRequest`, in place
+        of ``messages`` or of both, is sent as it is. All other keywords are those of `CallSettings`:
+        docs/requests.md#keywords lists them. Cancelling closes the connection of the attempt under way.
 
         Raises InvalidRequestError or InvalidModelIdError before anything is sent, ServiceError when the service
         refuses, TransportError, CallTimeoutError, CredentialsError or ResponseDecodeError. Source: Converse of the
@@ -356,7 +359,8 @@ class BedrockClient(Engine):
         does not refuse. An answer that is not of the type goes back with its faults, at most ``max_repairs`` times.
 
         Raises OutputInvalidError, OutputRefusedError, OutputTruncatedError, or OutputToolUseError where one of
-        ``tools`` is to run first, each with the responses; and as `converse` does, as it is cancelled, too.
+        ``tools`` is to run first, each with the responses. Beyond these it raises as `converse` does, and is cancelled
+        in the same way.
         """
         from . import outputs
 
@@ -405,13 +409,15 @@ class BedrockClient(Engine):
     ) -> ResponseStream:
         """Return the stream of an answer; the request goes out at the first ``__anext__`` or ``__aenter__``.
 
-        Arguments are those of `converse` (docs/requests.md#keywords), and wrong ones are refused here and now. A failed
-        attempt is repeated only until the first event has arrived. See `ResponseStream` for its life and its errors,
-        and `OutputStream` for what ``output_type`` gives. Source: ConverseStream of the Amazon Bedrock Runtime API,
-        2023-09-30.
+        Arguments are those of `converse` (docs/requests.md#keywords); wrong ones are refused at once, before anything
+        is sent. A failed attempt is repeated only until the first event has arrived. See `ResponseStream` for its life
+        and its errors, and `OutputStream` for what ``output_type`` gives. Source: ConverseStream of the Amazon Bedrock
+        Runtime API, 2023-09-30.
         """
         inference = self._inference(model, messages, settings, verb="stream")
-        return self._stream(inference) if inference.settings.get("output_type") is None else self._outputs(inference)
+        return (
+            self._stream(inference) if inference.settings.get("output_type") is None else self._output_stream(inference)
+        )
 
     def run_tools(
         self,
@@ -427,12 +433,12 @@ class BedrockClient(Engine):
     ) -> ToolLoop:
         """Return the loop that asks the model and runs the ``tools`` that it wants, until it has an answer.
 
-        Arguments are those of `stream`; wrong ones are refused here and now. ``tools`` are functions, or made of them
-        with `tool`; those declared without a function end the loop for the caller to run them, and the service runs a
-        `SystemTool` itself. At most ``max_rounds`` answers are asked for, then it is a ToolRoundsError; up to
+        Arguments are those of `stream`; wrong ones are refused at once. ``tools`` are functions, or tools made from
+        them with `tool`; those declared without a function end the loop for the caller to run them, and the service
+        runs a `SystemTool` itself. At most ``max_rounds`` answers are asked for, then ToolRoundsError is raised; up to
         ``max_concurrency`` tools of one answer run at a time, each within its own ``timeout_s`` or else
-        ``tool_timeout_s`` seconds. ``deps`` comes to tools that take a `ToolContext`. A ready request declares its
-        tools itself; ``tools`` are their functions then.
+        ``tool_timeout_s`` seconds. ``deps`` is passed to tools that take a `ToolContext`. A ready request declares its
+        tools itself; ``tools`` are then their functions.
 
         See `ToolLoop` for its life, its steps and its errors, `OnToolError` for what becomes of tools that fail.
         ``timeouts`` and ``retry`` are for each round; ``streaming=False`` makes rounds of Converse.
@@ -447,7 +453,7 @@ class BedrockClient(Engine):
             deps=deps,
         )
         self._check_open()
-        rounds = Rounds(self._line.in_flight, self._round)
+        rounds = Rounds(self._line.in_flight, self._tool_round)
         loop = tool_loop.begin(rounds, model, messages, settings=settings, defaults=self._defaults, options=options)
         loop.add_done_callback(rounds.over)
         return loop
@@ -457,17 +463,18 @@ class BedrockClient(Engine):
     ) -> ConverseRequest:
         """Return the request that `converse` and `stream` would send for these arguments; nothing is sent.
 
-        With ``inference_profile`` that is its ``model_id``. Raises InvalidRequestError or InvalidModelIdError.
+        With ``inference_profile``, the request's ``model_id`` is the profile. Raises InvalidRequestError or
+        InvalidModelIdError.
         """
         asked = self._request(model, messages, settings, verb="prepare")
-        request = self._asking(asked)
+        request = self._request_with_output(asked)
         through = asked.settings.get("inference_profile")
         return request if through is None else request.model_copy(update={"model_id": asked.target.raw})
 
     def plan_cache(self, model: KnownModelId | str, messages: Messages, **settings: Unpack[CallSettings]) -> CachePlan:
         """Return where the cache points of a call would stand, and why; nothing is sent.
 
-        Arguments are those of `converse`: ``cache`` says what is wanted. ``plan.explain()`` tells the plan, and
+        Arguments are those of `converse`: ``cache`` says what is wanted. ``plan.explain()`` puts the plan in words, and
         ``plan.request`` is what would be sent. Raises InvalidRequestError or InvalidModelIdError.
         """
         return cache_plan_of(self._request(model, messages, settings, verb="plan_cache"))
@@ -572,7 +579,7 @@ class BedrockClient(Engine):
         )
 
         async def send(request: EmbedRequest) -> tuple[Embeddings, ResponseMeta]:
-            return await self._done(task, tasks.embed(request, task), "embed", media_bytes=media_bytes(request))
+            return await self._run_task(task, tasks.embed(request, task), "embed", media_bytes=media_bytes(request))
 
         with self._line.in_flight:
             return await tasks.in_batches(batches, send, max_concurrency=max_concurrency)
@@ -587,7 +594,7 @@ class BedrockClient(Engine):
         additional_request_fields: Mapping[str, object] | None = None,
         **settings: Unpack[TaskSettings],
     ) -> Ranking:
-        """Return the documents by how well they answer the query, the best first, at most ``top_n`` of them.
+        """Rank documents by how well they answer the query: the best first, at most ``top_n`` of them.
 
         Each has its index in ``documents`` and a score. One request; raises and is cancelled as `embed`.
         """
@@ -597,7 +604,7 @@ class BedrockClient(Engine):
 
         task = self._task(model, settings, verb="rerank")
         request = build_rerank(query, documents, top_n=top_n, fields=additional_request_fields)
-        return tasks.Ranking(*await self._done(task, tasks.rerank(request, task), "rerank"))
+        return tasks.Ranking(*await self._run_task(task, tasks.rerank(request, task), "rerank"))
 
     async def generate_image(
         self,
@@ -617,11 +624,11 @@ class BedrockClient(Engine):
         additional_request_fields: Mapping[str, object] | None = None,
         **settings: Unpack[TaskSettings],
     ) -> GeneratedImages:
-        """Return the images that a model makes of a prompt, or of other images, as bytes with their format.
+        """Return the images that a model makes from a prompt, or from other images, as bytes with their format.
 
         ``width`` and ``height`` are in pixels, ``aspect_ratio`` is text such as ``"16:9"``; ``task`` is the model's own
-        name of what to do (``"INPAINTING"``), where that is not to be told from the rest. An image that the model held
-        back has no data and a ``finish_reason``. Raises and is cancelled as `embed`.
+        name for what to do (``"INPAINTING"``), where the other arguments do not tell. An image that the model held back
+        has no data and a ``finish_reason``. Raises and is cancelled as `embed`.
         """
         await loaded("tasks")
         from . import tasks
@@ -643,7 +650,7 @@ class BedrockClient(Engine):
             task=task,
         )
         flow = tasks.generate_image(request, asked)
-        made = await self._done(asked, flow, "generate_image", media_bytes=media_bytes(request))
+        made = await self._run_task(asked, flow, "generate_image", media_bytes=media_bytes(request))
         return tasks.GeneratedImages(*made)
 
     async def generate_video(
@@ -668,11 +675,11 @@ class BedrockClient(Engine):
         timeouts: Timeouts | None = None,
         retry: RetryPolicy | None = None,
     ) -> VideoJob:
-        """Start the job that makes a video of a prompt, and of images to begin with; return its handle.
+        """Start a job that makes a video from a prompt, and from images to begin with; return its handle.
 
-        ``await job.result()`` is the video. It costs and takes minutes; the video goes to S3, below ``output_s3_uri``.
-        Everything else is as of `start_async_invoke`, which this calls with the input that the model's family writes;
-        raises as that and as `embed`.
+        ``await job.result()`` is the video. It is billed, and takes minutes; the video goes to S3, below
+        ``output_s3_uri``. All other arguments are those of `start_async_invoke`, which this calls with the input that
+        the model's family writes. Raises as `start_async_invoke` and `embed` do.
         """
         await loaded("tasks")
         from . import tasks
@@ -717,15 +724,15 @@ class BedrockClient(Engine):
     ) -> TokenCount:
         """Return how many input tokens a call would have, without making it; it is free of charge.
 
-        Arguments are those of `converse`; messages, system, tools and additional_request_fields count. With ``body``
-        in place of messages a native body is counted; with ``provider="invoke"`` it is the one that the family makes
-        of the messages, where it makes one for this and no ``breakdown`` is asked for. The service takes the profile id
-        for some models and the base id for others: what it refuses under one is asked for under the other, and
-        remembered, also where a model cannot count at all.
+        Arguments are those of `converse`; messages, system, tools and additional_request_fields count. With ``body`` in
+        place of messages a native body is counted; with ``provider="invoke"`` that is the one the family makes from the
+        messages, if it makes one for counting and no ``breakdown`` is asked for. The service takes the profile id for
+        some models and the base id for others: when it refuses one, the other is tried, and the outcome is remembered,
+        also when a model cannot count at all.
 
-        ``breakdown=True`` sends up to three more requests at once, for what of it system prompt and tools are.
-        ``estimate="offline"`` sends nothing and tells the number from the length of the request, ``"fallback"`` does so
-        where the model cannot count; `TokenCount.estimated` says when.
+        ``breakdown=True`` sends up to three more requests at once, to tell how much of it system prompt and tools are.
+        ``estimate="offline"`` sends nothing and estimates the number from the length of the request; ``"fallback"``
+        does so only where the model cannot count. `TokenCount.estimated` says whether it was an estimate.
 
         Raises as `converse` does, ValidationError for models that cannot count. Source: CountTokens of the Amazon
         Bedrock Runtime API, 2023-09-30.
@@ -754,17 +761,17 @@ class BedrockClient(Engine):
     ) -> Cost | None:
         """Return what a call would cost in US dollars, None where a price is not known; nothing is generated.
 
-        The tokens are given, or those of ``messages`` are counted (see `count_tokens`, also for ``estimate``) unless
-        ``input_tokens`` is given. Input does not include what is read from the cache or written to it. Without
-        ``output_tokens``, ``max_tokens`` is what an answer can have at most. ``service_tier`` and ``inference_profile``
-        count as in a call; ``batch`` asks for the price of a batch job. See `Prices` for where prices come from.
+        Without ``input_tokens``, the tokens of ``messages`` are counted (see `count_tokens`, also for ``estimate``).
+        Input does not include what is read from the cache or written to it. Without ``output_tokens``, the answer is
+        taken to have ``max_tokens``, the most it can have. ``service_tier`` and ``inference_profile`` count as in a
+        call; ``batch`` asks for the price of a batch job. See `Prices` for where prices come from.
 
-        Raises InvalidRequestError, MissingExtraError without genai-prices where no price of the client's fits, and as
-        `count_tokens` where tokens are counted.
+        Raises InvalidRequestError, MissingExtraError where only genai-prices could know the price and is not installed,
+        and as `count_tokens` does where tokens are counted.
         """
         from .counting import ExpectedTokens, estimated_cost
 
-        target, base, effective = self._costed(model, messages, settings, counted=input_tokens is None)
+        target, base, effective = self._priced_call(model, messages, settings, counted=input_tokens is None)
         tokens = ExpectedTokens(
             input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cache_write_1h_tokens
         )
@@ -832,10 +839,10 @@ class BedrockClient(Engine):
         """Start a job that writes its output to S3, below ``output_s3_uri``, and return its handle.
 
         ``model_input`` is the model's native input. The service writes with the permissions of the caller
-        (s3:PutObject), and encrypts with the key whose ARN is ``kms_key_id``; ``bucket_owner`` is the account of a
-        bucket that is another's.
-        Without a ``client_request_token`` each call has one of its own, so that a request that is sent again, after a
-        lost connection, starts no second job; with one, so do equal calls, also of other processes.
+        (s3:PutObject), and encrypts with the key whose ARN is ``kms_key_id``; ``bucket_owner`` is the account that owns
+        the bucket, if that is another one. Without a ``client_request_token`` each call makes its own, so that
+        repeating the request after a lost connection starts no second job. With one, equal calls start one job between
+        them, even from other processes.
 
         Raises InvalidRequestError or InvalidModelIdError before anything is sent, ConflictError for a token that was
         used for another job, ValidationError where the service cannot write, and as `converse`. Cancelling closes the
@@ -874,8 +881,8 @@ class BedrockClient(Engine):
     ) -> AsyncInvokeJob:
         """Return the handle of a job that was started before, here or elsewhere; nothing is sent.
 
-        ``timeouts`` and ``retry`` are for each question about it. Raises InvalidRequestError for what is no ARN of an
-        invocation, and for one of another region.
+        ``timeouts`` and ``retry`` hold for each request about it. Raises InvalidRequestError for anything but the ARN
+        of an invocation in this region.
         """
         from .providers.invocations import parse_invocation_arn
 
@@ -883,7 +890,7 @@ class BedrockClient(Engine):
         parsed = parse_invocation_arn(arn)
         if parsed.region != self._region:
             raise InvalidRequestError(
-                f"the invocation {arn!r} is of the region {parsed.region}; the client's is {self._region} "
+                f"the invocation {arn!r} belongs to the region {parsed.region}; the client's is {self._region} "
                 f"({self._region_source}).",
                 path="arn",
                 hint=f"Use BedrockClient(region={parsed.region!r}).",
@@ -907,11 +914,11 @@ class BedrockClient(Engine):
         """Return the jobs of the account in this region, for ``async for``; pages are asked for as they are needed.
 
         ``status`` is ``"InProgress"``, ``"Completed"`` or ``"Failed"``; the times are aware datetimes. At most
-        ``max_results`` jobs come in all, ``page_size`` with each request. ``next_token`` goes on where another
-        listing, with the same filters, stood (`AsyncInvokeListing.next_token`).
+        ``max_results`` jobs come in all, ``page_size`` with each request. ``next_token`` continues another listing with
+        the same filters (`AsyncInvokeListing.next_token`).
 
-        Raises InvalidRequestError here and now; ValidationError for a token that has expired, and as `converse`, while
-        it is read. Source: ListAsyncInvokes of the Amazon Bedrock Runtime API, 2023-09-30.
+        Raises InvalidRequestError at once and, while it is read, ValidationError for a token that has expired, and as
+        `converse` does. Source: ListAsyncInvokes of the Amazon Bedrock Runtime API, 2023-09-30.
         """
         from .jobs import AsyncInvokeListing
 
@@ -945,11 +952,11 @@ class BedrockClient(Engine):
         access: bool = False,
         refresh: bool = False,
     ) -> list[FoundationModel]:
-        """Return the foundation models that the region offers, of this provider (``"Anthropic"``) and these kinds.
+        """Return the foundation models that the region offers, of one provider (``"Anthropic"``) and these kinds.
 
-        With ``access`` each has what the account may do with it (`FoundationModel.access`), which takes a request for
-        every model, a few at a time. Answers are used again for five minutes, unless ``refresh``; the same question
-        asked at once by several is sent once. Cancelling leaves the question to the others.
+        With ``access`` each says what the account may do with it (`FoundationModel.access`), which takes one request
+        per model, a few at a time. Answers are remembered for five minutes, unless ``refresh``; concurrent calls with
+        the same question send one request. Cancelling one of these calls does not cancel the others.
 
         Raises ServiceError when the service refuses (docs/iam.md lists the permissions), TransportError,
         CallTimeoutError, CredentialsError or ResponseDecodeError. Source: ListFoundationModels and
@@ -975,8 +982,8 @@ class BedrockClient(Engine):
     ) -> list[InferenceProfile]:
         """Return the inference profiles that can be called from the region, ``SYSTEM_DEFINED`` or ``APPLICATION``.
 
-        All pages are read. Remembered and raised as by `list_models`. Source: ListInferenceProfiles of the Amazon
-        Bedrock API, 2023-04-20.
+        All pages are read. Remembers answers and raises as `list_models` does. Source: ListInferenceProfiles of the
+        Amazon Bedrock API, 2023-04-20.
         """
         self._check_open()
         self._check_usable()
@@ -987,9 +994,9 @@ class BedrockClient(Engine):
     async def resolve_model(self, model: KnownModelId | str, *, refresh: bool = False) -> ResolvedModel:
         """Return the inference profile behind an id or ARN, and the foundation models that it routes to.
 
-        Later calls through that profile know what the model behind it can do. A foundation model is answered without a
-        request. Remembered and raised as by `list_models`; InvalidModelIdError for what is neither, or of another
-        region. Source: GetInferenceProfile of the Amazon Bedrock API, 2023-04-20.
+        Later calls through that profile know what the model behind it can do. A foundation model needs no request.
+        Remembers answers and raises as `list_models` does, and InvalidModelIdError for an id that is neither, or of
+        another region. Source: GetInferenceProfile of the Amazon Bedrock API, 2023-04-20.
         """
         self._check_open()
         self._check_usable()
@@ -1012,15 +1019,15 @@ class BedrockClient(Engine):
         await self.aclose()
 
     async def aclose(self, *, drain_s: float | None = None) -> None:
-        """Close all connections: at once, or when what is in flight has ended, after ``drain_s`` seconds at the latest.
+        """Close all connections: at once, or once what is in flight has ended, after ``drain_s`` seconds at the latest.
 
-        Meanwhile calls, streams and loops of tools that have begun go on, with all requests that they need, and new
-        ones are refused with ClientClosedError. What is left then is ended: calls raise ClientClosedError, streams that
-        are read on ConnectionLostError. Not waited for are bidirectional streams, which end when somebody ends them,
-        objects of S3, and jobs, which are the service's.
+        Meanwhile calls, streams and tool loops that have begun go on, with all requests that they need; new ones are
+        refused with ClientClosedError. Then what is left is ended: calls raise ClientClosedError, and streams
+        ConnectionLostError when they are read on. It does not wait for bidirectional streams, which end when either
+        side ends them, for objects being read from S3, or for jobs, which run at the service.
 
-        Idempotent; a second call without ``drain_s`` ends the waiting of the first. Cancelling ends the waiting, too,
-        and closes all the same. Raises InvalidRequestError for a ``drain_s`` that is no number of seconds.
+        Idempotent; a second call without ``drain_s`` ends the waiting of the first. Cancelling ends the waiting too,
+        and closes all the same. Raises InvalidRequestError if ``drain_s`` is not a number of seconds.
         """
         check_seconds("drain_s", drain_s, hint="Pass drain_s=30, or leave it out to close at once.")
         self._closing = True

@@ -1,7 +1,7 @@
 """What stands behind the verbs of a client, and the only place that wires the layers together.
 
-The engine makes calls of arguments, and performs them: it knows which model, provider, family and settings a call has,
-and sends it through hooks, limits and targets where there are any.
+The engine makes calls from arguments, and performs them: it knows which model, provider, family and settings a call
+has, and sends it through hooks, limits and targets if there are any.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ R = TypeVar("R", bound=ServiceResponse)
 T = TypeVar("T")
 
 _QUICK_S: Final = 60.0
-"""Calls that are no inference are answered within this, or something is wrong."""
+"""Calls other than inference are answered within this time, or something is wrong."""
 
 _USER_AGENT: Final = f"bedrock-async/{__version__} python/{sys.version.partition(' ')[0]}"
 _ARN_REGION: Final = 3  # arn:partition:service:region:...
@@ -145,17 +145,8 @@ class Engine:
         self._hooks = None if hooks is None else _checked_hooks(hooks)
         config = ProfileSettings(environ, profile=profile if session is None else session_profile(session))
         choice = resolve_region(region, session=session, profile=profile, environ=environ, config=config)
-        self._region = choice.region
-        self._region_source = choice.source
-        resolve = partial(
-            resolve_endpoint,
-            environ=environ,
-            config=config,
-            use_fips=connection.use_fips,
-            use_dualstack=connection.use_dualstack,
-            ignore_configured_urls=connection.ignore_configured_endpoint_urls,
-            allow_http=connection.allow_http,
-        )
+        self._region, self._region_source = choice.region, choice.source
+        resolve = _endpoint_resolver(connection, environ, config)
         self._endpoint = resolve(choice.region, endpoint_url=endpoint_url)
         authenticator = resolve_authenticator(
             credentials=credentials,
@@ -165,17 +156,8 @@ class Engine:
             region=choice.region,
             environ=environ,
         )
-        self._defaults: Mapping[str, Any] = changed_settings({}, checked_settings(settings))
-        self._usage = UsageMeter()
-        self._timeouts = timeouts or Timeouts()
-        total_s = self._timeouts.total_s
-        self._quick = replace(self._timeouts, total_s=_QUICK_S if total_s is None else min(total_s, _QUICK_S))
-        self._retry = retry or StandardRetry()
-        self._provider = provider
-        allowed = allowed_plugins(environ)
-        self._registry = ProviderRegistry(providers, allowed)
-        self._families = FamilyRegistry(families, allowed)
-        self._registry.get(provider)
+        self._set_defaults(settings, timeouts, retry, prices)
+        self._set_plugins(provider, providers, families, environ)
         if self._endpoint.scheme == "https" and (transport is None or isinstance(transport, str)):
             connection = connection.with_ca_bundle(environ, config)
         self._transport, self._owns_transport = as_transport(
@@ -194,18 +176,8 @@ class Engine:
             adviser=Adviser(choice.region, self._families.profile, self._listed_profiles),
         )
         self._routing = self._routing_of(rate_limit, targets, resolve)
-        self._duplex: DuplexTransport | None = None
         # Asked for only when there is a conversation: the profile is a file to read.
         self._duplex_options = partial(connection.with_ca_bundle, environ, config)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._farewell: AtEndOfLoop | None = None
-        self._closing = False
-        """Nothing new begins; what has begun goes on."""
-        self._closed = False
-        self._refusals: Refusals | None = None
-        self._prices = as_prices(prices)
-        self._counter: TokenCounter | None = None
-        self._control: ControlPlane | None = None
         self._control_endpoint = partial(
             _control_endpoint,
             choice.region,
@@ -215,12 +187,55 @@ class Engine:
             config=config,
             options=connection,
         )
+        self._set_state()
         if control_endpoint_url is not None:
             self._control_plane()  # a URL that cannot be one is refused here, not at the first use
         # pydantic builds its validators now, not in the first call on the loop; that of messages is a part of both.
         Message.model_rebuild()
         ConverseRequest.model_rebuild()
         ConverseResponse.model_rebuild()
+
+    def _set_defaults(
+        self,
+        settings: CallSettings | None,
+        timeouts: Timeouts | None,
+        retry: RetryPolicy | None,
+        prices: Prices | PriceTable | None,
+    ) -> None:
+        """Set what counts where a call says nothing else."""
+        self._defaults: Mapping[str, Any] = changed_settings({}, checked_settings(settings))
+        self._timeouts = timeouts or Timeouts()
+        total_s = self._timeouts.total_s
+        self._quick = replace(self._timeouts, total_s=_QUICK_S if total_s is None else min(total_s, _QUICK_S))
+        self._retry = retry or StandardRetry()
+        self._prices = as_prices(prices)
+
+    def _set_plugins(
+        self,
+        provider: str,
+        providers: Mapping[str, Provider] | None,
+        families: Mapping[str, ModelFamily] | None,
+        environ: Mapping[str, str],
+    ) -> None:
+        """Set who calls can go through. Raises PluginError, also for a default provider that is not there."""
+        allowed = allowed_plugins(environ)
+        self._registry = ProviderRegistry(providers, allowed)
+        self._families = FamilyRegistry(families, allowed)
+        self._registry.get(provider)
+        self._provider = provider
+
+    def _set_state(self) -> None:
+        """Set what changes in the life of a client: what is made when it is first needed, and how far closing is."""
+        self._usage = UsageMeter()
+        self._refusals: Refusals | None = None
+        self._counter: TokenCounter | None = None
+        self._control: ControlPlane | None = None
+        self._duplex: DuplexTransport | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._farewell: AtEndOfLoop | None = None
+        self._closing = False
+        """Nothing new begins; what has begun goes on."""
+        self._closed = False
 
     async def _disconnect(self) -> None:
         async with AsyncExitStack() as stack:  # what is left is closed, too, when closing one fails
@@ -248,7 +263,11 @@ class Engine:
             check_names(settings, verb=verb)
         if isinstance(model, ConverseRequest):
             if messages is not None:
-                raise InvalidRequestError("a ready request is given with messages beside it.", path="messages")
+                raise InvalidRequestError(
+                    "a ready request was passed together with messages.",
+                    path="messages",
+                    hint=f"Pass the request alone: client.{verb}(request).",
+                )
             check_ready(settings, verb=verb, allowed=ASKING)
             return self._prepared(ready_request(model, None), settings)
         if isinstance(messages, ConverseRequest):
@@ -270,11 +289,11 @@ class Engine:
         family = self._family(base, settings) if getattr(provider, "needs_family", False) else None
         facts = self._facts_of(base, settings, family)
         if messages is None:
-            return Prepared(request, settings, target, base, facts)
+            return Prepared(request, settings, target, base, provider, family, facts)
         settled, adjustments, plan = settle(request, messages, settings, base_model=base.base_model, profile=facts)
-        return Prepared(settled, settings, target, base, facts, adjustments, plan)
+        return Prepared(settled, settings, target, base, provider, family, facts, adjustments, plan)
 
-    def _costed(
+    def _priced_call(
         self,
         model: str | ConverseRequest,
         messages: Messages | ConverseRequest | None,
@@ -335,14 +354,14 @@ class Engine:
 
         if body is None and not isinstance(model, CountTokensRequest):
             asked = self._request(model, messages, settings, verb="count_tokens")
-            request = self._asking(asked)
+            request = self._request_with_output(asked)
             counted = None if in_parts else self._native_count(asked, request)
             return counted or build_count_tokens(request), asked.settings
         check_names(settings, verb="count_tokens")
         check_ready(settings, verb="count_tokens")
         if messages is not None or (body is not None and isinstance(model, ConverseRequest | CountTokensRequest)):
             raise InvalidRequestError(
-                "what is to be counted is given twice: as messages, as a native body or as a ready request.",
+                "what to count was passed more than once: as messages, as a native body or as a ready request.",
                 path="messages" if body is None else "body",
                 hint="Pass one of them.",
             )
@@ -405,7 +424,7 @@ class Engine:
         return await shared_credentials(self._line.authenticator, self._line.now(), purpose="reading objects of S3")
 
     async def _run(self, flow: Flow[R], model: ModelId | None, settings: Mapping[str, Any], verb: str) -> R:
-        """Run the flow of an operation that is no inference."""
+        """Run the flow of an operation other than inference."""
         if verb != "count_tokens":  # which may have asked before
             self._check_open()
         call = self._quick_call(settings)
@@ -424,34 +443,26 @@ class Engine:
         settings: Mapping[str, Any],
         *,
         verb: str,
+        begun: bool = False,
     ) -> Inference:
-        """Return the call that these arguments mean, refused here and now when they are wrong."""
-        self._check_open()
-        return self._inferred(model, messages, settings, verb=verb)
+        """Return the call that these arguments mean, refused here and now when they are wrong.
 
-    def _inferred(
-        self,
-        model: str | ConverseRequest | None,
-        messages: Messages | ConverseRequest | None,
-        settings: Mapping[str, Any],
-        *,
-        verb: str,
-    ) -> Inference:
-        """Do the same for what has begun before, which goes on while the client is being closed."""
+        ``begun`` says that it is part of what has begun before, which goes on while the client is being closed.
+        """
+        if not begun:
+            self._check_open()
         asked = self._request(model, messages, settings, verb=verb)
-        request, effective, base = asked.request, asked.settings, asked.base
+        request, effective = asked.request, asked.settings
         if (continuation := effective.get("continuation")) is not None:
             from .resilience import Continuation
 
             of_kind("continuation", continuation, Continuation)
         self._check_guardrail_of(request)
-        provider = self._registry.get(effective.get("provider") or self._provider)
-        family = self._family(base, effective) if getattr(provider, "needs_family", False) else None
-        context = self._context_of(asked.target, base, effective, family, asked.profile)
+        context = self._context_of(asked.target, asked.base, effective, asked.family, asked.profile)
         if asked.adjustments:
             log_adjustments(asked.target, asked.adjustments)
         made = messages is not None and not isinstance(messages, ConverseRequest)
-        return Inference(request, effective, provider, context, adjustments=asked.adjustments, made=made)
+        return Inference(request, effective, asked.provider, context, adjustments=asked.adjustments, made=made)
 
     async def _converse(self, inference: Inference) -> ConverseResponse:
         if self._hooks is not None and inference.watch is None:
@@ -480,7 +491,7 @@ class Engine:
             if changed is None:
                 return await send(msgspec.structs.replace(inference, watch=watch))
             how = {name: value for name, value in inference.settings.items() if name in HOW_SENT}
-            other = self._inferred(cast("ConverseRequest", changed), None, how, verb=verb)
+            other = self._inference(cast("ConverseRequest", changed), None, how, verb=verb, begun=True)
             asking = {"request": other.request, "context": other.context, "watch": watch}
             return await send(msgspec.structs.replace(inference, **asking))
 
@@ -518,7 +529,7 @@ class Engine:
     def _add_native_usage(
         self, target: ModelId, bill: Bill, headers: Mapping[str, str], body: bytes, *, tags: Mapping[str, str] | None
     ) -> None:
-        """Count a native answer, where the service says what it used."""
+        """Count a native answer, if the service says what it used."""
         wrote = headers.get("x-amzn-bedrock-cache-write-input-token-count", "0") != "0"
         told = "x-amzn-bedrock-input-token-count" in headers  # then the body, which may be large, need not be read
         if (usage := native_usage(headers, *([] if told and not wrote else [body]))) is not None:
@@ -549,13 +560,13 @@ class Engine:
     def _listed_profiles(self) -> Mapping[str, Sequence[str]]:
         return {} if self._control is None else self._control.listed_profiles()
 
-    def _round(
+    def _tool_round(
         self,
         model: str | ConverseRequest | None,
         messages: Messages | ConverseRequest | None,
         settings: Mapping[str, Any],
     ) -> ResponseStream:
-        return self._stream(self._inferred(model, messages, settings, verb="run_tools"))
+        return self._stream(self._inference(model, messages, settings, verb="run_tools", begun=True))
 
     def _stream(self, inference: Inference) -> ResponseStream:
         settings = inference.settings
@@ -585,7 +596,7 @@ class Engine:
         return stream.counted(partial(self._add_usage, inference.request.request_metadata)), meta
 
     def _add_usage(self, tags: Mapping[str, str] | None, metadata: Event, meta: ResponseMeta) -> None:
-        """Count a stream, whose last event has arrived; one that nobody can read is left to who asks for it."""
+        """Count a stream whose last event has arrived. A usage that cannot be read is no reason to fail the stream."""
         try:
             if isinstance(metadata, MetadataEvent) and (usage := metadata.usage) is not None:
                 self._usage.add(meta.model, usage, bill_of_stream(meta.bill, metadata), tags)
@@ -598,7 +609,7 @@ class Engine:
         targets: Sequence[Target] | Failover | None,
         resolve: Callable[..., Endpoint],
     ) -> Routing | None:
-        """Return the way of what is limited or has targets; None where neither is so, which is the common case."""
+        """Return the way of calls that have limits or targets; None without either, which is the common case."""
         if rate_limit is None and targets is None:
             return None
         from .limiting import RateLimiter
@@ -664,7 +675,7 @@ class Engine:
             self._refusals = Refusals()
         return Question(inference, output_type, mode, self._refusals)
 
-    def _outputs(self, inference: Inference) -> OutputStream[Any]:
+    def _output_stream(self, inference: Inference) -> OutputStream[Any]:
         from .outputs import OutputStream, check_accumulates
 
         settings = inference.settings
@@ -676,8 +687,8 @@ class Engine:
 
         return OutputStream(self._question(inference), send, idle_s=idle_s, in_flight=self._line.in_flight)
 
-    def _asking(self, asked: Prepared) -> ConverseRequest:
-        """Return the request with what asks for the output of a call, for verbs that send none of it."""
+    def _request_with_output(self, asked: Prepared) -> ConverseRequest:
+        """Return the request with what asks for the output, for verbs that do not send it."""
         if (output_type := asked.settings.get("output_type")) is None:
             return asked.request
         from .outputs import first_asked
@@ -721,7 +732,7 @@ class Engine:
         family = self._family(base, effective)
         return Task(self._context_of(target, base, effective, family), family, request, effective)
 
-    async def _done(self, task: Task, flow: Flow[T], verb: str, *, media_bytes: int = 0) -> tuple[T, ResponseMeta]:
+    async def _run_task(self, task: Task, flow: Flow[T], verb: str, *, media_bytes: int = 0) -> tuple[T, ResponseMeta]:
         """Run a flow of a task; return its result, and what is known of the call."""
         call = self._call(task.settings, large=media_bytes >= LARGE_BODY_BYTES)
         call.model, call.watch = task.ctx.target, self._watch(verb, task.ctx.target, "invoke", task.settings)
@@ -734,7 +745,7 @@ class Engine:
         return result, self._meta(task.ctx.target, "invoke", call, bill)
 
     def _route(self, model_id: str | None, settings: Mapping[str, Any]) -> tuple[ModelId, ModelId]:
-        """Return where a call goes, and the model whose capabilities count: the same unless a profile is between."""
+        """Return where a call goes, and the model whose capabilities count: the same, unless a profile lies between."""
         profile: str | None = settings.get("inference_profile")
         if profile is not None:
             return self._model(profile), parse_model_id(model_id)
@@ -755,12 +766,12 @@ class Engine:
         if place is not None and place.region is not None:
             if model.region not in (None, place.region):
                 raise InvalidModelIdError(
-                    f"the ARN {model.raw!r} is of the region {model.region}; the target's is {place.region}.",
-                    hint="Give the target a model of its own: Target(region=..., model=...).",
+                    f"the ARN {model.raw!r} belongs to the region {model.region}; the target's is {place.region}.",
+                    hint="Give the target its own model: Target(region=..., model=...).",
                 )
         elif model.region is not None and model.region != self._region:
             raise InvalidModelIdError(
-                f"the ARN {model.raw!r} is of the region {model.region}; the client's is {self._region} "
+                f"the ARN {model.raw!r} belongs to the region {model.region}; the client's is {self._region} "
                 f"({self._region_source}).",
                 hint=f"Use BedrockClient(region={model.region!r}), or an ARN of {self._region}.",
             )
@@ -775,8 +786,8 @@ class Engine:
         steps = guardrail_id.split(":") if isinstance(guardrail_id, str) else []
         if steps[:1] == ["arn"] and len(steps) > _ARN_REGION and steps[_ARN_REGION] != self._region:
             raise InvalidRequestError(
-                f"the guardrail {guardrail_id!r} is of the region {steps[_ARN_REGION]}; the client's is {self._region} "
-                f"({self._region_source}).",
+                f"the guardrail {guardrail_id!r} belongs to the region {steps[_ARN_REGION]}; the client's is "
+                f"{self._region} ({self._region_source}).",
                 path=path,
                 hint=f"Use BedrockClient(region={steps[_ARN_REGION]!r}), or a guardrail of {self._region}.",
             )
@@ -792,12 +803,12 @@ class Engine:
         return Call(self._line, timeouts or self._timeouts, retry or self._retry, large)
 
     def _quick_call(self, settings: Mapping[str, Any]) -> Call:
-        """Return a call that is no inference, within the limits among the client's defaults, or else quick ones."""
+        """Return a call other than inference, with the limits of its settings, of the client's, or else quick ones."""
         timeouts, retry = (settings.get(name) or self._defaults.get(name) for name in ("timeouts", "retry"))
         return self._call({"timeouts": timeouts or self._quick, "retry": retry})
 
     def _check_open(self) -> None:
-        """Refuse what begins when the client is closed, or about to be."""
+        """Refuse to begin anything on a client that is closed, or about to be."""
         if self._closing:
             raise _closed()
 
@@ -811,7 +822,7 @@ class Engine:
         elif self._loop is not loop:
             raise WrongEventLoopError(
                 "this client belongs to another event loop: its connections live there.",
-                hint="Make one client for each event loop (each asyncio.run, each thread).",
+                hint="Create one client per event loop (each asyncio.run, each thread).",
             )
 
     def _meta_of(self, inference: Inference, call: Call) -> ResponseMeta:
@@ -836,7 +847,7 @@ class Engine:
 
 
 async def loaded(module: str) -> None:
-    """Import a module of the package in a thread, where its first use would take more than some ms of the loop."""
+    """Import a module of the package in a thread, if its first use would hold up the loop for more than a few ms."""
     if f"{__package__}.{module}" not in sys.modules:
         await to_thread.run_sync(import_module, f".{module}", __package__)
 
@@ -853,6 +864,20 @@ def _checked_hooks(hooks: object) -> Hooks | None:
     return of_kind("hooks", cast("Hooks", hooks), Hooks) or None
 
 
+def _endpoint_resolver(
+    connection: ConnectionOptions, environ: Mapping[str, str], config: ProfileSettings
+) -> Callable[..., Endpoint]:
+    return partial(
+        resolve_endpoint,
+        environ=environ,
+        config=config,
+        use_fips=connection.use_fips,
+        use_dualstack=connection.use_dualstack,
+        ignore_configured_urls=connection.ignore_configured_endpoint_urls,
+        allow_http=connection.allow_http,
+    )
+
+
 def _control_endpoint(region: str, **how: Any) -> Endpoint:  # noqa: ANN401 - the keywords of what is called
     from .control_plane import resolve_control_endpoint
 
@@ -860,4 +885,4 @@ def _control_endpoint(region: str, **how: Any) -> Endpoint:  # noqa: ANN401 - th
 
 
 def _closed() -> ClientClosedError:
-    return ClientClosedError("the client is closed.", hint="Make a new BedrockClient, or call aclose() later.")
+    return ClientClosedError("the client is closed.", hint="Create a new BedrockClient, or call aclose() later.")

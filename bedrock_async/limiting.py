@@ -34,7 +34,7 @@ from .transport import WireResponse
 E = TypeVar("E")
 
 _MOST_WINDOWS: Final = 1000
-"""As many models a process remembers before it looks which of them nothing is known of any more."""
+"""How many models a process remembers before it looks for those of which nothing is known any more."""
 
 
 class RateLimiter:
@@ -45,12 +45,12 @@ class RateLimiter:
         limiter = RateLimiter({"*claude*": RateLimit(tokens_per_minute=200_000), "*": RateLimit(max_in_flight=50)})
         client = BedrockClient(region="us-east-1", rate_limit=limiter)
 
-    ``limits`` is one `RateLimit`, for each model by itself, or several by patterns of model ids, of which the most
-    precise one counts; what fits none is not limited. Models are told apart by account (where an ARN names it), region
-    and the id that is called, as quotas are. Clients of several accounts need one each.
+    ``limits`` is one `RateLimit`, which holds for each model separately, or several by patterns of model ids, of which
+    the most precise one applies; a model that fits none is not limited. Models are told apart by account (where an ARN
+    names it), region and the id that is called, as quotas are. Clients of different accounts need a limiter each.
 
-    Waiting is first come first served. A waiter that is cancelled leaves without having taken anything. The clients may
-    live in several event loops. ``store`` keeps what was sent in another place than this process. ``clock`` is in
+    Waiting is first come first served. A call that is cancelled while it waits leaves without having taken anything.
+    The clients may live in several event loops. ``store`` keeps the counts outside this process. ``clock`` is in
     seconds.
     """
 
@@ -67,12 +67,15 @@ class RateLimiter:
         # A queue lives as long as one waits in it, has a lease of it, or may come back for another attempt.
         self._queues = WeakValueDictionary[str, _Queue]()
 
+    def __repr__(self) -> str:
+        return f"RateLimiter({self._limits!r}, {self.waiting()} waiting)"
+
     def limit_for(self, model: ModelId) -> RateLimit | None:
         """Return the limit of a model, None where it has none."""
         return limit_of(self._limits, model.raw, model.base_model)
 
     def waiting(self) -> int:
-        """Return how many calls wait at the moment."""
+        """Return how many calls are waiting."""
         return sum(len(queue.waiters) for queue in list(self._queues.values()))
 
     def ticket(
@@ -80,8 +83,8 @@ class RateLimiter:
     ) -> Ticket | None:
         """Return the ticket of a call to ``model``, None where that is not limited.
 
-        ``tokens`` tells what the call is estimated at, ``account`` whose quota it is of, where it is not the client's.
-        The call enters with the ticket before each attempt.
+        ``tokens`` gives the estimate for the call, ``account`` the account whose quota counts, where it is not the
+        client's. The call enters with the ticket before each attempt.
         """
         limit = self.limit_for(model)
         if limit is None:
@@ -293,7 +296,7 @@ class _Queue:
 
 def _full(key: str, limit: RateLimit) -> QueueFullError:
     model = key.rpartition("/")[2]
-    waiting = "nobody may wait" if limit.max_queue == 0 else f"{limit.max_queue} wait already"
+    waiting = "no call may wait" if limit.max_queue == 0 else f"{limit.max_queue} calls are already waiting"
     return QueueFullError(
         f"the rate limit of {model} is reached, and {waiting}.",
         max_queue=limit.max_queue,
@@ -349,7 +352,7 @@ class Ticket:
         return _WatchedResponse(response, self), watch
 
     def __del__(self) -> None:
-        """Free a place that nobody can free any more: that of a stream whose event loop is gone."""
+        """Free the place of a stream whose event loop is gone: nobody else can."""
         if self._lease is not None:
             self._queue.abandon(self._lease)
 

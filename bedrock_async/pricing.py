@@ -1,7 +1,7 @@
 """What a call costs: list prices of the package genai-prices or prices of your own, and the sum for the tokens used.
 
-Nothing here is computed before somebody asks, and genai-prices (the extra ``cost``) is not imported before that.
-A price that nobody knows makes the cost None, never zero.
+Nothing is computed before somebody asks, and genai-prices (the extra ``cost``) is not imported before that. A price
+that nobody knows makes the cost None, never zero.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Bill", "Cost", "CostLine", "ModelPrices", "PriceTable", "Prices", "as_prices", "native_usage"]
 
 Price: TypeAlias = Decimal | str | int | float
-"""US dollars: a float counts as the number that it prints as."""
+"""US dollars; a float is taken as the number that it prints as."""
 
 PriceTable: TypeAlias = "Mapping[str, ModelPrices | Mapping[str, object]]"
 """Prices by model: an id, an ARN, or a pattern such as ``"*anthropic.claude-sonnet-*"``; the most exact one counts."""
@@ -86,7 +86,7 @@ def _dollars(name: str, value: object) -> Decimal:
         amount = None
     if amount is None or isinstance(value, bool) or not amount.is_finite() or amount < 0:
         raise InvalidRequestError(
-            f"the price {name} is {value!r}; US dollars per million tokens, 0 or more, are needed.",
+            f"the price {name} is {value!r}; it must be US dollars per million tokens, 0 or more.",
             path=name,
             hint='Pass text, so that nothing is rounded: ModelPrices(input="3", output="15").',
         )
@@ -97,9 +97,9 @@ def _dollars(name: str, value: object) -> Decimal:
 class ModelPrices:
     """The prices of a model, in US dollars per million tokens.
 
-    What has no price of its own costs as ordinary input: ``cache_read`` and ``cache_write`` (for five minutes);
-    ``cache_write_1h`` costs as ``cache_write``. ``service_tiers`` are factors, ``{"flex": "0.5"}``; a tier that is not
-    in it has an unknown price. Raises InvalidRequestError for what is no amount.
+    ``cache_read`` and ``cache_write`` (for five minutes) cost as ordinary input unless given, ``cache_write_1h`` as
+    ``cache_write``. ``service_tiers`` are factors, ``{"flex": "0.5"}``; the price of any other tier is unknown. Raises
+    InvalidRequestError for anything but an amount.
     """
 
     input: Decimal
@@ -145,7 +145,7 @@ class CostLine:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a call costs in US dollars, and how that comes about.
+    """What a call costs in US dollars, and how that is made up.
 
     ``model`` is the id whose price counts, ``source`` where the price comes from. ``estimated`` says that the tokens
     were not counted by the service; ``notes`` say what the figure leaves open.
@@ -189,14 +189,17 @@ class _Rates(msgspec.Struct, frozen=True):
 class Prices:
     """What models cost: the prices of ``table`` first, then the list prices of genai-prices.
 
-    ``published=False`` leaves only the table. The list prices are those that the installed version of the package
-    knows, on-demand and for the geography that the model's id names (``global.``, ``us.``...); they know no discounts
-    of yours and, but for that, no regions. Raises InvalidRequestError for a table that cannot be read.
+    ``published=False`` leaves only the table. The list prices are those of the installed version of the package:
+    on-demand, for the geography that the model's id names (``global.``, ``us.``...), without your discounts and
+    otherwise without regard to the region. Raises InvalidRequestError for a table that cannot be read.
     """
 
     def __init__(self, table: PriceTable | None = None, *, published: bool = True) -> None:
         self._table = {pattern: _model_prices(pattern, prices) for pattern, prices in (table or {}).items()}
         self._published = published
+
+    def __repr__(self) -> str:
+        return f"Prices({[*self._table]!r}, published={self._published})"
 
     def load(self) -> None:
         """Import the price list, which takes some tenths of a second; `BedrockClient.load_prices` does it in a thread.
@@ -337,12 +340,12 @@ class Bill:
         return native_usage(headers, *bodies)
 
     def without_answer(self) -> Bill:
-        """Return the bill of a call that is served like this one, and holds nothing of what was answered."""
+        """Return the bill of a call that is served like this one, without keeping the answer."""
         return Bill(self._prices, self._target, self._base, tier=self._tier, latency=self._latency)
 
     @property
     def routed(self) -> bool:
-        """Whether only the answer tells which model there was."""
+        """Whether only the answer tells which model was used."""
         return self._target.kind == "prompt-router"
 
     @property
@@ -406,7 +409,7 @@ def as_prices(given: object) -> Prices:
 
 
 def native_usage(headers: Mapping[str, str], *bodies: bytes) -> TokenUsage | None:
-    """Return the tokens of a native call, None where nobody says.
+    """Return the tokens of a native call, None if nothing tells.
 
     ``bodies`` are the body of the answer, or of a stream its first chunk and its last two. Counts are in the headers,
     or in the last chunk; for how long Claude cached what was written is in its own usage.
@@ -522,7 +525,7 @@ def _genai() -> Any:  # noqa: ANN401 - a module
     except ImportError as exc:
         raise MissingExtraError(
             "prices need the package genai-prices, which is not installed.",
-            hint="Install it: pip install 'bedrock-async[cost]'; or give prices of your own: "
+            hint="Install it: pip install 'bedrock-async[cost]'; or pass your own prices: "
             'BedrockClient(prices={"anthropic.claude-*": ModelPrices(input="3", output="15")}).',
         ) from exc
     return genai_prices
@@ -554,7 +557,7 @@ def _published_rates(model: str, input_tokens: int) -> _Rates | None:
         hour,
         {} if pattern is None else _TIERS[pattern],
         f"genai-prices {genai.__version__}, {found.provider.name}, {found.model.id}",
-        ("list prices; they know no discounts, and of regions only what the model's id names",),
+        ("list prices, without discounts; regional only as far as the model's id names the region",),
     )
 
 

@@ -1,4 +1,4 @@
-"""The loop of tools: the model asks for them, they are run, it reads the results, until it has an answer."""
+"""The tool loop: the model asks for tools, they are run, it reads the results, until it has an answer."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ __all__ = [
 Ask: TypeAlias = Callable[
     ["str | ConverseRequest | None", "Messages | ConverseRequest | None", Mapping[str, Any]], ResponseStream
 ]
-"""What makes the stream of one round: `BedrockClient.stream`, but for the names in errors."""
+"""Makes the stream of one round: as `BedrockClient.stream`, but with the name of this verb in errors."""
 
 OnToolError: TypeAlias = Literal["return", "raise"] | Callable[[ToolError], object]
 """What becomes of a tool that failed.
@@ -89,11 +89,11 @@ class ToolStarted:
     type: ClassVar[Literal["tool_started"]] = "tool_started"
     tool_use: ToolUseBlock
     round: int
-    """Which answer of the model asked for it, from 1 on."""
+    """The number of the answer that asked for it, from 1 on."""
 
     @property
     def text(self) -> None:
-        """None: it is no text of the model's, as ``text`` of an event may be."""
+        """None: not text by the model. Every step has it, so that ``step.text`` needs no check of the type."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +112,7 @@ class ToolFinished:
 
     @property
     def text(self) -> None:
-        """None: it is no text of the model's, as ``text`` of an event may be."""
+        """None: not text by the model. Every step has it, so that ``step.text`` needs no check of the type."""
 
 
 ToolStep: TypeAlias = Event | ToolStarted | ToolFinished
@@ -125,8 +125,8 @@ class ToolLoopResult:
 
     - ``messages``: all new ones, ready to be appended to the history: answers, results of tools, the last answer.
     - ``rounds``: the answers of the model; ``response`` is the last.
-    - ``pending``: tools that the last answer asks for and that were not run: those that were declared without a
-      function, and those of an answer that was blocked. Their results are the caller's, and must come next.
+    - ``pending``: tools that the last answer asks for and that were not run: those declared without a function, and
+      those of an answer that was blocked. The caller must supply their results next.
     """
 
     messages: tuple[Message, ...]
@@ -155,7 +155,7 @@ class ToolLoopResult:
 
 
 class LoopOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How the loop runs tools. Raises InvalidRequestError for what cannot be."""
+    """How the loop runs tools. Raises InvalidRequestError for impossible values."""
 
     max_rounds: int = 10
     max_concurrency: int = 8
@@ -192,7 +192,7 @@ class _Rounds:
         tools = settings.get("tools")
         if settings.get("output_type") is not None:
             raise InvalidRequestError(
-                "run_tools() reads no output.",
+                "run_tools() does not support output_type.",
                 path="output_type",
                 hint="Run the tools, then client.parse(model, [*messages, *result.messages, question], "
                 "output_type=...); or parse(..., tools=[...]), which raises OutputToolUseError for tools to be run.",
@@ -304,15 +304,15 @@ class ToolLoop:
 
     A round is one answer of the model, streamed. The tools that it asks for run concurrently, those that are not async
     in threads; their results go back together, in the order of the uses. Inside ``async with`` a tool's `ToolFinished`
-    comes as soon as it has ended; without it those of a turn come when all have: nothing runs while nobody waits, so
-    that ``break`` leaves nothing behind.
+    comes as soon as the tool has ended; otherwise those of a turn come once all have ended: nothing runs while nobody
+    waits, so that ``break`` leaves nothing behind.
 
-    Never run are tools that nobody knows, input that does not fit, and input that was cut off or is no JSON: the model
-    is told, unless ``on_tool_error`` says otherwise. Where the choice forces a tool it does so in the first round only.
+    Unknown tools are never run, nor is input that does not fit, was cut off or is not JSON: the model is told, unless
+    ``on_tool_error`` says otherwise. A choice that forces a tool does so in the first round only.
 
     Leaving ``async with``, `aclose`, cancellation and errors close the stream and cancel the tools that run; a thread
     cannot be stopped, and its result is dropped. Errors while iterating are those of `ResponseStream`, and `ToolError`;
-    the loop cannot be resumed then, but `messages` has all complete turns. It can be iterated once.
+    after one the loop cannot be resumed, but `messages` has all complete turns. It can be iterated once.
     """
 
     def __init__(self, question: _Rounds, options: LoopOptions) -> None:
@@ -330,6 +330,10 @@ class ToolLoop:
         self._done_callbacks: list[Callable[[ToolLoopResult | None], object]] = []
         self._waiting = False
 
+    def __repr__(self) -> str:
+        done = ", done" if self._done else ""
+        return f"ToolLoop({len(self._rounds)} rounds, {len(self._messages)} messages{done})"
+
     # -- what there is so far
 
     @property
@@ -344,14 +348,14 @@ class ToolLoop:
 
     @property
     def usage(self) -> UsageTotals:
-        """What the complete answers used, together."""
+        """What the complete answers have used in total."""
         return usage_of(self._rounds)
 
     def add_done_callback(self, callback: Callable[[ToolLoopResult | None], object]) -> None:
         """Call ``callback`` once no step will be handed out any more, with the result when all of them were read.
 
-        After an error, and when the loop is closed before its end, it gets None. A loop that is only forgotten calls
-        nobody.
+        After an error, and when the loop is closed before its end, it gets None. If a loop is merely dropped, nothing
+        is called.
         """
         if self._done:
             callback(self._result)
@@ -387,7 +391,7 @@ class ToolLoop:
         except StopAsyncIteration:
             if self._result is None:
                 raise StreamError(
-                    "the loop of tools was closed before its end: there is no result.",
+                    "the tool loop was closed before its end: there is no result.",
                     hint="Ask for it inside `async with`; run.messages has the turns that were complete.",
                 ) from None
             return self._result
@@ -430,7 +434,7 @@ class ToolLoop:
     # -- inside
 
     def _finish(self, result: ToolLoopResult | None) -> None:
-        """Tell those who asked that no step will be handed out any more. Idempotent."""
+        """Call the callbacks: no step will be handed out any more. Idempotent."""
         if not self._done:
             self._done, self._result = True, result
             callbacks, self._done_callbacks = self._done_callbacks, []
@@ -438,7 +442,7 @@ class ToolLoop:
                 callback(result)
 
     async def _advance(self) -> None:
-        """Bring some steps, maybe none. Raises StopAsyncIteration at the end."""
+        """Make some steps ready, maybe none. Raises StopAsyncIteration at the end."""
         if self._waiting:
             raise StreamError(
                 "another task is already waiting for the next step of this loop.",
@@ -487,7 +491,7 @@ class ToolLoop:
                     f"the model still asks for tools after {len(self._rounds)} rounds "
                     f"({', '.join(sorted({use.name for use in uses}))}).",
                     tool_use=uses[0],
-                    hint="Raise max_rounds, or go on from here with error.messages.",
+                    hint="Raise max_rounds, or continue from here with error.messages.",
                 )
             )
         await self._begin(_Turn(response, len(self._rounds)), uses)
@@ -512,14 +516,14 @@ class ToolLoop:
     def _read(
         self, use: ToolUseBlock, response: ConverseResponse, *, cut_off: bool
     ) -> tuple[Tool[..., Any], Mapping[str, Any]]:
-        """Return what is to be called and with what. Raises ToolInputError."""
+        """Return the tool to call, and its arguments. Raises ToolInputError."""
         tool = self._question.functions.get(use.name)
         if tool is None:
             known = ", ".join(sorted({*self._question.functions, *self._question.declared}))
             raise ToolInputError(f"There is no tool {use.name!r}. The tools are: {known}.", tool_use=use)
         if cut_off:
             raise ToolInputError(
-                f"The input of the tool {use.name!r} was cut off or is no JSON object (stop reason "
+                f"The input of the tool {use.name!r} was cut off or is not a JSON object (stop reason "
                 f"{response.stop_reason!r}), and the tool was not run. Call it again, with a shorter input.",
                 tool_use=use,
                 hint="Raise max_tokens." if response.stop_reason == "max_tokens" else None,
@@ -542,7 +546,7 @@ class ToolLoop:
         return tool, arguments
 
     async def _told(self, use: ToolUseBlock, error: ToolError) -> ToolResultBlock:
-        """Return what the model is told of a failure. Raises the error, where that is wanted."""
+        """Return what the model is told of a failure. Raises the error if ``on_tool_error`` says so."""
         handler = self._options.on_tool_error
         if handler == "raise":
             raise self._explained(error)
@@ -552,7 +556,7 @@ class ToolLoop:
         try:
             return error_block(use, told)
         except (TypeError, ValueError) as exc:
-            said = _said(f"What on_tool_error says of the tool {use.name!r} is no result", exc)
+            said = _said(f"What on_tool_error returned for the tool {use.name!r} is not a result", exc)
             raise self._explained(ToolFailedError(said, tool_use=use)) from exc
 
     def _explained(self, error: ToolError) -> ToolError:

@@ -1,6 +1,6 @@
 """From the request that keywords mean to the one that is sent: reasoning, normaliser, guardrail, cache points, checks.
 
-Nothing of it happens to a ready request.
+None of this happens to a ready request.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from .reasoning import reasoning_of, without_reasoning, write_reasoning
 from .tools import resettle_tool_choice, settle_tool_choice
 
 if TYPE_CHECKING:
+    from ..families import ModelFamily
+    from ..providers import Provider
     from .cache_plan import CachePlan
 
 _CACHE_POINTS: Final = "cache_points"
@@ -34,15 +36,18 @@ Settled: TypeAlias = "tuple[ConverseRequest, tuple[Adjustment, ...], CachePlan |
 
 
 class Prepared(msgspec.Struct, frozen=True):
-    """What the arguments of a call come to: the request that is sent, and what made it so.
+    """What the arguments of a call come to: the request that is sent, who sends it, and what made it so.
 
-    ``target`` is where it goes, ``base`` the model whose capabilities count, ``profile`` the facts about that.
+    ``target`` is where it goes, ``base`` the model whose capabilities count, ``profile`` the facts about that;
+    ``family`` is there where the provider needs one.
     """
 
     request: ConverseRequest
     settings: Mapping[str, Any]
     target: ModelId
     base: ModelId
+    provider: Provider
+    family: ModelFamily | None
     profile: ModelProfile
     adjustments: tuple[Adjustment, ...] = ()
     cache: CachePlan | None = None
@@ -98,9 +103,9 @@ def _check_still_asks(given: ConverseRequest, normalized: ConverseRequest) -> No
     if before and after and before[-1].role == "user" and after[-1].role != "user":
         path = f"messages[{len(before) - 1}]"
         raise InvalidRequestError(
-            f"{path} holds nothing but blank text, and without it the answer before it would be continued.",
+            f"{path} contains only blank text, and without it the previous answer would be continued.",
             path=path,
-            hint="Ask something, or leave the message out where that is meant.",
+            hint="Ask something, or omit the message if you mean to continue the answer.",
         )
 
 
@@ -114,8 +119,8 @@ def resettle(
 ) -> tuple[ConverseRequest, tuple[Adjustment, ...]]:
     """Return a request that was settled for one model (``was``) as another one takes it, and what that changed.
 
-    Reasoning is written anew, and left out for a model that cannot have it as it was asked for: an answer without is
-    worth more there than none. Raises InvalidRequestError in strict mode.
+    Reasoning is written again for the new model, and left out if that cannot take it: an answer without reasoning is
+    worth more here than none. Raises InvalidRequestError in strict mode.
     """
     request, made = resettle_tool_choice(request, settings, was=was, profile=profile)
     adjustments: list[Adjustment] = [*made]
@@ -142,7 +147,7 @@ _IN_RESULT: Final = "messages[0].content[0].toolResult."
 def checked_result(result: ToolResultBlock) -> ToolResultBlock:
     """Return the result of a tool. Raises InvalidRequestError where a request with it would be refused.
 
-    What the rules put right is no fault.
+    What the rules would put right is not a fault.
     """
     if all(isinstance(block, TextBlock | JsonBlock) for block in result.content):
         return result
@@ -155,7 +160,7 @@ def checked_result(result: ToolResultBlock) -> ToolResultBlock:
 
 
 def cache_plan_of(prepared: Prepared) -> CachePlan:
-    """Return the plan of the cache points of a call, with a note on each that the caller had set and is not there."""
+    """Return the plan of the cache points of a call, with a note on each one of the caller's that was left out."""
     from .cache_plan import plan_cache
 
     plan = prepared.cache or plan_cache(prepared.request, None, prepared.profile)
