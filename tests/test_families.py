@@ -42,12 +42,15 @@ from bedrock_async.families import (
     NativeRequest,
     check_output_schema,
     decode_with,
+    document_text,
     encode_request,
     features_used,
     find_profile,
     merged_body,
+    misplaced_cache_point,
     native_body,
     stop_reason,
+    tool_use_input,
     unsupported,
 )
 from bedrock_async.families._encoding import decode_response, read_chunk
@@ -55,7 +58,18 @@ from bedrock_async.families._features import _BLOCKS
 from bedrock_async.folding import fold
 from bedrock_async.model_id import parse_model_id
 from bedrock_async.testing.probes import PROBES
-from bedrock_async.types import CacheDetail, Citation, ContentBlock, SystemBlock, TextBlock, ToolDefinition
+from bedrock_async.types import (
+    CacheDetail,
+    Citation,
+    ContentBlock,
+    DocumentBlock,
+    ImageBlock,
+    MediaSource,
+    SystemBlock,
+    TextBlock,
+    ToolDefinition,
+    ToolUseBlock,
+)
 
 MODEL: Final = "acme.chat-1"
 CTX: Final = FamilyContext(parse_model_id(MODEL))
@@ -236,7 +250,7 @@ def test_a_schema_for_the_answer_that_is_no_json_is_refused(schema: str) -> None
 
     check_output_schema(request())
     check_output_schema(asking("{}"))
-    with pytest.raises(InvalidRequestError, match="no JSON") as caught:
+    with pytest.raises(InvalidRequestError, match="is not JSON") as caught:
         check_output_schema(asking(schema))
     assert caught.value.path == "output_config.text_format.structure.json_schema.schema"
 
@@ -248,6 +262,56 @@ def test_a_family_may_refuse_while_it_encodes() -> None:
     with pytest.raises(InvalidRequestError) as caught:
         encode_request(family, request(), CTX)
     assert caught.value is refusal
+
+
+def test_a_block_in_the_wrong_place_is_named_by_its_type() -> None:
+    """With the right article, and with the hint of a family that knows a better one than to call Converse."""
+    image = ImageBlock(format="png", source=MediaSource(bytes=b"x"))
+    refusal = unsupported(image, family="acme", model=MODEL, path="inputs[0]", hint="Leave that out.")
+    assert refusal.message == (
+        f"the family 'acme' cannot express an ImageBlock here (inputs[0]) in the native body of {MODEL}."
+    )
+    assert refusal.hint == "Leave that out."
+
+
+@pytest.mark.parametrize(
+    ("document", "text"),
+    [
+        ({"source": {"text": "a"}}, "a"),
+        ({"source": {"content": [{"text": "a"}, {"text": "b"}]}}, "a\nb"),
+        ({"format": "md", "source": {"bytes": "\u00e4".encode()}}, "\u00e4"),
+        ({"format": "pdf", "source": {"bytes": b"%PDF"}}, None),
+        ({"format": "txt", "source": {"s3Location": {"uri": "s3://b/k"}}}, None),
+    ],
+)
+def test_the_text_of_a_document(document: dict[str, Any], text: str | None) -> None:
+    """Whatever contains it; None where only the service can read it."""
+    block = DocumentBlock.from_dict({"document": {"name": "d", **document}})
+    assert document_text(block, path="messages[0].content[0]") == text
+
+
+def test_a_document_that_is_not_utf_8_is_refused() -> None:
+    """The error names the place and the byte, not the content."""
+    block = DocumentBlock.from_dict({"document": {"name": "d", "format": "txt", "source": {"bytes": b"secret\xff"}}})
+    with pytest.raises(InvalidRequestError, match=r"content\[0\] is .* not UTF-8 text \(.* at byte 6\)") as caught:
+        document_text(block, path="messages[0].content[0]")
+    assert caught.value.path == "messages[0].content[0]"
+    assert "secret" not in str(caught.value)
+
+
+def test_only_an_object_is_the_input_of_a_tool_use() -> None:
+    """Input that was cut off is refused with its place."""
+    assert tool_use_input(ToolUseBlock(tool_use_id="1", name="add", input={"a": 1}), path="here") == {"a": 1}
+    with pytest.raises(InvalidRequestError, match="a tool use whose input is not an object") as caught:
+        tool_use_input(ToolUseBlock(tool_use_id="1", name="add", input='{"a": '), path="messages[1].content[0]")
+    assert caught.value.path == "messages[1].content[0]"
+
+
+def test_a_cache_point_before_everything_is_refused_with_its_place() -> None:
+    """Native bodies that mark the block before it have none to mark."""
+    refusal = misplaced_cache_point(path="system[0]")
+    assert refusal.path == "system[0]"
+    assert refusal.message == "system[0] is a cache point with nothing before it to be cached."
 
 
 @pytest.mark.parametrize("method", ["supports", "encode"])
@@ -263,11 +327,11 @@ def test_a_family_that_fails_is_named(method: str) -> None:
 @pytest.mark.parametrize(
     ("method", "value", "says"),
     [
-        ("encode", None, "gave a NoneType, not a NativeRequest"),
-        ("encode", {"prompt": "Hello?"}, "gave a dict, not a NativeRequest"),
-        ("encode", NativeRequest([1]), "gave a NativeRequest, not a NativeRequest with an object"),  # type: ignore[arg-type]
-        ("supports", "tools", "gave a str, not a collection"),
-        ("supports", None, "gave a NoneType, not a collection"),
+        ("encode", None, "returned a NoneType, not a NativeRequest"),
+        ("encode", {"prompt": "Hello?"}, "returned a dict, not a NativeRequest"),
+        ("encode", NativeRequest([1]), "returned a NativeRequest, not a NativeRequest with an object"),  # type: ignore[arg-type]
+        ("supports", "tools", "returned a str, not a collection"),
+        ("supports", None, "returned a NoneType, not a collection"),
     ],
 )
 def test_a_family_that_gives_the_wrong_type_is_named(method: str, value: object, says: str) -> None:
@@ -333,7 +397,7 @@ def test_a_schema_that_is_no_json_is_the_callers_fault(schema: str) -> None:
     """Not that of the family that reads it."""
     text_format = {"type": "json_schema", "structure": {"jsonSchema": {"schema": schema}}}
     family = Acme(supports=giving(["structured_output"]))
-    with pytest.raises(InvalidRequestError, match="schema for the answer is no JSON"):
+    with pytest.raises(InvalidRequestError, match="schema for the answer is not JSON"):
         encode_request(family, request(outputConfig={"textFormat": text_format}), CTX)
 
 
@@ -355,7 +419,7 @@ def test_a_body_is_compact_json() -> None:
 @pytest.mark.parametrize("value", [object(), {1, 2}, b"bytes"])
 def test_a_body_that_json_cannot_hold_is_refused(value: object) -> None:
     """Naming the family that made it."""
-    with pytest.raises(InvalidRequestError, match="'acme' made holds what JSON cannot"):
+    with pytest.raises(InvalidRequestError, match="'acme' made contains a value that JSON cannot"):
         native_body(Acme(), NativeRequest({"a": value}))
 
 
@@ -369,7 +433,7 @@ def test_an_answer_that_a_family_cannot_read_keeps_its_bytes() -> None:
 
 def test_an_answer_of_the_wrong_type_is_named() -> None:
     """decode() gives a ConverseResponse or fails."""
-    with pytest.raises(PluginError, match=r"decode of the family 'acme'.*gave a dict, not a ConverseResponse"):
+    with pytest.raises(PluginError, match=r"decode of the family 'acme'.*returned a dict, not a ConverseResponse"):
         decode_response(Acme(decode=giving({})), {}, {}, CTX, raw=b"{}")
 
 
@@ -461,7 +525,7 @@ def test_an_answer_without_a_stop_reason_is_truncated() -> None:
     """A stream that breaks off is never taken for a whole answer."""
     events = EventBuilder()
     events.text("a")
-    with pytest.raises(StreamTruncatedError, match="without a reason for its end"):
+    with pytest.raises(StreamTruncatedError, match="without a stop reason"):
         events.finish()
 
 
@@ -506,7 +570,7 @@ def test_tool_input_needs_a_tool_use() -> None:
     """A family that mixes its pieces up is told so."""
     events = EventBuilder()
     events.text("a")
-    with pytest.raises(PluginError, match="without a tool use"):
+    with pytest.raises(PluginError, match="before a tool use"):
         events.tool_input("{}")
 
 
@@ -604,9 +668,9 @@ DISORDER: Final[list[tuple[list[Any], str]]] = [
     ([START, STOP, text(0)], "content stands between"),
     ([START, METADATA], "it comes once, after messageStop"),
     ([START, STOP, METADATA, METADATA], "it comes once, after messageStop"),
-    ([START, "text"], "gave a str for an event"),
-    ([START, {"contentBlockDelta": {}}], "gave a dict for an event"),
-    ([START, None], "gave a NoneType for an event"),
+    ([START, "text"], "returned a str instead of an event"),
+    ([START, {"contentBlockDelta": {}}], "returned a dict instead of an event"),
+    ([START, None], "returned a NoneType instead of an event"),
 ]
 
 

@@ -14,7 +14,14 @@ from strategies import pieces
 
 from bedrock_async import ConverseRequest, InvalidRequestError
 from bedrock_async.families import EventBuilder, FamilyContext, ModelFamily, encode_request
-from bedrock_async.families.chat_form import CHAT_FEATURES, ChatForm, ChatFormFamily, TagSplitter, write_chat
+from bedrock_async.families.chat_form import (
+    CHAT_FEATURES,
+    ChatForm,
+    ChatFormFamily,
+    TagSplitter,
+    read_content,
+    write_chat,
+)
 from bedrock_async.folding import fold
 from bedrock_async.model_id import parse_model_id
 from bedrock_async.testing import FamilyContract, FamilySample
@@ -172,7 +179,7 @@ def test_what_the_form_has_no_place_for_is_refused(content: list[dict[str, Any]]
 
 def test_redacted_reasoning_is_refused() -> None:
     """Only the service that redacted it can read it."""
-    with pytest.raises(InvalidRequestError, match="a ReasoningBlock here"):
+    with pytest.raises(InvalidRequestError, match="cannot express a ReasoningBlock here"):
         messages([{"text": "?"}], [{"reasoningContent": {"redactedContent": b"x"}}], form=VENDOR)
 
 
@@ -291,6 +298,15 @@ def test_parts_that_are_no_text_are_not_lost() -> None:
     assert whole.message.to_wire() == stream.message.to_wire()
     assert (whole.reasoning, whole.text) == ("Simple.", "4")
     assert whole.message.content[-1].to_wire() == {"image_url": {"image_url": {"url": "https://example.com/"}}}
+
+
+def test_parts_stay_in_order() -> None:
+    """Text that might have begun a tag is not held back behind the reasoning that follows it."""
+    events, splitter = EventBuilder(), TagSplitter(TAGS)
+    read_content([{"text": "a <"}, {"type": "thinking", "thinking": "Hm."}], events, splitter)
+    events.stop("end_turn")
+    content = [block.to_wire() for block in events.response().message.content]
+    assert content == [{"text": "a <"}, {"reasoningContent": {"reasoningText": {"text": "Hm."}}}]
 
 
 def test_a_last_chunk_may_say_null() -> None:

@@ -1,4 +1,4 @@
-"""Asking a family for native requests and responses, and holding it to what the seam promises."""
+"""Calls the methods of a family, and checks that their results conform to the protocol."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ T = TypeVar("T")
 def encode_request(family: ModelFamily, request: ConverseRequest, ctx: FamilyContext) -> NativeRequest:
     """Return the native request of a conversation, with the caller's own members merged over the body.
 
-    These are ``additional_request_fields`` and ``extra_body``, object into object. Raises InvalidRequestError for what
-    the family cannot express and for a model that does not chat, PluginError for a family that fails.
+    These are ``additional_request_fields`` and ``extra_body``; objects are merged recursively. Raises
+    InvalidRequestError for what the family cannot express and for a model that does not chat, PluginError if the family
+    fails.
     """
     return _encoded(family, request, ctx, "encode", family.encode)
 
 
 def encode_count(family: ModelFamily, request: ConverseRequest, ctx: FamilyContext) -> NativeRequest | None:
-    """Return the native request whose tokens are to be counted, None where the family has none. Raises as above."""
+    """Return the native request for counting tokens; None if the family has none. Raises as `encode_request` does."""
     if not isinstance(family, CountsTokens):
         return None
     return _encoded(family, request, ctx, "encode_count", family.encode_count)
@@ -51,9 +52,9 @@ def _encoded(
 
 
 def check_output_schema(request: ConverseRequest) -> None:
-    """Refuse a schema for the answer that is no JSON: native bodies hold it as an object. Raises InvalidRequestError.
+    """Refuse an output schema that is not JSON, as native bodies contain it parsed. Raises InvalidRequestError.
 
-    Families need not ask: the requests that reach them have passed. Providers that write bodies of their own do.
+    Families need not call this: requests are checked before they get them. Providers that write their own bodies must.
     """
     text_format = request.output_config.text_format if request.output_config is not None else None
     definition = text_format.structure.json_schema if text_format is not None else None
@@ -63,7 +64,7 @@ def check_output_schema(request: ConverseRequest) -> None:
         json.loads(definition.schema_)
     except (ValueError, RecursionError) as exc:
         raise InvalidRequestError(
-            f"the schema for the answer is no JSON: {exc}.",
+            f"the schema for the answer is not JSON: {exc}.",
             path="output_config.text_format.structure.json_schema.schema",
             hint="Pass a JSON Schema as text, or output_type=... with a type.",
         ) from exc
@@ -72,12 +73,12 @@ def check_output_schema(request: ConverseRequest) -> None:
 def with_callers_members(body: NativeObject, request: ConverseRequest) -> NativeObject:
     """Return a native body with ``additional_request_fields`` and ``extra_body`` merged over it.
 
-    Raises InvalidRequestError for fields that are no object: Converse may know what they mean, a body has no place.
+    Raises InvalidRequestError for fields that are not an object: Converse may accept them, but they cannot be merged.
     """
     fields: object = request.additional_model_request_fields
     if fields is not None and not isinstance(fields, Mapping):
         raise InvalidRequestError(
-            f"additional_model_request_fields is {a_kind(fields)}, and no object to be merged over the native body.",
+            f"additional_model_request_fields is {a_kind(fields)}; only an object can be merged into the native body.",
             path="additional_model_request_fields",
             hint="Pass an object, or call it with provider='converse'.",
         )
@@ -85,7 +86,7 @@ def with_callers_members(body: NativeObject, request: ConverseRequest) -> Native
 
 
 def checked_native(family: ModelFamily, method: str, call: Callable[[], object]) -> NativeRequest:
-    """Return what an encoding method gives. Raises PluginError when it fails, or gives something else."""
+    """Return the result of an encoding method. Raises PluginError if it fails or returns another type."""
     native = _called(family, method, call)
     body: object = native.body if isinstance(native, NativeRequest) else None
     if not isinstance(native, NativeRequest) or not isinstance(body, Mapping):
@@ -94,7 +95,7 @@ def checked_native(family: ModelFamily, method: str, call: Callable[[], object])
 
 
 def checked_input(family: ModelFamily, method: str, call: Callable[[], object]) -> NativeObject:
-    """Return the input of a job that an encoding method gives. Raises as `checked_native`."""
+    """Return the job input that an encoding method returns. Raises as `checked_native` does."""
     native = _called(family, method, call)
     if not isinstance(native, Mapping):
         raise _wrong_type(family, method, native, "an object")
@@ -102,7 +103,7 @@ def checked_input(family: ModelFamily, method: str, call: Callable[[], object]) 
 
 
 def checked_name(family: ModelFamily, call: Callable[[], object]) -> str:
-    """Return the name of the object that will hold a video. Raises as `checked_native`."""
+    """Return the name of the object that will hold a video. Raises as `checked_native` does."""
     name = _called(family, "video_object", call)
     if not isinstance(name, str):
         raise _wrong_type(family, "video_object", name, "the name of an object")
@@ -110,24 +111,24 @@ def checked_name(family: ModelFamily, call: Callable[[], object]) -> str:
 
 
 def native_body(family: ModelFamily, native: NativeRequest) -> bytes:
-    """Return the bytes of a native body. Raises InvalidRequestError for what JSON cannot hold."""
+    """Return the bytes of a native body. Raises InvalidRequestError for values that JSON cannot represent."""
     try:
         text = json.dumps(native.body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as exc:
         raise InvalidRequestError(
-            f"the native body that the family {family.name!r} made holds what JSON cannot: {exc}.",
+            f"the native body that the family {family.name!r} made contains a value that JSON cannot represent: {exc}.",
             hint="Tool input, schemas and additional_request_fields are made of dicts, lists, text and numbers.",
         ) from exc
     try:
         return text.encode()
-    except UnicodeEncodeError:  # a lone surrogate: JSON can carry it, UTF-8 cannot
+    except UnicodeEncodeError:  # a lone surrogate: possible as an escape in JSON, but not in UTF-8
         return json.dumps(native.body, separators=(",", ":")).encode()
 
 
 def decode_response(
     family: ModelFamily, body: NativeObject, headers: Mapping[str, str], ctx: FamilyContext, *, raw: bytes
 ) -> ConverseResponse:
-    """Return the response of a native body. Raises as `decode_result`."""
+    """Return the response that the family reads from a native body. Raises as `decode_result` does, and PluginError."""
     response = decode_result(family, lambda: family.decode(body, headers, ctx), raw)
     if not isinstance(response, ConverseResponse):
         raise _wrong_type(family, "decode", response, "a ConverseResponse")
@@ -135,9 +136,9 @@ def decode_response(
 
 
 def decode_result(family: ModelFamily, call: Callable[[], object], raw: bytes) -> object:
-    """Return what a decoding method gives for an answer: a response, embeddings, images...
+    """Return the result of a decoding method: a response, embeddings, images...
 
-    Raises ResponseDecodeError, with the answer's bytes, when the family cannot read it.
+    Raises ResponseDecodeError, which carries the raw response, when the family cannot read it.
     """
     try:
         return call()
@@ -148,18 +149,18 @@ def decode_result(family: ModelFamily, call: Callable[[], object], raw: bytes) -
             f"the family {family.name!r} ({_kind(family)}) cannot read the answer of {len(raw)} bytes: "
             f"{type(exc).__name__}: {exc}.",
             body=raw,
-            hint="Is it the right family for this model? Otherwise report the answer, the error's `body`, with the "
+            hint="Check that this is the right family for the model; otherwise report the response (`body`) with the "
             "model id.",
         ) from exc
 
 
 def _is_said(fault: Exception) -> bool:
-    """Tell whether reading failed with an error for the user: an object that could not be made of an answer is none."""
+    """Return whether an error is meant for the user, unlike one about objects built from the response."""
     return isinstance(fault, BedrockError) and not isinstance(fault, InvalidRequestError)
 
 
 def result_of(family: ModelFamily, method: str, call: Callable[[], object], raw: bytes, kind: type[T]) -> T:
-    """Return what a decoding method gives, as ``kind``. Raises as `decode_result`, PluginError for another type."""
+    """Return the result of a decoding method as ``kind``. Raises as `decode_result`; PluginError for another type."""
     result = decode_result(family, call, raw)
     if not isinstance(result, kind):
         raise _wrong_type(family, method, result, f"an object of {kind.__name__}")
@@ -167,7 +168,7 @@ def result_of(family: ModelFamily, method: str, call: Callable[[], object], raw:
 
 
 def results_of(family: ModelFamily, method: str, call: Callable[[], object], raw: bytes, kind: type[T]) -> list[T]:
-    """Return what a decoding method gives, as a list of ``kind``. Raises as `result_of`."""
+    """Return the result of a decoding method as a list of ``kind``. Raises as `result_of` does."""
     results = decode_result(family, call, raw)
     found = list(cast("Collection[object]", results)) if isinstance(results, list | tuple) else [results]
     for each in found:
@@ -177,7 +178,7 @@ def results_of(family: ModelFamily, method: str, call: Callable[[], object], raw
 
 
 def new_decoder(family: ModelFamily, ctx: FamilyContext) -> NativeDecoder:
-    """Return a decoder for the chunks of one stream. Raises PluginError when the family gives none."""
+    """Return a decoder for the chunks of one stream. Raises PluginError if the family returns none."""
     decoder = _called(family, "stream_decoder", lambda: family.stream_decoder(ctx))
     if not all(callable(getattr(decoder, method, None)) for method in ("receive", "eof")):
         raise _wrong_type(family, "stream_decoder", decoder, "a decoder with receive(chunk) and eof()")
@@ -185,10 +186,10 @@ def new_decoder(family: ModelFamily, ctx: FamilyContext) -> NativeDecoder:
 
 
 def read_chunk(family: ModelFamily, call: Callable[[], object], raw: bytes | None) -> list[object]:
-    """Return what a decoder gives for a chunk, or for the end (None).
+    """Return the events that a decoder returns for a chunk, or for the end of the stream (None).
 
-    Raises EventDecodeError, with the chunk, when it cannot read it, PluginError when it gives something that is no
-    list.
+    Raises EventDecodeError, which carries the chunk, when the decoder cannot read it; PluginError when it does not
+    return a list.
     """
     try:
         events = call()
@@ -207,7 +208,7 @@ def read_chunk(family: ModelFamily, call: Callable[[], object], raw: bytes | Non
 
 
 def merged_body(body: NativeObject, more: object) -> NativeObject:
-    """Return a body with more members, object into object; what ``more`` says wins."""
+    """Return the body with the members of ``more`` merged recursively; ``more`` takes precedence."""
     if not isinstance(more, Mapping):
         return body
     members = dict(body)
@@ -235,7 +236,7 @@ def _called(family: ModelFamily, method: str, call: Callable[[], object]) -> obj
 
 def _wrong_type(family: ModelFamily, method: str, value: object, wanted: str) -> PluginError:
     return PluginError(
-        f"{method} of the family {family.name!r} ({_kind(family)}) gave {a_kind(value)}, not {wanted}.",
+        f"{method} of the family {family.name!r} ({_kind(family)}) returned {a_kind(value)}, not {wanted}.",
         hint="Report this to its author, or call the model with provider='converse'.",
     )
 
@@ -253,20 +254,19 @@ _OUTPUTS: Final[Mapping[str, tuple[str, str, str | None]]] = {
     "text": ("answers with text", "does not chat", "client.converse()"),
     "video": ("makes videos", "makes no videos", "client.generate_video()"),
 }
-"""What a model with this output does, what one without it does not, and the verb that asks for it."""
+"""By output: what a model with it does, what a model without it does not do, and the method to call."""
 
 
 def check_output(ctx: FamilyContext, wanted: OutputModality) -> None:
-    """Refuse a model that is known to give something else. Raises InvalidRequestError, which names what it gives."""
+    """Refuse a model that is known to produce another kind of output, named in the InvalidRequestError."""
     given = ctx.profile.output_modalities
     if wanted in given or ctx.profile.source == UNKNOWN.source:
         return
     known = [_OUTPUTS[kind] for kind in sorted(given) if kind in _OUTPUTS]
-    does = " and ".join(does for does, _, _ in known) or "gives nothing that is known here"
+    does = " and ".join(does for does, _, _ in known) or "has no output that is known here"
     verbs = " or ".join(verb for _, _, verb in known if verb) or "client.invoke() and its native body"
     raise InvalidRequestError(
         f"the model {ctx.base_model or ctx.model.raw} {does}; it {_OUTPUTS[wanted][1]}.",
         path="model",
-        hint=f"Call it with {verbs}. Where the table of facts is wrong: "
-        f"provider_options={{'profile': {{'output_modalities': ['{wanted}']}}}}.",
+        hint=f"Call it with {verbs}. If the facts are wrong, pass model_profile={{'output_modalities': ['{wanted}']}}.",
     )

@@ -1,4 +1,4 @@
-"""Writing the events of an answer in the order that a Converse stream has, and holding others to that order."""
+"""Builds the events of an answer in the order of a Converse stream, and checks events for that order."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from ._protocol import NativeDecoder, NativeObject
 
 
 class EventBuilder:
-    """Writes the events of one answer: content in, events in the right order out.
+    """Builds the events of one answer: takes content, returns events in the correct order.
 
     ::
 
@@ -45,9 +45,9 @@ class EventBuilder:
         events.stop("tool_use")
         events.usage(input_tokens=12, output_tokens=7)
 
-    The message starts by itself. A piece of another kind than the one before ends the block and begins the next; so
-    does `end_block`. `take` returns the events so far, in a stream after every chunk; `finish` returns the last ones,
-    `response` all of them as one response. A stop reason or usage that is told again replaces the one before.
+    The message starts automatically. A piece of a different kind ends the current block and begins another, as does
+    `end_block`. `take` returns the events so far, in a stream after every chunk; `finish` returns the last ones, and
+    `response` all of them as one response. A later stop reason or usage replaces an earlier one.
     """
 
     def __init__(self, *, role: str = "assistant") -> None:
@@ -62,13 +62,13 @@ class EventBuilder:
         self._cache_details: Sequence[CacheDetail] = ()
 
     def start(self) -> None:
-        """Begin the message before its first piece has come; idempotent."""
+        """Start the message, even before its first piece. Idempotent."""
         if not self._started:
             self._started = True
             self._events.append(MessageStartEvent(role=self._role))
 
     def text(self, piece: str | None) -> None:
-        """Add a piece of text; an empty one begins nothing."""
+        """Add a piece of text; an empty piece has no effect."""
         if piece:
             self._delta("text", ContentDelta(text=piece))
 
@@ -83,20 +83,20 @@ class EventBuilder:
             self._delta("reasoning", ContentDelta(reasoning_content=ReasoningDelta(redacted_base64=base64)))
 
     def citation(self, citation: Citation) -> None:
-        """Add a source that the text of this block rests on."""
+        """Add a source that the text of this block cites."""
         self._delta("text", ContentDelta(citation_json=msgspec.Raw(citation.to_wire_bytes())))
 
     def tool_use(self, tool_use_id: str, name: str) -> None:
-        """Begin a tool use; the JSON of its input follows in pieces."""
+        """Begin a tool use, whose input follows in pieces of JSON."""
         self._begin("tool_use")
         self._tool_uses += 1
         start = ContentStart(tool_use=ToolUseStart(tool_use_id=tool_use_id, name=name))
         self._events.append(ContentBlockStartEvent(content_block_index=self._index, start=start))
 
     def tool_input(self, piece: str) -> None:
-        """Add a piece of the JSON text of the tool's input. Raises PluginError where no tool use has begun."""
+        """Add a piece of the JSON text of the tool's input. Raises PluginError if no tool use has begun."""
         if self._kind != "tool_use":
-            raise PluginError("a piece of tool input comes without a tool use.", hint="Call tool_use(id, name) first.")
+            raise PluginError("tool input was added before a tool use.", hint="Call tool_use(id, name) first.")
         self._delta("tool_use", ContentDelta(tool_use=ToolUseDelta(input=piece)))
 
     @property
@@ -105,32 +105,32 @@ class EventBuilder:
         return self._tool_uses > 0
 
     def whole_tool_use(self, tool_use_id: str, name: str, tool_input: object) -> None:
-        """Add a tool use whose input came whole, as JSON."""
+        """Add a tool use with its complete input: JSON text, or an object to encode."""
         self.tool_use(tool_use_id, name)
         self.tool_input(tool_input if isinstance(tool_input, str) else json.dumps(tool_input, ensure_ascii=False))
 
     def end_block(self) -> None:
-        """End the block that is open, if there is one."""
+        """End the current block, if any."""
         if self._kind is not None:
             self._kind = None
             self._events.append(ContentBlockStopEvent(content_block_index=self._index))
             self._index += 1
 
     def other(self, name: str, value: JSONValue) -> None:
-        """Add a block that Converse has no name for; it folds into ``UnknownBlock({name: value})``."""
+        """Add a block unknown to Converse, which is folded into ``UnknownBlock({name: value})``."""
         self._begin("other")
         members = {"contentBlockIndex": self._index, "delta": {name: value}}
         self._events.append(event_from_wire({ContentBlockDeltaEvent.wire_name: members}))
         self.end_block()
 
     def stop(self, reason: str | None) -> None:
-        """Tell why the model stopped; None is no news."""
+        """Set the stop reason; None is ignored."""
         if reason:
             self._reason = reason
 
     @property
     def stop_reason(self) -> str | None:
-        """Why the model stopped; None while nobody has told."""
+        """The reason why the model stopped; None until it is known."""
         return self._reason
 
     def usage(
@@ -142,7 +142,7 @@ class EventBuilder:
         cache_write_input_tokens: int | None = None,
         cache_details: Sequence[CacheDetail] = (),
     ) -> None:
-        """Tell the tokens used; what is None was not told. The total is the sum, as in Converse."""
+        """Set the tokens used; None is ignored. The total is the sum, as in Converse."""
         told = {
             "input_tokens": input_tokens,
             "output_tokens": output_tokens,
@@ -153,22 +153,22 @@ class EventBuilder:
         self._cache_details = cache_details or self._cache_details
 
     def take(self) -> list[Event]:
-        """Return the events since the last time."""
+        """Return the events added since the last call."""
         events, self._events = self._events, []
         return events
 
     def finish(self) -> list[Event]:
-        """Return the last events. Raises StreamTruncatedError where nobody told why the model stopped."""
+        """Return the last events. Raises StreamTruncatedError if no stop reason was set."""
         if self._reason is None:
             raise StreamTruncatedError(
-                "the answer ended without a reason for its end.",
+                "the answer ended without a stop reason.",
                 hint="It is not complete: partial_response has what arrived. Call again to get a whole one.",
             )
         self._end()
         return self.take()
 
     def response(self) -> ConverseResponse:
-        """Return everything as one response; its stop reason is empty where nobody told one."""
+        """Return everything as one response; its stop reason is empty if none was set."""
         self._end()
         return fold(self.take())
 
@@ -196,18 +196,18 @@ class EventBuilder:
 
 
 Read: TypeAlias = Callable[[NativeObject, EventBuilder], None]
-"""Tells an `EventBuilder` what a native body, or a chunk of one, says."""
+"""Adds the content of a native body, or of a chunk, to an `EventBuilder`."""
 
 
 def decode_with(read: Read, body: NativeObject) -> ConverseResponse:
-    """Return the response of a body that ``read`` reads: all that `ModelFamily.decode` has to do."""
+    """Return the response for a body that ``read`` reads: a complete implementation of `ModelFamily.decode`."""
     events = EventBuilder()
     read(body, events)
     return events.response()
 
 
 class _Reading:
-    """A decoder of chunks that are read one by one, without anything to remember between them."""
+    """A decoder for chunks that are read one by one, without state between them."""
 
     def __init__(self, read: Read) -> None:
         self._read = read
@@ -222,15 +222,15 @@ class _Reading:
 
 
 def stream_with(read: Read) -> NativeDecoder:
-    """Return a decoder of chunks that ``read`` reads: all that `ModelFamily.stream_decoder` has to do."""
+    """Return a decoder for chunks that ``read`` reads: a complete `ModelFamily.stream_decoder`."""
     return _Reading(read)
 
 
 class EventOrder:
-    """Holds events to the order of a Converse stream: a state and an index, compared for every event.
+    """Checks that events are in the order of a Converse stream, by comparing a state and an index for each.
 
-    One message start; then blocks one after the other, each with its index and none twice, ended before the next;
-    then the message's stop, then metadata.
+    The order: one message start; blocks one after another, each with an index of its own and ended before the next; the
+    message stop; the metadata.
     """
 
     def __init__(self, family: str) -> None:
@@ -243,7 +243,7 @@ class EventOrder:
         self._metadata = False
 
     def check(self, events: Iterable[object]) -> list[Event]:
-        """Return the events, typed. Raises PluginError for what is no event, or comes out of order."""
+        """Return the events, typed. Raises PluginError for anything that is not an event, or is out of order."""
         checked: list[Event] = []
         for event in events:
             match event:
@@ -258,7 +258,7 @@ class EventOrder:
                     self._enter(event, index)
                 case ContentBlockStopEvent(content_block_index=index):
                     if self._open is None:
-                        # A block without any content begins and ends at once.
+                        # A block without content begins and ends with this event.
                         self._enter(event, index)
                     elif index != self._open:
                         raise self._fault(event, f"the open block is {self._open}, not {index}")
@@ -273,7 +273,7 @@ class EventOrder:
                     pass
                 case _:
                     raise PluginError(
-                        f"the family {self._family!r} gave {a_kind(event)} for an event.",
+                        f"the family {self._family!r} returned {a_kind(event)} instead of an event.",
                         hint="Its decoder returns a list of events; EventBuilder makes them.",
                     )
             checked.append(event)
@@ -322,9 +322,9 @@ _STOP_REASONS: Final[Mapping[str, str]] = {
 
 
 def stop_reason(native: object, **more: str) -> str | None:
-    """Return Converse's word for a native stop reason, None for None; case does not matter.
+    """Return Converse's stop reason for a native one, ignoring case; None for None.
 
-    ``more`` are words of one vendor. A word that nobody knows is passed on as it is.
+    ``more`` adds a vendor's own reasons. An unknown reason is returned unchanged.
     """
     if not isinstance(native, str) or not native:
         return None

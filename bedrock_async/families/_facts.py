@@ -1,11 +1,12 @@
-"""The table of facts: a row for every group of models, from the vendor's defaults to single versions.
+"""The table of facts: a row for every group of models, from a vendor's defaults to single versions.
 
-Sources, by the letters in the rows:
+Sources, as cited in the rows:
 
 - [guide]: Amazon Bedrock user guide, "Supported models and model features", "Prompt caching", "Structured outputs",
-  and the model cards, as stored in November 2026.
-- [prices]: the price and context-window table of litellm 1.109.1, which names AWS' price list and model cards.
-- [observed]: the Bedrock profiles of pydantic-ai 2.68.0, whose comments say what was tried against the service, when.
+  and the model cards, as of November 2026.
+- [prices]: the price and context-window table of litellm 1.109.1, which cites AWS' price list and model cards.
+- [observed]: the Bedrock profiles of pydantic-ai 2.68.0, whose comments record what was tried against the service,
+  and when.
 - [corpus]: recorded traffic, 2023 to 2026.
 """
 
@@ -25,11 +26,11 @@ _NO_MEDIA: Final[frozenset[Modality]] = frozenset()
 
 # -- anthropic
 
-# The vendor's 5 MB count base64, and so 3.75 MB of the file; up to 20 images may have 8,000 pixels, of more each 2,000.
-# [Claude's documentation, "Vision"; the service refused 2,001 px beside 28 others, and took 29 images of 2,000 px: AWS'
-# sample idp-on-aws, issues 778 and 994, September 2026]
+# The vendor's limit of 5 MB applies to base64, which is 3.75 MB of file. Up to 20 images may have 8,000 pixels a side;
+# with more images, each may have 2,000. [Claude's documentation, "Vision"; the service refused 2,001 px beside 28
+# others, and accepted 29 images of 2,000 px: AWS' sample idp-on-aws, issues 778 and 994, September 2026]
 _CLAUDE_MEDIA: Final = MediaLimits(images=100, image_bytes=3_932_160, many_images=20, many_images_side_px=2_000)
-# PDFs of Claude 4 and later are not held to 4.5 MB.  [guide, "API restrictions"]
+# The limit of 4.5 MB does not apply to PDFs with Claude 4 and later.  [guide, "API restrictions"]
 _CLAUDE_4_MEDIA: Final = replace(_CLAUDE_MEDIA, large_documents=frozenset({"pdf"}))
 _CLAUDE_1M_MEDIA: Final = replace(_CLAUDE_4_MEDIA, images=600)
 
@@ -66,10 +67,10 @@ _CLAUDE_4: Final = replace(
     max_output_tokens=64_000,
     caching=PromptCaching(min_tokens=1_024),
     reasoning=_BUDGET,
-    # "Thinking may not be enabled when tool_choice forces tool use": not so with adaptive thinking.  [observed]
+    # "Thinking may not be enabled when tool_choice forces tool use"; adaptive thinking may.  [observed]
     forced_tool_with_reasoning=False,
     count_tokens=True,
-    # "The burndown rate ... is 5x for output tokens": Claude from 3.7 on.  [guide, "How tokens are counted"]
+    # "The burndown rate ... is 5x for output tokens": Claude 3.7 and later.  [guide, "How tokens are counted"]
     burndown=5.0,
     media=_CLAUDE_4_MEDIA,
 )
@@ -128,7 +129,7 @@ _ANTHROPIC_MODELS: Final = {
     "anthropic.claude-opus-4-8*": replace(_CLAUDE_4_7, caching=_CACHING_1024_1H, system_messages=True),
     "anthropic.claude-opus-5*": replace(_CLAUDE_5, system_messages=True),
     "anthropic.claude-opus-5-5*": replace(_NO_FORCED_TOOL, system_messages=True),
-    # Sonnet 5 answers a message of the role system with 200, and then ignores it.  [observed]
+    # Sonnet 5 answers 200 to a message with the role system, and then ignores it.  [observed]
     "anthropic.claude-sonnet-5*": replace(_CLAUDE_5, caching=_CACHING_1024_1H),
     "anthropic.claude-sonnet-5-5*": replace(_NO_FORCED_TOOL, system_messages=True),
     "anthropic.claude-haiku-5*": replace(_CLAUDE_5, system_messages=True),
@@ -139,7 +140,7 @@ _ANTHROPIC_MODELS: Final = {
 # -- amazon
 
 _MB: Final = 1024 * 1024
-# 25 MB in all and one video in a request; documents in S3 may be 1,000.  [Nova user guide, "Multimodal support"]
+# 25 MB in total and one video per request; in S3, up to 1,000 documents.  [Nova user guide, "Multimodal support"]
 _NOVA_MEDIA: Final = MediaLimits(
     large_documents=frozenset({"pdf", "docx"}),
     s3_counts=False,
@@ -153,7 +154,7 @@ _NOVA: Final = ModelProfile(
     context_window=300_000,
     max_output_tokens=10_000,
     input_modalities=_TEXT_IMAGE_DOCUMENT_VIDEO,
-    # Nova caches system prompts and messages, not tools, for five minutes.  [guide]
+    # Nova caches system prompts and messages, but not tools, for five minutes.  [guide]
     caching=PromptCaching(min_tokens=1_000, parts=frozenset({"system", "messages"})),
     media=_NOVA_MEDIA,
 )
@@ -233,7 +234,7 @@ _META: Final = ModelProfile(
     input_modalities=_TEXT_DOCUMENT,
     tool_choice=frozenset({"auto"}),
     tool_result_media=frozenset({"image", "document"}),
-    # A tool result must stand alone in its message, for Llama, Mistral and Writer.  [observed]
+    # With Llama, Mistral and Writer, a tool result must be alone in its message.  [observed]
     beside_tool_results=_NO_MEDIA,
 )
 _LLAMA_2_AND_3: Final = replace(_META, context_window=8_192, max_output_tokens=2_048, tools=False)
@@ -278,7 +279,7 @@ _EFFORT: Final = ReasoningForm(efforts=_LEVELS, field="reasoning_effort")
 _GPT_OSS: Final = replace(
     _CHAT,
     max_output_tokens=16_384,
-    # gpt-oss always reasons, "none" is refused.  [observed]
+    # gpt-oss always reasons; "none" is refused.  [observed]
     reasoning=replace(_EFFORT, always=True),
     tool_choice=frozenset({"auto"}),
 )
@@ -351,7 +352,7 @@ PROFILES: Final[dict[str, ModelProfile]] = {
     "deepseek.v3*": replace(
         _CHAT_STRUCTURED,
         context_window=164_000,
-        # DeepSeek refuses reasoning in the history, its own included.  [strands 1.62.0]
+        # DeepSeek refuses reasoning in the history, even its own.  [strands 1.62.0]
         reasoning=replace(_EFFORT, efforts=("high",), replayed=False),
     ),
     "openai.*": _CHAT,
@@ -422,4 +423,4 @@ PROFILES: Final[dict[str, ModelProfile]] = {
         tools=False,
     ),
 }
-"""Patterns of model ids, without geography, and what is known of the models that fit."""
+"""Facts about models, by patterns of model ids without geography."""

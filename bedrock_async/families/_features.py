@@ -1,10 +1,11 @@
-"""What a request uses: the features that a family may or may not be able to express in a native body."""
+"""The features that a request uses, which a family may or may not be able to express in a native body."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final, TypeAlias, cast
 
+from .._error import a_kind
 from ..errors import InvalidRequestError
 from ..types import (
     AudioBlock,
@@ -49,23 +50,25 @@ FEATURES: Final[dict[str, str]] = {
     "strict_tools": "strict tools",
     "structured_output": "a schema for the answer",
     "system": "a system prompt",
-    "system_messages": "messages of the role system, or of one that is not known here",
+    "system_messages": "messages with the role system, or with an unknown role",
     "temperature": "temperature",
     "tool_choice": "a forced choice among the tools",
-    "tool_changes": "tools added or removed on the way",
+    "tool_changes": "tools added or removed along the way",
     "tools": "tools, tool uses and their results",
     "top_p": "top_p",
     "unknown_blocks": "blocks that this version does not know",
     "unknown_members": "members or values that this version does not know",
     "video": "videos",
 }
-"""The features of a request beyond text, and what each is. `ModelFamily.supports` names those that it can express."""
+"""The features of a request beyond text, described in words. `ModelFamily.supports` returns the supported ones."""
 
 CARRIED: Final = ("guardrail_config", "performance_config", "service_tier")
-"""The members of a request that InvokeModel has headers for, so that a provider carries them and no family does."""
+"""Request members that InvokeModel has headers for: the provider sends them, so families need not support them."""
+
+_HINT: Final = "Call it with provider='converse', or leave that out."
 
 _Use: TypeAlias = tuple[str, str]
-"""A feature, and the path of where it is used."""
+"""A feature, and the path where it is used."""
 
 _BLOCKS: Final[dict[type[WireModel], str]] = {
     AudioBlock: "audio",
@@ -86,7 +89,7 @@ _BLOCKS: Final[dict[type[WireModel], str]] = {
     VideoBlock: "video",
 }
 
-# What Converse calls tools that the caller runs. Any other type is one of the service's own: "server_tool_use",
+# Converse's names for tools that the caller runs. Any other type is one of the service's own: "server_tool_use",
 # "nova_code_interpreter_result".  [corpus, 2026]
 _CALLERS_TYPES: Final = frozenset({None, "tool_use", "tool_result"})
 _STATUSES: Final = frozenset({None, "success", "error"})
@@ -101,34 +104,38 @@ def features_used(request: ConverseRequest) -> dict[str, str]:
 
 
 def check_supported(request: ConverseRequest, supported: Collection[str], *, family: str, model: str) -> None:
-    """Refuse what a family cannot express. Raises InvalidRequestError, which names family, feature and place."""
+    """Refuse what a family cannot express. Raises InvalidRequestError, which names family, feature and path."""
     for feature, path in _uses(request):
         if feature not in supported:
             raise unsupported(feature, family=family, model=model, path=path)
 
 
 def check_carried(request: ConverseRequest) -> None:
-    """Refuse what stands beside the native body and has no header. Raises InvalidRequestError."""
+    """Refuse members outside the native body for which there is no header. Raises InvalidRequestError."""
     for name in CARRIED:
         if isinstance(value := getattr(request, name), WireModel):
             for _, path in _unknown(value, name):
                 raise InvalidRequestError(
                     f"InvokeModel has no header for {path}.",
                     path=path,
-                    hint="Call it with provider='converse', or leave that out.",
+                    hint=_HINT,
                 )
 
 
-def unsupported(feature: str, *, family: str, model: str, path: str | None = None) -> InvalidRequestError:
-    """Return the error of a feature that a family cannot express: for families that find out while they encode.
+def unsupported(
+    feature: str | WireModel, *, family: str, model: str, path: str | None = None, hint: str = _HINT
+) -> InvalidRequestError:
+    """Return the error for a feature that a family cannot express, for families that find out while encoding.
 
-    ``feature`` is one of `FEATURES`, or says in words what it is ("documents of the format xlsx").
+    ``feature`` is one of `FEATURES`, a description ("documents of the format xlsx"), or a block that cannot be in this
+    place, whose type the error names. Pass a ``hint`` where Converse is not an alternative, as for embeddings.
     """
+    what = FEATURES.get(feature, feature) if isinstance(feature, str) else f"{a_kind(feature)} here"
     return InvalidRequestError(
-        f"the family {family!r} cannot express {FEATURES.get(feature, feature)}{f' ({path})' if path else ''} in the "
-        f"native body of {model or 'the model'}.",
+        f"the family {family!r} cannot express {what}{f' ({path})' if path else ''} in the native body of "
+        f"{model or 'the model'}.",
         path=path,
-        hint="Call it with provider='converse', or leave that out.",
+        hint=hint,
     )
 
 
@@ -192,17 +199,17 @@ def _content(content: Iterable[ContentBlock], where: str) -> Iterator[_Use]:
 
 
 def _unknown(holder: WireModel, path: str) -> Iterator[_Use]:
-    """Yield the unknown members of an object and of all that it holds."""
+    """Yield the unknown members of an object and of everything it contains."""
     if holder.model_extra:
         yield "unknown_members", f"{path}.{min(holder.model_extra)}"
-    if isinstance(holder, CitationsBlock):  # comes from an answer, with members of the family's own in its citations
+    if isinstance(holder, CitationsBlock):  # comes from an answer; its citations may have members of the family's own
         return
     for name, value in holder:
         if isinstance(value, WireModel):
             yield from _unknown(value, f"{path}.{name}")
         elif isinstance(value, list):
             for index, each in enumerate(cast("list[object]", value)):
-                # Most are texts, which hold nothing: a look at their own members is enough.
+                # Most are texts, which contain nothing further: checking their own members is enough.
                 if isinstance(each, WireModel) and (each.model_extra or type(each) is not TextBlock):
                     yield from _unknown(each, f"{path}.{name}[{index}]")
 

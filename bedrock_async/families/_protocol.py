@@ -1,7 +1,7 @@
-"""The seam between a provider and a model family: the native dialect of one vendor's models.
+"""The interface between a provider and a model family: the native dialect of one vendor's models.
 
-A family turns a `ConverseRequest` into the body that InvokeModel wants, and the body or the chunks that come back into
-a `ConverseResponse` or events. It is pure: no socket, clock or environment, and no state between calls::
+A family converts a `ConverseRequest` to the body for InvokeModel, and the response body or its chunks to a
+`ConverseResponse` or events. It is pure: no socket, clock or environment, and no state between calls::
 
     class AcmeFamily:
         name = "acme"
@@ -21,7 +21,7 @@ a `ConverseResponse` or events. It is pure: no socket, clock or environment, and
         def stream_decoder(self, ctx):
             return stream_with(read)
 
-where ``read(body, events)`` tells an `EventBuilder` what a body, or a chunk, says.
+where ``read(body, events)`` adds the content of a body, or of a chunk, to an `EventBuilder`.
 """
 
 from __future__ import annotations
@@ -38,21 +38,24 @@ from ..types import ConverseRequest, ConverseResponse
 from .profiles import UNKNOWN, ModelProfile
 
 INTERFACE_VERSION: Final = 1
-"""The version of this protocol; a family that was written for another one is refused.
+"""The version of this protocol; families written for another version are refused.
 
-A family says the number that it was written for, ``interface_version = 1``. One that repeats this constant would call
-itself up to date whatever changes here.
+A family states the version that it was written for as a number, ``interface_version = 1``. If it referred to this
+constant, it would claim compatibility with every future version.
 """
 
 NativeObject: TypeAlias = Mapping[str, Any]
-"""A native body or chunk, parsed. Look its members up as they should be: what a family raises for a missing or
-misshapen one (KeyError, TypeError, ...) becomes an error that names the family and carries the JSON."""
+"""A parsed native body or chunk.
+
+Read its members without checks: whatever a family raises for a missing or malformed one (KeyError, TypeError, ...)
+becomes an error that names the family and carries the JSON.
+"""
 
 
 class NativeRequest(msgspec.Struct, frozen=True):
-    """What a family makes of a request: the native body, as JSON, and the types that InvokeModel is told.
+    """The native form of a request: the body, as JSON, and the media types for InvokeModel.
 
-    The provider merges ``additional_request_fields`` and ``extra_body`` over the body, so that a family need not.
+    The provider merges ``additional_request_fields`` and ``extra_body`` over the body, so that families need not.
     """
 
     body: NativeObject
@@ -61,9 +64,9 @@ class NativeRequest(msgspec.Struct, frozen=True):
 
 
 class FamilyContext(msgspec.Struct, frozen=True):
-    """What a family may know of the call beside the request.
+    """What a family may know of the call besides the request.
 
-    ``options`` are the call's ``provider_options``. ``streaming`` tells whether the answer is to be streamed.
+    ``options`` are the call's ``provider_options``. ``streaming`` tells whether the answer will be streamed.
     """
 
     model: ModelId
@@ -74,23 +77,24 @@ class FamilyContext(msgspec.Struct, frozen=True):
 
     @property
     def base_model(self) -> str:
-        """The id of the model without geography, ``anthropic.claude-sonnet-4-5-20250929-v1:0``; empty if unknown."""
+        """The model id without geography, ``anthropic.claude-sonnet-4-5-20250929-v1:0``; empty if unknown."""
         return self.model.base_model or ""
 
 
 class NativeDecoder(Protocol):
-    """Makes the events of one answer from its chunks; sans-IO, and of one stream only.
+    """Decodes the chunks of one answer into events; sans-IO, for one stream only.
 
-    Whatever belongs to the service and not to the model (members ``amazon-bedrock-...``) never comes in; what comes
-    out is checked for the order that a Converse stream has. `EventBuilder` keeps that order by itself.
+    Members that belong to the service rather than the model (``amazon-bedrock-...``) are removed from chunks
+    beforehand. The returned events must be in the order of a Converse stream, which is checked; `EventBuilder` ensures
+    it.
     """
 
     def receive(self, chunk: NativeObject) -> Sequence[Event]:
-        """Take one chunk; return the events it completes, which may be none."""
+        """Return the events that a chunk completes, possibly none."""
         ...
 
     def eof(self) -> Sequence[Event]:
-        """Take the end of the stream. Raises StreamTruncatedError where the answer is not complete."""
+        """Return the last events at the end of the stream. Raises StreamTruncatedError if the answer is incomplete."""
         ...
 
 
@@ -98,48 +102,48 @@ class NativeDecoder(Protocol):
 class ModelFamily(Protocol):
     """The native dialect of one vendor's models. One object serves all calls.
 
-    What reads as properties here may be plain attributes of the class, as above.
+    The properties may be plain class attributes, as in the example above.
     """
 
     @property
     def name(self) -> str:
-        """The vendor segment of the model ids, ``"acme"``; also the name of the entry point."""
+        """The vendor segment of the model ids, ``"acme"``, and the name of the entry point."""
         ...
 
     @property
     def interface_version(self) -> int:
-        """The version of this protocol that the family was written for: the number, not `INTERFACE_VERSION`."""
+        """The version of this protocol that the family was written for: a number, not `INTERFACE_VERSION`."""
         ...
 
     @property
     def models(self) -> Sequence[str]:
-        """Patterns of the model ids, without geography: ``("acme.chat-*",)``. ``*`` stands for anything."""
+        """Patterns of model ids, without geography: ``("acme.chat-*",)``. ``*`` matches anything."""
         ...
 
     @property
     def verified(self) -> bool:
-        """Whether tests hold the family to recorded traffic of these models."""
+        """Whether the family is tested against recorded traffic of these models."""
         ...
 
     def supports(self, ctx: FamilyContext) -> Collection[str]:
         """Return the features of a request that this model's native body can express; see `FEATURES`.
 
-        A request that uses another one is refused before `encode`, with an error that names family and feature.
+        A request that uses another feature is refused before `encode`, with an error that names family and feature.
         """
         ...
 
     def encode(self, request: ConverseRequest, ctx: FamilyContext) -> NativeRequest:
-        """Return the native request. Raises InvalidRequestError for what cannot be expressed after all."""
+        """Return the native request. Raises InvalidRequestError for anything else that cannot be expressed."""
         ...
 
     def decode(self, body: NativeObject, headers: Mapping[str, str], ctx: FamilyContext) -> ConverseResponse:
-        """Return the response that a native body makes; ``headers`` have lower-case names.
+        """Return the response in a native body; ``headers`` have lower-case names.
 
-        Usage, latency and the guardrail's trace are filled in from the service's own members and headers where the
-        response does not have them.
+        Usage, latency and the guardrail's trace are filled in from the service's own members and headers if the
+        response lacks them.
         """
         ...
 
     def stream_decoder(self, ctx: FamilyContext) -> NativeDecoder:
-        """Return a fresh decoder for the chunks of one stream."""
+        """Return a new decoder for the chunks of one stream."""
         ...

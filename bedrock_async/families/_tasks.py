@@ -1,7 +1,7 @@
-"""What only some families do: embeddings, reranking, images, video, counting. Each is a small protocol of its own.
+"""Tasks that only some families support: embeddings, reranking, images, video, token counting; a protocol for each.
 
-A family implements those that its models can do, beside or in place of the chat methods' support for them; which one a
-family has is asked with ``isinstance(family, Embeds)``.
+A family implements those that its models support, in addition to the chat methods or without supporting chat;
+``isinstance(family, Embeds)`` tells whether it does.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from ..types import ConverseRequest, ImageBlock, ResponseMeta, VideoBlock
 from ._protocol import FamilyContext, NativeObject, NativeRequest
 
 EmbedInput: TypeAlias = str | ImageBlock | VideoBlock
-"""What can be embedded: text, or a medium where the model takes one."""
+"""What can be embedded: text, or an image or video if the model accepts it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedRequest:
-    """Inputs to embed in one request: never more than the profile's ``embedding.max_inputs``.
+    """The inputs to embed in one request, at most the profile's ``embedding.max_inputs``.
 
-    None means the model's own default. ``fields`` are merged over the native body.
+    None means the model's default. ``fields`` are merged over the native body.
     """
 
     inputs: Sequence[EmbedInput]
@@ -34,9 +34,9 @@ class EmbedRequest:
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """The vectors of the inputs, in their order; ``input_tokens`` is None where nobody counted.
+    """The vectors of the inputs, in the same order; ``input_tokens`` is None if they were not counted.
 
-    ``metas`` tell of the requests, in the order of the inputs; that is the client's to add, not the family's.
+    ``metas`` describes the requests, in the order of the inputs; it is added by the client, not by the family.
     """
 
     vectors: Sequence[Sequence[float]]
@@ -49,17 +49,17 @@ class Embeds(Protocol):
     """A family with embedding models."""
 
     def encode_embed(self, request: EmbedRequest, ctx: FamilyContext) -> NativeRequest:
-        """Return the native request. Raises InvalidRequestError for what the model cannot do."""
+        """Return the native request. Raises InvalidRequestError for what the model does not support."""
         ...
 
     def decode_embed(self, body: NativeObject, headers: Mapping[str, str], ctx: FamilyContext) -> Embeddings:
-        """Return the vectors of a native body."""
+        """Return the vectors in a native body."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RerankRequest:
-    """Documents to be ordered by how well they answer the query; ``top_n`` limits the answer."""
+    """Documents to rank by their relevance to the query; ``top_n`` limits the results."""
 
     query: str
     documents: Sequence[str]
@@ -69,7 +69,7 @@ class RerankRequest:
 
 @dataclass(frozen=True, slots=True)
 class RankedDocument:
-    """A document by its index in the request, and how relevant it is (0 to 1)."""
+    """A document, by its index in the request, and its relevance (0 to 1)."""
 
     index: int
     score: float
@@ -80,22 +80,22 @@ class Reranks(Protocol):
     """A family with reranking models."""
 
     def encode_rerank(self, request: RerankRequest, ctx: FamilyContext) -> NativeRequest:
-        """Return the native request. Raises InvalidRequestError for what the model cannot do."""
+        """Return the native request. Raises InvalidRequestError for what the model does not support."""
         ...
 
     def decode_rerank(
         self, body: NativeObject, headers: Mapping[str, str], ctx: FamilyContext
     ) -> Sequence[RankedDocument]:
-        """Return the documents of a native body, the best first."""
+        """Return the ranked documents in a native body, the most relevant first."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRequest:
-    """An image to make from a prompt, or to make from other images. None means the model's own default.
+    """An image to generate from a prompt or from other images. None means the model's default.
 
     ``width`` and ``height`` are in pixels, ``aspect_ratio`` is text such as ``"16:9"``. ``task`` is the model's own
-    name of what to do (``"INPAINTING"``), where it is not to be told from the rest.
+    name of the task (``"INPAINTING"``), if it does not follow from the other members.
     """
 
     prompt: str | None = None
@@ -114,7 +114,7 @@ class ImageRequest:
 
 @dataclass(frozen=True, slots=True)
 class GeneratedImage:
-    """An image; ``finish_reason`` says why there is none (``data`` is empty then), or what was done to it."""
+    """An image; ``finish_reason`` says why there is none (then ``data`` is empty), or how it was modified."""
 
     data: bytes
     format: str
@@ -124,22 +124,22 @@ class GeneratedImage:
 
 @runtime_checkable
 class GeneratesImages(Protocol):
-    """A family with models that make images."""
+    """A family with models that generate images."""
 
     def encode_image(self, request: ImageRequest, ctx: FamilyContext) -> NativeRequest:
-        """Return the native request. Raises InvalidRequestError for what the model cannot do."""
+        """Return the native request. Raises InvalidRequestError for what the model does not support."""
         ...
 
     def decode_image(
         self, body: NativeObject, headers: Mapping[str, str], ctx: FamilyContext
     ) -> Sequence[GeneratedImage]:
-        """Return the images of a native body."""
+        """Return the images in a native body."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoRequest:
-    """A video to make from a prompt, and from images to begin with. None means the model's own default."""
+    """A video to generate from a prompt, optionally starting from images. None means the model's default."""
 
     prompt: str | None = None
     images: Sequence[ImageBlock] = ()
@@ -154,7 +154,7 @@ class VideoRequest:
 
 @dataclass(frozen=True, slots=True)
 class GeneratedVideo:
-    """A video, as the object in S3 that the service wrote; ``name`` is its key below the job's prefix."""
+    """A video, from the S3 object that the service wrote; ``name`` is its key relative to the job's prefix."""
 
     name: str
     data: bytes
@@ -163,25 +163,25 @@ class GeneratedVideo:
 
 @runtime_checkable
 class GeneratesVideo(Protocol):
-    """A family with models that make video: asynchronously, with the result in S3."""
+    """A family with models that generate video: asynchronously, with the result in S3."""
 
     def encode_video(self, request: VideoRequest, ctx: FamilyContext) -> NativeObject:
-        """Return the ``modelInput`` of StartAsyncInvoke. Raises InvalidRequestError for what the model cannot do."""
+        """Return the ``modelInput`` of StartAsyncInvoke. Raises InvalidRequestError for what is not supported."""
         ...
 
     def video_object(self, ctx: FamilyContext) -> str:
-        """Return the name of the object, below the job's prefix, that will hold the video."""
+        """Return the name of the object, relative to the job's prefix, that will hold the video."""
         ...
 
     def decode_video(self, name: str, data: bytes, ctx: FamilyContext) -> GeneratedVideo:
-        """Return the video that an object holds."""
+        """Return the video that an object contains."""
         ...
 
 
 @runtime_checkable
 class CountsTokens(Protocol):
-    """A family whose native body CountTokens counts (its member ``invokeModel``)."""
+    """A family whose native bodies CountTokens can count (its member ``invokeModel``)."""
 
     def encode_count(self, request: ConverseRequest, ctx: FamilyContext) -> NativeRequest:
-        """Return the native request to be counted; often that of `ModelFamily.encode`."""
+        """Return the native request to count, often the same as that of `ModelFamily.encode`."""
         ...

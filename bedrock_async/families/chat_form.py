@@ -18,7 +18,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from .._error import a_kind
 from ..errors import InvalidRequestError
 from ..events import Event
 from ..types import (
@@ -44,7 +43,7 @@ from ._features import unsupported
 from ._protocol import INTERFACE_VERSION, FamilyContext, NativeDecoder, NativeObject, NativeRequest
 from .profiles import ModelProfile
 
-__all__ = ["CHAT_FEATURES", "ChatForm", "ChatFormFamily", "TagSplitter", "read_chat", "write_chat"]
+__all__ = ["CHAT_FEATURES", "ChatForm", "ChatFormFamily", "TagSplitter", "read_chat", "read_content", "write_chat"]
 
 CHAT_FEATURES: Final = frozenset(
     {
@@ -195,12 +194,7 @@ def _read_choice(choice: Mapping[str, Any], events: EventBuilder, splitter: TagS
     said: Mapping[str, Any] = (choice["delta"] if "delta" in choice else choice["message"]) or {}
     events.start()
     events.reasoning(said.get("reasoning_content") or said.get("reasoning"))
-    content = said.get("content")
-    if isinstance(content, str):
-        splitter.add(content, events)
-    else:
-        for part in content or ():
-            _read_part(part, events, splitter)
+    read_content(said.get("content"), events, splitter)
     for call in said.get("tool_calls") or ():
         splitter.flush(events)
         function: Mapping[str, Any] = call["function"]
@@ -214,11 +208,27 @@ def _read_choice(choice: Mapping[str, Any], events: EventBuilder, splitter: TagS
         events.stop("tool_use" if reason == "end_turn" and events.has_tool_use else reason)
 
 
+def read_content(
+    content: str | Iterable[Mapping[str, Any]] | None, events: EventBuilder, splitter: TagSplitter
+) -> None:
+    """Read the ``content`` of a message or delta into events: text, or parts of text, reasoning and other kinds.
+
+    Raises KeyError and the like for JSON in another format.
+    """
+    if isinstance(content, str):
+        splitter.add(content, events)
+        return
+    for part in content or ():
+        _read_part(part, events, splitter)
+
+
 def _read_part(part: Mapping[str, Any], events: EventBuilder, splitter: TagSplitter) -> None:
     kind: str = part.get("type") or "text"
     if kind == "text" or "text" in part:
         splitter.add(part.get("text") or "", events)
-    elif kind == "thinking":  # Magistral's reasoning is a list of such parts  [Mistral, "Reasoning"]
+        return
+    splitter.flush(events)
+    if kind == "thinking":  # Magistral's reasoning is a list of such parts  [Mistral, "Reasoning"]
         thought: str | Sequence[Mapping[str, Any]] = part["thinking"]
         events.reasoning(thought if isinstance(thought, str) else "".join(each.get("text") or "" for each in thought))
     else:
@@ -380,4 +390,4 @@ class _Writer:
                 raise self._unsupported(block, path)
 
     def _unsupported(self, block: ContentBlock, path: str) -> InvalidRequestError:
-        return unsupported(f"{a_kind(block)} here", family=self._form.name, model=self._model, path=path)
+        return unsupported(block, family=self._form.name, model=self._model, path=path)

@@ -1,10 +1,10 @@
-"""Facts about models, as data: what a model takes, what it gives, and how its features are switched on.
+"""Facts about models, as data: what a model accepts, what it produces, and how its features are switched on.
 
-Facts decide how a request is written, never whether one is sent: the service knows better, and a table can be old.
-Only `MediaLimits` refuse one, for a request with megabytes too many costs its upload before the service refuses it.
-An unknown model of a known vendor has that vendor's defaults, any other one has `UNKNOWN`. Whoever knows better says
-so: for one call ``model_profile={"max_output_tokens": 8192}``, for all calls of a bound model or a client the same
-among its settings, for a family of one's own in its ``profiles``.
+Facts determine how a request is written, never whether it is sent: the service knows better, and a table can be
+outdated. Only `MediaLimits` refuse requests, because one that is megabytes too large would be uploaded before the
+service refuses it. An unknown model of a known vendor gets that vendor's defaults, any other model `UNKNOWN`. To
+override facts, pass ``model_profile={"max_output_tokens": 8192}`` in a call, or in the settings of a bound model or a
+client; a family provides its own in ``profiles``.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from .._error import a_kind
 from ..errors import InvalidRequestError
 
 Modality: TypeAlias = Literal["text", "image", "document", "video", "audio"]
-"""A kind of content that a model takes."""
+"""A kind of content that a model accepts."""
 
 OutputModality: TypeAlias = Literal["text", "image", "video", "audio", "embedding", "ranking"]
-"""A kind of content that a model gives."""
+"""A kind of content that a model produces."""
 
 CachedPart: TypeAlias = Literal["tools", "system", "messages"]
-"""A part of a request in which a cache point may stand."""
+"""A part of a request that may contain a cache point."""
 
 ToolChoiceForm: TypeAlias = Literal["auto", "any", "tool"]
 """A form of ``tool_choice``."""
@@ -44,14 +44,14 @@ class PromptCaching:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReasoningForm:
-    """How a model's reasoning is asked for, and what it gives back.
+    """How a model's reasoning is requested, and what it returns.
 
-    - ``budget``: takes a number of thinking tokens; ``adaptive``: decides by itself how much to think.
-    - ``efforts``: the levels it takes, empty where it takes none.
-    - ``field``: where the level or budget stands among the additional request fields, as dots:
+    - ``budget``: accepts a number of thinking tokens; ``adaptive``: decides by itself how much to think.
+    - ``efforts``: the accepted levels, empty if there are none.
+    - ``field``: the place of the level or budget among the additional request fields, as a dotted path:
       ``"thinking.budget_tokens"``, ``"output_config.effort"``, ``"reasoning_effort"``.
-    - ``always``: it cannot be switched off.
-    - ``signed``: its reasoning comes signed, and is to be sent back as it came.
+    - ``always``: cannot be switched off.
+    - ``signed``: reasoning is signed, and must be sent back unchanged.
     - ``replayed``: reasoning in the history is accepted.
     """
 
@@ -66,7 +66,7 @@ class ReasoningForm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingFacts:
-    """What an embedding model takes: inputs in one request, tokens of each, lengths of the vector."""
+    """The limits of an embedding model: inputs per request, tokens per input, lengths of the vector."""
 
     max_inputs: int = 1
     max_tokens: int | None = None
@@ -75,16 +75,16 @@ class EmbeddingFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaLimits:
-    """How much of which media a model takes in one request; None where no limit is known.
+    """How much media a model accepts in one request; None if no limit is known.
 
-    - ``image_bytes``: of each image; ``image_side_px``: its width and height; ``images``: the number of them. With more
-      than ``many_images`` of them, ``many_images_side_px`` takes the place of ``image_side_px``.
-    - ``documents``, ``document_bytes``: the number of documents, and the size of each that is not of one of the
-      formats in ``large_documents``. ``s3_counts``: documents in S3 are part of the number.
-    - ``videos``, ``video_bytes``: the same of videos. ``inline_bytes``: all media of the request that are not in S3.
+    - ``image_bytes``: of each image; ``image_side_px``: its width and height; ``images``: their number. With more than
+      ``many_images`` of them, ``many_images_side_px`` replaces ``image_side_px``.
+    - ``documents``, ``document_bytes``: the number of documents, and the size of each, unless its format is one of
+      ``large_documents``. ``s3_counts``: documents in S3 are included in the number.
+    - ``videos``, ``video_bytes``: the same for videos. ``inline_bytes``: all media of the request that are not in S3.
 
-    The defaults hold for every model. [Bedrock user guide, "API restrictions": 5 documents of 4.5 MB, no limit of
-    images; API reference, Message: 8,000 pixels]. 1 MB is taken for 1,048,576 bytes.
+    The defaults apply to every model. [Bedrock user guide, "API restrictions": 5 documents of 4.5 MB, no limit of
+    images; API reference, Message: 8,000 pixels]. 1 MB is taken to be 1,048,576 bytes.
     """
 
     images: int | None = None
@@ -110,20 +110,20 @@ class ModelProfile:
 
     - ``context_window``, ``max_output_tokens``: in tokens.
     - ``streaming``: the service can stream its answers.
-    - ``input_modalities``, ``output_modalities``: the kinds of content it takes and gives.
-    - ``tools``, ``tool_choice``: takes tools, and these forms of the choice among them; ``native_tool_choice``: takes
-      a ``tool_choice`` among the additional fields, which can say ``none`` and ``disable_parallel_tool_use``;
-      ``strict_tools``: holds itself to the schema of a strict tool; ``forced_tool_with_reasoning``: a tool may be
-      forced while it reasons.
-    - ``tool_result_media``: media that may stand in the result of a tool; ``beside_tool_results``: content that may
-      share a message with one.
-    - ``caching``, ``reasoning``, ``embedding``: see their classes; None where it has none. ``media``: `MediaLimits`.
-    - ``structured_output``: takes a JSON schema for its answer (``outputConfig.textFormat``).
-    - ``sampling``: takes temperature and top_p; ``temperature_with_top_p``: takes both at once.
+    - ``input_modalities``, ``output_modalities``: the kinds of content it accepts and produces.
+    - ``tools``, ``tool_choice``: accepts tools, and these forms of tool choice; ``native_tool_choice``: accepts a
+      ``tool_choice`` among the additional fields, which supports ``none`` and ``disable_parallel_tool_use``;
+      ``strict_tools``: follows the schema of a strict tool; ``forced_tool_with_reasoning``: a tool may be forced while
+      it reasons.
+    - ``tool_result_media``: media allowed in the result of a tool; ``beside_tool_results``: content allowed in the same
+      message as one.
+    - ``caching``, ``reasoning``, ``embedding``: see their classes; None if it has none. ``media``: `MediaLimits`.
+    - ``structured_output``: accepts a JSON schema for its answer (``outputConfig.textFormat``).
+    - ``sampling``: accepts temperature and top_p; ``temperature_with_top_p``: accepts both at once.
     - ``prefill``: continues a last message of the assistant; ``leading_assistant``: lets the assistant speak first.
-    - ``system_messages``: takes messages of the role system between the others.
-    - ``citations``: cites the documents of the request. ``count_tokens``: CountTokens counts for it.
-    - ``burndown``: what a token of its output counts against the quota of tokens per minute.
+    - ``system_messages``: accepts messages with the role system between the others.
+    - ``citations``: cites the documents of the request. ``count_tokens``: CountTokens supports it.
+    - ``burndown``: how many tokens an output token counts as in the quota of tokens per minute.
     """
 
     source: str
@@ -156,12 +156,12 @@ class ModelProfile:
 
     @property
     def chats(self) -> bool:
-        """Whether it answers with text."""
+        """Whether it produces text."""
         return "text" in self.output_modalities
 
 
 class ProfileFields(TypedDict, total=False):
-    """Fields of a `ModelProfile`, as many as somebody knows better: the keyword ``model_profile`` of a call."""
+    """Some fields of a `ModelProfile` that correct the tables: the keyword argument ``model_profile`` of a call."""
 
     source: str
     context_window: int | None
@@ -196,14 +196,14 @@ UNKNOWN: Final = ModelProfile(
     source="nothing is known of this model",
     input_modalities=frozenset({"text", "image", "document", "video", "audio"}),
 )
-"""What is assumed of a model that no table knows: that it takes what it is given, caches nothing, reasons not."""
+"""What is assumed of an unknown model: it accepts any input, caches nothing and does not reason."""
 
 
 def find_profile(base_model: str | None, *, also: Iterable[Mapping[str, ModelProfile]] = ()) -> ModelProfile:
-    """Return the profile of a model: that of the pattern that fits it best (most characters that are no ``*``).
+    """Return the profile of a model, from the most precise pattern that matches its id (most characters besides ``*``).
 
-    ``base_model`` is the id without geography. ``also`` are tables (pattern -> profile) that come before the built-in
-    one.
+    ``base_model`` is the id without geography. The tables ``also`` (pattern -> profile) take precedence over the
+    built-in one.
     """
     if not base_model:
         return UNKNOWN
@@ -222,7 +222,7 @@ def _built_in(base_model: str) -> ModelProfile:
 
 
 def best_match(base_model: str, patterns: Iterable[str]) -> str | None:
-    """Return the pattern with the most characters of its own that fits an id, None where none does."""
+    """Return the most precise pattern that matches an id (most characters besides ``*``), or None."""
     fitting = [pattern for pattern in patterns if _fits(base_model, pattern)]
     return max(fitting, key=lambda pattern: len(pattern.replace("*", "")), default=None)
 
@@ -230,7 +230,7 @@ def best_match(base_model: str, patterns: Iterable[str]) -> str | None:
 def _fits(name: str, pattern: str) -> bool:
     if "?" in pattern or "[" in pattern:
         return fnmatchcase(name, pattern)
-    # Nearly all patterns know no other wildcard; making regular expressions of a hundred of them takes several ms.
+    # Nearly all patterns use no other wildcard; compiling regular expressions for a hundred of them takes several ms.
     beginning, *rest = pattern.split("*")
     if not rest:
         return name == pattern
@@ -247,7 +247,7 @@ def _fits(name: str, pattern: str) -> bool:
 
 
 def overridden(profile: ModelProfile, facts: object, *, path: str = "provider_options.profile") -> ModelProfile:
-    """Return a profile with other facts: a ModelProfile, or a mapping of its fields. Raises InvalidRequestError."""
+    """Return a profile overridden by a ModelProfile or a mapping of its fields. Raises InvalidRequestError."""
     if isinstance(facts, ModelProfile):
         return facts
     if not isinstance(facts, Mapping):

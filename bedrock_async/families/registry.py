@@ -1,8 +1,8 @@
-"""Finding the family of a model: given to the client, or installed as a plugin.
+"""Finds the family of a model: given to the client, or installed as a plugin.
 
-Entry-point group ``bedrock_async.families``; the entry point's name is the vendor segment of the model ids, its object
-a class or function without arguments that returns a `ModelFamily`. So the family of ``acme.chat-1`` is known to be
-``acme`` without importing anything, and only that one is imported.
+Entry-point group ``bedrock_async.families``; the name of the entry point is the vendor segment of the model ids, its
+object a class or function without arguments that returns a `ModelFamily`. So the family of ``acme.chat-1`` is known to
+be ``acme`` without importing anything, and only that one is imported.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from .profiles import ModelProfile, best_match, find_profile
 
 GROUP: Final = "bedrock_async.families"
 
-# One distribution brings all the vendors that are only rows of data over the chat form.
+# One distribution has all vendors that need only a row of data for the chat completions format.
 _CHAT_FORMS: Final = frozenset({"google", "minimax", "moonshot", "moonshotai", "nvidia", "writer", "zai"})
 _MOST_MODELS: Final = 1000
-# What is known of their models' native bodies is not enough for a family.
+# Too little is known of the native bodies of their models.
 _WITHOUT_FAMILY: Final = frozenset({"luma", "xai"})
 
 
 def known_distribution(vendor: str) -> str | None:
-    """Return the distribution that brings the family of a vendor, None where there is none."""
+    """Return the distribution that provides the family of a vendor, or None if there is none."""
     if vendor in _CHAT_FORMS:
         return "bedrock-async-chatforms"
     return f"bedrock-async-{vendor}" if vendor in VENDORS - _WITHOUT_FAMILY else None
@@ -38,19 +38,19 @@ def _patterns(value: object) -> bool:
 
 
 def _facts_of(family: ModelFamily) -> Mapping[str, ModelProfile] | None:
-    table: Mapping[str, ModelProfile] | None = getattr(family, "profiles", None)  # a family need not bring facts
+    table: Mapping[str, ModelProfile] | None = getattr(family, "profiles", None)  # optional in a family
     return table
 
 
 def _profiles(value: object) -> bool:
-    if value is None:  # a family need not bring facts
+    if value is None:  # optional in a family
         return True
     facts = cast("Mapping[object, object]", value).values() if isinstance(value, Mapping) else (None,)
     return all(isinstance(each, ModelProfile) for each in facts)
 
 
 def check_family(family: object, name: str, source: str) -> ModelFamily:
-    """Return ``family`` when it keeps the protocol. Raises PluginError, which says what is missing."""
+    """Return ``family`` if it implements the protocol. Raises PluginError, which names what is missing."""
     check_members(
         family,
         name,
@@ -73,24 +73,24 @@ def check_family(family: object, name: str, source: str) -> ModelFamily:
 
 
 FAMILIES: Final = PluginKind(GROUP, "family", "families", check_family)
-"""What is registered under the group of families."""
+"""The kind of plugins registered in the group of families."""
 
 
 class FamilyRegistry(PluginRegistry[ModelFamily]):
-    """The families of one client. ``given`` (name -> family) comes before what is installed."""
+    """The families of one client. ``given`` (name -> family) takes precedence over installed ones."""
 
     def __init__(self, given: Mapping[str, ModelFamily] | None = None, allowed: Allowed = EVERYTHING) -> None:
         """Check the given families. Raises PluginError."""
         super().__init__(FAMILIES, given, allowed)
         self._given = tuple(given or ())
         self._resolved: dict[str, ModelFamily] = {}
-        find_profile("any")  # reads the table of facts now, and not in the first call
+        find_profile("any")  # loads the table of facts now rather than in the first call
 
     def resolve(self, model: ModelId, name: str | None = None) -> ModelFamily:
-        """Return the family of a model, or that of ``name`` whatever the model is.
+        """Return the family of a model, or the family called ``name`` regardless of the model.
 
-        The given families are asked first, in their order, then the one that is named as the model's vendor. Raises
-        PluginError, which names the package to install, or the distribution at fault.
+        The given families are tried first, in order, then the one named after the model's vendor. Raises PluginError,
+        which names the package to install, or the distribution at fault.
         """
         if name is not None:
             return self.get(name)
@@ -104,8 +104,8 @@ class FamilyRegistry(PluginRegistry[ModelFamily]):
     def profile(self, base_model: str | None, family: ModelFamily | None = None) -> ModelProfile:
         """Return the facts about a model.
 
-        Those of the given families come first, then those that ``family`` brings, which the call goes through, then
-        the built-in table. Whichever families other calls have loaded, the facts of a call are the same.
+        Facts of the given families take precedence, then those of ``family``, through which the call goes, then the
+        built-in table. The facts do not depend on which families other calls have loaded.
         """
         speaking = [*(self._loaded[name] for name in self._given), *([] if family is None else [family])]
         return find_profile(base_model, also=[table for each in speaking if (table := _facts_of(each))])
@@ -116,7 +116,7 @@ class FamilyRegistry(PluginRegistry[ModelFamily]):
                 return self._loaded[name]
         if model.vendor is None:
             raise PluginError(
-                f"the model {model.raw!r} does not tell its vendor, so that its family is unknown.",
+                f"the vendor, and so the family, cannot be told from the model {model.raw!r}.",
                 hint="Pass the model's own id and this one as inference_profile=, or name the family: "
                 'provider_options={"family": "anthropic"}.',
             )
@@ -128,8 +128,8 @@ class FamilyRegistry(PluginRegistry[ModelFamily]):
                 f"the family {family.name!r} of {self.origin(model.vendor)} does not know the model {base_model}; it "
                 f"knows {', '.join(family.models)}.",
                 distribution=self.origin(model.vendor),
-                hint=f"Install a newer version, use provider='converse', or say provider_options={{'family': "
-                f"{family.name!r}}} to try it all the same.",
+                hint=f"Install a newer version, use provider='converse', or force it with "
+                f"provider_options={{'family': {family.name!r}}}.",
             )
         return family
 

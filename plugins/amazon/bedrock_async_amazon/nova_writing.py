@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final, TypeAlias
 
-from bedrock_async.errors import InvalidRequestError
-from bedrock_async.families import FamilyContext, unsupported
+from bedrock_async.families import FamilyContext, misplaced_cache_point, tool_use_input, unsupported
 from bedrock_async.types import (
     CachePointBlock,
     ConverseRequest,
@@ -77,11 +76,7 @@ def _blocks(blocks: Iterable[WireModel], path: str) -> list[Block]:
         where = f"{path}[{index}]"
         if isinstance(block, CachePointBlock):
             if not written:
-                raise InvalidRequestError(
-                    f"{where} is a cache point with nothing before it to be cached.",
-                    path=where,
-                    hint="Put it after the last block to cache.",
-                )
+                raise misplaced_cache_point(path=where)
             written[-1] |= block.to_wire()
         else:
             written.append(_block(block, where))
@@ -91,12 +86,7 @@ def _blocks(blocks: Iterable[WireModel], path: str) -> list[Block]:
 def _block(block: WireModel, path: str) -> Block:
     wire: Block = block.to_wire()
     if isinstance(block, ToolUseBlock):
-        if block.invalid_input:
-            raise InvalidRequestError(
-                f"{path} is a tool use whose input is no object: it was cut off or malformed.",
-                path=path,
-                hint="Leave that turn out of the history, or ask for it again with more max_tokens.",
-            )
+        tool_use_input(block, path=path)  # refuses one that was cut off
         _without_plain_type(wire["toolUse"])
     elif isinstance(block, ToolResultBlock):
         _without_plain_type(wire["toolResult"])

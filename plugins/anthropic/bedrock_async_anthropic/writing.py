@@ -7,8 +7,7 @@ from binascii import b2a_base64
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeAlias, cast
 
-from bedrock_async.errors import InvalidRequestError
-from bedrock_async.families import FamilyContext, unsupported
+from bedrock_async.families import FamilyContext, document_text, misplaced_cache_point, tool_use_input, unsupported
 from bedrock_async.types import (
     CachePointBlock,
     CitationsBlock,
@@ -28,6 +27,7 @@ from bedrock_async.types import (
     ToolSpec,
     ToolUseBlock,
     UnknownBlock,
+    WireModel,
 )
 
 from .citations import has_place, native_citation
@@ -40,9 +40,6 @@ VERSION: Final = "bedrock-2023-05-31"
 # max_tokens is required. If it is not given, Converse uses the model's maximum, and so does this; a model of unknown
 # maximum gets this many.
 _DEFAULT_MAX_TOKENS: Final = 4_096
-
-# Sent to Claude as text. Only Converse converts other formats (doc, xlsx).
-_TEXT_FORMATS: Final = frozenset({"csv", "html", "md", "txt"})
 
 
 def write_messages(request: ConverseRequest, ctx: FamilyContext) -> dict[str, Any]:
@@ -113,24 +110,20 @@ class _Writer:
     def __init__(self, ctx: FamilyContext) -> None:
         self._model = ctx.base_model
 
-    def blocks(self, blocks: Iterable[object], path: str) -> list[Block]:
+    def blocks(self, blocks: Iterable[WireModel], path: str) -> list[Block]:
         """Return native blocks; a cache point becomes ``cache_control`` of the block before it."""
         written: list[Block] = []
         for index, block in enumerate(blocks):
             where = f"{path}[{index}]"
             if isinstance(block, CachePointBlock):
                 if not written:
-                    raise InvalidRequestError(
-                        f"{where} is a cache point with nothing before it to be cached.",
-                        path=where,
-                        hint="Put it after the last block to cache.",
-                    )
+                    raise misplaced_cache_point(path=where)
                 written[-1]["cache_control"] = {"type": "ephemeral", **({"ttl": block.ttl} if block.ttl else {})}
             else:
                 written.append(self._block(block, where))
         return written
 
-    def _block(self, block: object, path: str) -> Block:
+    def _block(self, block: WireModel, path: str) -> Block:
         match block:
             case TextBlock():
                 return {"type": "text", "text": block.text}
@@ -139,7 +132,8 @@ class _Writer:
             case DocumentBlock():
                 return self._document(block, path)
             case ToolUseBlock():
-                return self._tool_use(block, path)
+                tool_input = tool_use_input(block, path=path)
+                return {"type": "tool_use", "id": block.tool_use_id, "name": block.name, "input": tool_input}
             case ToolResultBlock():
                 return self._tool_result(block, path)
             case JsonBlock():
@@ -156,7 +150,7 @@ class _Writer:
                 # A native block that Converse has no type for, as `read_message` keeps it: restore it.
                 return {"type": next(iter(raw)), **cast("Mapping[str, Any]", members)}
             case _:
-                raise unsupported(f"a {type(block).__name__} here", family="anthropic", model=self._model, path=path)
+                raise unsupported(block, family="anthropic", model=self._model, path=path)
 
     def _citations(self, block: CitationsBlock, path: str) -> list[Block]:
         citations = list(block.citations or ())
@@ -181,36 +175,15 @@ class _Writer:
         return written
 
     def _document_source(self, block: DocumentBlock, path: str) -> dict[str, Any]:
-        source = block.source
-        if source.content is not None:
-            parts = [{"type": "text", "text": part.text or ""} for part in source.content]
+        if block.source.content is not None:
+            parts = [{"type": "text", "text": part.text or ""} for part in block.source.content]
             return {"type": "content", "content": parts}
-        if source.text is not None:
-            return {"type": "text", "media_type": "text/plain", "data": source.text}
-        if block.format in _TEXT_FORMATS and source.bytes is not None:
-            try:
-                text = source.bytes.decode()
-            except UnicodeDecodeError as exc:
-                raise InvalidRequestError(
-                    f"{path} is a document of the format {block.format}, but no UTF-8 text ({exc.reason} at byte "
-                    f"{exc.start}).",
-                    path=path,
-                    hint="Encode it as UTF-8.",
-                ) from exc
+        if (text := document_text(block, path=path)) is not None:
             return {"type": "text", "media_type": "text/plain", "data": text}
         if block.format not in {None, "pdf"}:
             what = f"documents of the format {block.format}"
             raise unsupported(what, family="anthropic", model=self._model, path=path)
-        return self._data(source.bytes, "application/pdf", path)
-
-    def _tool_use(self, block: ToolUseBlock, path: str) -> Block:
-        if block.invalid_input:
-            raise InvalidRequestError(
-                f"{path} is a tool use whose input is no object: it was cut off or malformed.",
-                path=path,
-                hint="Leave that turn out of the history, or ask for it again with more max_tokens.",
-            )
-        return {"type": "tool_use", "id": block.tool_use_id, "name": block.name, "input": block.input}
+        return self._data(block.source.bytes, "application/pdf", path)
 
     def _tool_result(self, block: ToolResultBlock, path: str) -> Block:
         content = self.blocks(block.content, f"{path}.content")

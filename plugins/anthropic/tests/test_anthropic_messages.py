@@ -107,7 +107,7 @@ def test_documents_that_only_converse_converts_are_refused(kind: str) -> None:
 
 def test_a_text_document_that_is_no_text_is_refused() -> None:
     """Before the model reads noise."""
-    with pytest.raises(InvalidRequestError, match="no UTF-8 text"):
+    with pytest.raises(InvalidRequestError, match="not UTF-8 text"):
         blocks({"document": {"format": "txt", "name": "d", "source": {"bytes": b"\xff\xfe"}}})
 
 
@@ -248,7 +248,7 @@ def test_messages_of_the_role_system_go_to_models_that_heed_them() -> None:
     wire = {"messages": [{"role": "system", "content": [{"text": "Now in French."}]}]}
     body = encoded(wire, "anthropic.claude-opus-4-8")
     assert body["messages"][0] == {"role": "system", "content": [{"type": "text", "text": "Now in French."}]}
-    with pytest.raises(InvalidRequestError, match="messages of the role system"):
+    with pytest.raises(InvalidRequestError, match="messages with the role system"):
         encoded(wire)
 
 

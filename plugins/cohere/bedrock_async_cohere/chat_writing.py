@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from bedrock_async.errors import InvalidRequestError
-from bedrock_async.families import FamilyContext, unsupported
+from bedrock_async.families import FamilyContext, document_text, tool_use_input, unsupported
 from bedrock_async.types import (
     CitationsBlock,
     ContentBlock,
@@ -30,8 +30,6 @@ CHAT_FEATURES: Final = frozenset(
     }
 )
 """What the body of Command R can express."""
-
-_TEXT_FORMATS: Final = frozenset({"csv", "html", "md", "txt"})
 
 
 def write_chat(request: ConverseRequest, ctx: FamilyContext) -> dict[str, Any]:
@@ -103,14 +101,13 @@ class _Writer:
                     snippet = "\n".join(part.text for part in block.content)
                     self.documents.append({"title": block.title, "snippet": snippet, "url": block.source})
                 case ToolUseBlock():
-                    if block.invalid_input:
-                        raise _cut_off(where)
-                    self._calls[block.tool_use_id] = {"name": block.name, "parameters": block.input}
+                    parameters = tool_use_input(block, path=where)
+                    self._calls[block.tool_use_id] = {"name": block.name, "parameters": parameters}
                     calls.append(self._calls[block.tool_use_id])
                 case ToolResultBlock():
                     results.append(self._result(block, where))
                 case _:
-                    raise self._unsupported(block, where)
+                    raise unsupported(block, family="cohere", model=self._model, path=where)
         turns: list[dict[str, Any]] = [{"role": "TOOL", "tool_results": results}] if results else []
         if texts or calls or not results:
             role = "CHATBOT" if message.role == "assistant" else "USER"
@@ -120,23 +117,11 @@ class _Writer:
         return turns
 
     def _document(self, block: DocumentBlock, path: str) -> str:
-        source = block.source
-        if source.text is not None:
-            return source.text
-        if source.content is not None:
-            return "\n".join(part.text or "" for part in source.content)
-        if block.format not in _TEXT_FORMATS or source.bytes is None:
+        text = document_text(block, path=path)
+        if text is None:
             what = f"documents of the format {block.format}"
             raise unsupported(what, family="cohere", model=self._model, path=path)
-        try:
-            return source.bytes.decode()
-        except UnicodeDecodeError as exc:
-            raise InvalidRequestError(
-                f"{path} is a document of the format {block.format}, but no UTF-8 text ({exc.reason} at byte "
-                f"{exc.start}).",
-                path=path,
-                hint="Encode it as UTF-8.",
-            ) from exc
+        return text
 
     def _result(self, block: ToolResultBlock, path: str) -> dict[str, Any]:
         call = self._calls.get(block.tool_use_id)
@@ -159,15 +144,4 @@ class _Writer:
             case JsonBlock():
                 return {"json": block.json_}
             case _:
-                raise self._unsupported(block, path)
-
-    def _unsupported(self, block: object, path: str) -> InvalidRequestError:
-        return unsupported(f"a {type(block).__name__} here", family="cohere", model=self._model, path=path)
-
-
-def _cut_off(path: str) -> InvalidRequestError:
-    return InvalidRequestError(
-        f"{path} is a tool use whose input is no object: it was cut off or malformed.",
-        path=path,
-        hint="Leave that turn out of the history, or ask for it again with more max_tokens.",
-    )
+                raise unsupported(block, family="cohere", model=self._model, path=path)

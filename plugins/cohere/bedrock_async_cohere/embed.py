@@ -7,8 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 from bedrock_async.errors import InvalidRequestError
-from bedrock_async.families import Embeddings, EmbedRequest, FamilyContext, NativeObject, NativeRequest, unsupported
-from bedrock_async.types import ImageBlock
+from bedrock_async.families import (
+    Embeddings,
+    EmbedInput,
+    EmbedRequest,
+    FamilyContext,
+    NativeObject,
+    NativeRequest,
+    unsupported,
+)
+from bedrock_async.types import ImageBlock, WireModel
 
 _PURPOSES: Final = {"document": "search_document", "query": "search_query"}
 _IMAGE_PURPOSES: Final = frozenset({*_PURPOSES, *_PURPOSES.values(), "classification", "clustering", "image"})
@@ -21,10 +29,10 @@ def write_embed(request: EmbedRequest, ctx: FamilyContext) -> NativeRequest:
         **_inputs(request, ctx),
     }
     if request.normalize is False:  # vectors of v3 and v4 have unit length  [corpus]
-        raise unsupported("vectors that are not normalised", family="cohere", model=ctx.base_model, path="normalize")
+        raise _refused("vectors that are not normalised", ctx, path="normalize")
     if request.dimensions is not None:
         if not _is_v4(ctx):
-            raise unsupported("a choice of dimensions", family="cohere", model=ctx.base_model, path="dimensions")
+            raise _refused("a choice of dimensions", ctx, path="dimensions")
         body["output_dimension"] = request.dimensions
     if request.truncate is not None:
         # The guide says LEFT and RIGHT for v4, which was recorded to take START and END.
@@ -53,20 +61,25 @@ def _inputs(request: EmbedRequest, ctx: FamilyContext) -> dict[str, Any]:
         )
     # v3 has one input type for images; their vectors compare with those of documents and queries alike.
     if request.purpose is not None and request.purpose not in _IMAGE_PURPOSES:
-        what = f"the purpose {request.purpose!r} of an image"
-        raise unsupported(what, family="cohere", model=ctx.base_model, path="purpose")
+        raise _refused(f"the purpose {request.purpose!r} of an image", ctx, path="purpose")
     return {"images": images, "input_type": "image"}
 
 
-def _part(value: object, ctx: FamilyContext, path: str) -> dict[str, Any]:
+def _part(value: EmbedInput, ctx: FamilyContext, path: str) -> dict[str, Any]:
     if isinstance(value, str):
         return {"type": "text", "text": value}
     if not isinstance(value, ImageBlock):
-        raise unsupported(f"a {type(value).__name__} here", family="cohere", model=ctx.base_model, path=path)
+        raise _refused(value, ctx, path=path)
     if value.source.bytes is None:
-        raise unsupported("s3_sources", family="cohere", model=ctx.base_model, path=f"{path}.source")
+        raise _refused("s3_sources", ctx, path=f"{path}.source", hint="Pass the image as bytes.")
     data = b2a_base64(value.source.bytes, newline=False).decode("ascii")
     return {"type": "image_url", "image_url": {"url": f"data:image/{value.format};base64,{data}"}}
+
+
+def _refused(
+    what: str | WireModel, ctx: FamilyContext, *, path: str, hint: str = "Leave that out."
+) -> InvalidRequestError:
+    return unsupported(what, family="cohere", model=ctx.base_model, path=path, hint=hint)
 
 
 def read_embed(body: NativeObject) -> Embeddings:

@@ -94,7 +94,7 @@ def test_documents_stand_beside_the_messages() -> None:
     ("document", "complaint"),
     [
         ({"name": "a", "format": "pdf", "source": {"bytes": b"%PDF"}}, "documents of the format pdf"),
-        ({"name": "a", "format": "txt", "source": {"bytes": b"\xff"}}, "no UTF-8 text"),
+        ({"name": "a", "format": "txt", "source": {"bytes": b"\xff"}}, "not UTF-8 text"),
     ],
 )
 def test_documents_that_are_no_text_are_refused(document: dict[str, Any], complaint: str) -> None:
@@ -272,7 +272,7 @@ def test_a_call_that_was_cut_off_is_refused() -> None:
     """Cohere takes only objects as parameters."""
     use = ToolUseBlock(tool_use_id="1", name="t", input='{"a": ')
     request = ConverseRequest(messages=[Message(role="assistant", content=[use]), QUESTION])
-    with pytest.raises(InvalidRequestError, match="whose input is no object"):
+    with pytest.raises(InvalidRequestError, match="whose input is not an object"):
         encode_request(FAMILY, request, context())
 
 
@@ -349,9 +349,10 @@ def test_stop_reasons_are_converses(native: str, converse: str) -> None:
     ],
 )
 def test_inputs_that_cannot_be_embedded_are_refused(model: str, request_: EmbedRequest, complaint: str) -> None:
-    """Before anything is sent."""
-    with pytest.raises(InvalidRequestError, match=complaint):
+    """Before anything is sent, and without the advice to call Converse, which embeds nothing."""
+    with pytest.raises(InvalidRequestError, match=complaint) as caught:
         FAMILY.encode_embed(request_, context(model))
+    assert "converse" not in str(caught.value)
 
 
 def test_a_text_that_looks_like_an_image_is_text() -> None:

@@ -1,4 +1,4 @@
-"""Example's chat model, played: the emulator answers with it, in the native dialect, where there is no service."""
+"""A chat model for the emulator, which answers in Example's native dialect without the service."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ __all__ = ["ExampleModel"]
 
 
 class ExampleModel(ScriptedModel):
-    """Repeats what it was told; asked with tools, it calls the first one, and then says what came of it."""
+    """Repeats the prompt; with tools, it calls the first one, and then reports the result."""
 
     def __init__(self) -> None:
         super().__init__(text_events("I speak my own dialect."), native=native, model_ids=("example.chat-1",))
 
 
 def native(request: ReceivedRequest) -> Script:
-    """Return the chunks of an answer, or the one body that says the same."""
+    """Return the chunks of a streamed answer, or the single body of a whole one."""
     asked: Any = request.json()
     last = asked["turns"][-1]
     counted: dict[str, Any] = {"in": len(request.body.split()), "out": 3}

@@ -1,4 +1,4 @@
-"""The dialect: a request of Converse becomes a native body, and a native body, or its chunks, an answer of Converse."""
+"""The dialect: Converse requests become native bodies; native bodies and chunks become Converse responses."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class ExampleFamily:
     }
 
     def supports(self, ctx: FamilyContext) -> Collection[str]:
-        """Return what the native body can express beside text; anything else is refused before `encode`."""
+        """Return the features besides text that a native body can express; others are refused before `encode`."""
         return {"max_tokens", "system", "temperature", "tools"}
 
     def encode(self, request: ConverseRequest, ctx: FamilyContext) -> NativeRequest:
@@ -72,16 +72,16 @@ class ExampleFamily:
         return NativeRequest(body)
 
     def decode(self, body: NativeObject, headers: Mapping[str, str], ctx: FamilyContext) -> ConverseResponse:
-        """Return the answer that a native body makes."""
+        """Return the response for a native body."""
         return decode_with(read, body)
 
     def stream_decoder(self, ctx: FamilyContext) -> NativeDecoder:
-        """Return what makes events of native chunks, which are read as bodies are."""
+        """Return a decoder of native chunks, which are read as bodies are."""
         return stream_with(read)
 
 
 def turns(message: Message) -> Iterator[dict[str, Any]]:
-    """Yield the native turns of a message: a text, a call and what a tool gave are turns of their own."""
+    """Yield the native turns of a message: texts, tool calls and tool results are turns of their own."""
     for block in message.content:
         match block:
             case TextBlock(text=text):
@@ -91,17 +91,17 @@ def turns(message: Message) -> Iterator[dict[str, Any]]:
             case ToolResultBlock():
                 yield {"who": "tool", "call": block.tool_use_id, "says": said(block), "failed": block.status == "error"}
             case _:
-                raise unsupported(f"a {type(block).__name__} here", family="example", model="")
+                raise unsupported(block, family="example", model="")
 
 
 def said(result: ToolResultBlock) -> str:
-    """Return what a tool gave, as text."""
+    """Return the result of a tool as text."""
     texts = [block.text for block in result.content if isinstance(block, TextBlock)]
     return "\n".join(texts + [json.dumps(block.json_) for block in result.content if isinstance(block, JsonBlock)])
 
 
 def read(native: NativeObject, events: EventBuilder) -> None:
-    """Tell what a body, or a chunk, says. A member that must be there is looked up as if it were."""
+    """Read a body, or one chunk of it. Required members are read without checks: a missing one is an error."""
     if "call" in native:
         events.whole_tool_use(native["call"], native["tool"], native["with"])
     else:

@@ -1,4 +1,4 @@
-"""The family keeps the contract of model families, and answers through a client."""
+"""The family fulfils the contract of model families, and works through a client."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ class TestExample(FamilyContract):
 
 
 def native(request: ReceivedRequest) -> Script:
-    """What the service answers with: a body, or chunks."""
+    """Return what the service responds with: a body, or chunks."""
     whole = request.operation == "InvokeModel"
     return [dict(SAMPLE.native_response or {})] if whole else [dict(chunk) for chunk in SAMPLE.chunks]
 
 
 def test_it_answers_through_a_client() -> None:
-    """Over HTTP, whole and streamed, with the emulator in the place of the service."""
+    """Over HTTP, whole and streamed, with the emulator in place of the service."""
 
     async def ask() -> tuple[str, str]:
         async with (

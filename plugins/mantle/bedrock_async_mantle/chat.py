@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from bedrock_async import ConverseRequest, Event
 from bedrock_async.families import EventBuilder, NativeObject, stop_reason
-from bedrock_async.families.chat_form import CHAT_FEATURES, ChatForm, TagSplitter, write_chat
+from bedrock_async.families.chat_form import CHAT_FEATURES, ChatForm, TagSplitter, read_content, write_chat
 
 from .answers import tell_usage, with_service_tier
 from .faults import told_error
@@ -103,10 +103,10 @@ class ChatReader:
             self._calls.close_all()
             events.reasoning(reasoning)
         if content := said.get("content"):
-            self._text(content)
+            self._content(content)
         if refusal := said.get("refusal"):
             self._refused = True
-            self._text(refusal)
+            self._content(refusal)
         for position, call in enumerate(said.get("tool_calls") or ()):
             self._tool_call(position, call)
         if (reason := stop_reason(choice.get("finish_reason"), function_call="tool_use")) is not None:
@@ -115,11 +115,9 @@ class ChatReader:
                 reason = "content_filtered" if self._refused else "tool_use" if events.has_tool_use else reason
             events.stop(reason)
 
-    def _text(self, content: object) -> None:
+    def _content(self, content: str | list[Mapping[str, Any]]) -> None:
         self._calls.close_all()
-        pieces = [content] if isinstance(content, str) else [part.get("text") or "" for part in _parts(content)]
-        for piece in pieces:
-            self._splitter.add(piece, self.events)
+        read_content(content, self.events, self._splitter)
 
     def _tool_call(self, position: int, call: Mapping[str, Any]) -> None:
         """Read a tool call, or a piece of one: only the first has id and name, ``index`` tells the call."""
@@ -142,9 +140,3 @@ class ChatReader:
         if arguments := function.get("arguments"):
             text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
             self._calls.tell(lane, partial(self.events.tool_input, text))
-
-
-def _parts(content: object) -> list[Mapping[str, Any]]:
-    if not isinstance(content, list):
-        raise TypeError(f"content is a {type(content).__name__}")
-    return cast("list[Mapping[str, Any]]", content)

@@ -101,7 +101,7 @@ def told_error(value: object, *, status: int | None = None) -> ServiceError | No
     if fault is None:
         return None
     code, kind = _word(fault.get("code")), _word(fault.get("type"))
-    message = _text(fault.get("message")) or "the answer holds no error message"
+    message = _text(fault.get("message")) or "the answer contains no error message"
     in_stream = status is None
     decided = _decided(code, kind, message, status)
     if code in _TOO_LONG or kind in _TOO_LONG:

@@ -141,7 +141,7 @@ def _items(message: Message, path: str) -> Iterator[dict[str, Any]]:
                 yield from said()
                 yield _own_item(block, where)
             case _:
-                raise _unsupported(f"a {type(block).__name__} in a message of the {message.role}", where)
+                raise _unsupported(f"a block of type {type(block).__name__} in a message of the {message.role}", where)
     yield from said()
 
 
@@ -173,7 +173,7 @@ def _result(block: ToolResultBlock, path: str) -> object:
                 parts.append(_part(piece))
                 continue
             case _:
-                what = f"a {type(piece).__name__} in the result of a tool"
+                what = f"a block of type {type(piece).__name__} in the result of a tool"
                 raise _unsupported(what, f"{path}.content[{index}]")
         parts.append({"type": "input_text", "text": texts[-1]})
     # A result has no member for its status, so its text tells the model.
@@ -203,7 +203,7 @@ def _own_item(block: UnknownBlock, path: str) -> dict[str, Any]:
 
 def _only_text(block: object, path: str) -> str:
     if not isinstance(block, TextBlock):
-        raise _unsupported(f"a {type(block).__name__} in the system prompt", path)
+        raise _unsupported(f"a block of type {type(block).__name__} in the system prompt", path)
     return block.text
 
 

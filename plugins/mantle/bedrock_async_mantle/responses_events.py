@@ -165,7 +165,7 @@ class ResponsesReader:
                 # What the service did itself, such as a web search: kept whole, to go back as it came.
                 self._lanes.tell(index, partial(self.events.other, kind, dict(item)))
             case kind:
-                raise TypeError(f"the type of an item is a {type(kind).__name__}")
+                raise TypeError(f"the type of an item is not text ({type(kind).__name__})")
         self._lanes.close(index)
 
     def _tool_use(self, index: int, item: Mapping[str, Any]) -> None:

@@ -138,7 +138,7 @@ def _options(given: Mapping[str, Any]) -> _Options:
         if choices is not None and value not in choices:
             raise _refused(name, f"{name} is {value!r}.", f"Pass one of: {', '.join(choices)}.")
         if not isinstance(value, str):
-            raise _refused(name, f"{name} is a {type(value).__name__}.", "Pass text.")
+            raise _refused(name, f"{name} is of type {type(value).__name__}.", "Pass text.")
     if (path := options.get("path")) is not None and not (
         path.startswith("/") and path.isascii() and path.isprintable() and not set(path) & set(" ?#")
     ):

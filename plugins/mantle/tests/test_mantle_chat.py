@@ -244,10 +244,10 @@ def test_reasoning_has_no_place_in_the_chat_completions_of_gpt_5(written: Writte
     assert "'api': 'responses'" in (caught.value.hint or "")
 
 
-def test_a_schema_that_is_no_json_is_refused(written: Written) -> None:
+def test_a_schema_that_is_not_json_is_refused(written: Written) -> None:
     """The error names the place."""
     schema = {"type": "json_schema", "structure": {"jsonSchema": {"schema": "{"}}}
-    with pytest.raises(InvalidRequestError, match="the schema for the answer is no JSON"):
+    with pytest.raises(InvalidRequestError, match="the schema for the answer is not JSON"):
         written({"messages": [USER], "outputConfig": {"textFormat": schema}})
 
 
@@ -373,6 +373,18 @@ def test_a_body_of_another_form_is_an_error(body: bytes, answered: Answered) -> 
     with pytest.raises(ResponseDecodeError, match="cannot read the answer of") as caught:
         answered(body)
     assert caught.value.body == body
+
+
+def test_parts_that_are_not_text_are_not_lost(answered: Answered, streamed: Streamed) -> None:
+    """A part may be reasoning, as text or as a list of texts; one of an unknown kind is kept as it is."""
+    image = {"type": "image_url", "image_url": {"url": "https://example.com/"}}
+    thoughts = {"type": "thinking", "thinking": [{"type": "text", "text": "Sim"}, {"type": "text", "text": "ple"}]}
+    content = [thoughts, {"type": "thinking", "thinking": "."}, {"type": "text", "text": "4"}, image]
+    whole = answered({"choices": [{"index": 0, "message": {"content": content}, "finish_reason": "stop"}]})
+    stream = fold(streamed(sse(*(chunk({"content": [part]}) for part in content), chunk({}, "stop"))))
+    assert whole.message.to_wire() == stream.message.to_wire()
+    assert (whole.reasoning, whole.text) == ("Simple.", "4")
+    assert whole.message.content[-1].to_wire() == {"image_url": {"image_url": {"url": "https://example.com/"}}}
 
 
 # -- reading streams

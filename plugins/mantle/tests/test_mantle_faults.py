@@ -109,11 +109,11 @@ def test_an_unknown_path_of_the_runtime_is_an_error_under_http_200() -> None:
             AccessDeniedError,
             "The security token",
         ),
-        (b"<html>502</html>", AccessDeniedError, "holds no error message"),
-        (b"{" * 999, AccessDeniedError, "holds no error message"),
-        (b'{"error": null}', AccessDeniedError, "holds no error message"),
+        (b"<html>502</html>", AccessDeniedError, "contains no error message"),
+        (b"{" * 999, AccessDeniedError, "contains no error message"),
+        (b'{"error": null}', AccessDeniedError, "contains no error message"),
         (b'{"code":"invalid_api_key","message":"No.","param":null,"type":"x"}', AuthenticationError, "No."),
-        (b'{"error": {"message": "  "}}', AccessDeniedError, "holds no error message"),
+        (b'{"error": {"message": "  "}}', AccessDeniedError, "contains no error message"),
     ],
 )
 def test_other_forms_are_read_as_bedrock_tells_errors(body: bytes, error: type[ServiceError], message: str) -> None:

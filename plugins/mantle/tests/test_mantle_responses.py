@@ -268,10 +268,10 @@ REFUSED: Final[list[tuple[dict[str, Any], str, str]]] = [
         "blocks that this version",
         "converse",
     ),
-    ({"system": [{"new": {}}], "messages": [USER]}, "a UnknownBlock in the system prompt", "converse"),
+    ({"system": [{"new": {}}], "messages": [USER]}, "a block of type UnknownBlock in the system prompt", "converse"),
     (
         {"messages": [{"role": "user", "content": [{"toolResult": {"toolUseId": "a", "content": [{"new": {}}]}}]}]},
-        "a UnknownBlock in the result of a tool",
+        "a block of type UnknownBlock in the result of a tool",
         "converse",
     ),
 ]

@@ -112,7 +112,7 @@ def test_the_host_may_be_another_one(
         ({"apis": "chat"}, "no option 'apis'", "Did you mean 'api'"),
         ({"zzz": 1}, "no option 'zzz'", "It has: api, endpoint, path, endpoint_url"),
         ({"api": ["chat"]}, r"api is \['chat'\]", "chat, responses"),
-        ({"path": 5}, "path is a int", "Pass text"),
+        ({"path": 5}, "path is of type int", "Pass text"),
         ({"path": "v1"}, "path is 'v1'", '"/openai/v1"'),
         ({"path": "/v1?x=1"}, "path is", '"/openai/v1"'),
         ({"path": "/v1\r\nx: y"}, "path is", '"/openai/v1"'),

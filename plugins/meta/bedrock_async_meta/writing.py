@@ -6,8 +6,7 @@ import json
 from binascii import b2a_base64
 from typing import Any, Final
 
-from bedrock_async.errors import InvalidRequestError
-from bedrock_async.families import FamilyContext, unsupported
+from bedrock_async.families import FamilyContext, tool_use_input, unsupported
 from bedrock_async.types import (
     ConverseRequest,
     ImageBlock,
@@ -93,16 +92,12 @@ class _Writer:
                     self.images.append(b2a_base64(source.bytes, newline=False).decode("ascii"))
                     said += _IMAGE
                 case ToolUseBlock():
-                    if block.invalid_input:
-                        raise _cut_off(f"{path}[{index}]")
-                    call = {"name": block.name, "parameters": block.input}
+                    call = {"name": block.name, "parameters": tool_use_input(block, path=f"{path}[{index}]")}
                     calls.append(json.dumps(call, ensure_ascii=False))
                 case ToolResultBlock():
                     turns.append(("ipython", self._result(block, f"{path}[{index}]")))
                 case _:
-                    what = f"a {type(block).__name__} here"
-                    where = f"{path}[{index}]"
-                    raise unsupported(what, family="meta", model=self._ctx.base_model, path=where)
+                    raise unsupported(block, family="meta", model=self._ctx.base_model, path=f"{path}[{index}]")
         if calls:
             return [*turns, (message.role, said + "; ".join(calls))]
         return [*turns, (message.role, said)] if said or not turns else turns
@@ -121,14 +116,6 @@ class _Writer:
         result = parts[0] if len(parts) == 1 else parts
         # The template has no place for a result's status, so its text tells the model.
         return json.dumps({"error": result} if block.status == "error" else result, ensure_ascii=False)
-
-
-def _cut_off(path: str) -> InvalidRequestError:
-    return InvalidRequestError(
-        f"{path} is a tool use whose input is no object: it was cut off or malformed.",
-        path=path,
-        hint="Leave that turn out of the history, or ask for it again with more max_tokens.",
-    )
 
 
 def _tools(config: ToolConfig) -> str:

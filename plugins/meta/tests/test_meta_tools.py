@@ -220,7 +220,7 @@ def test_a_call_that_was_cut_off_is_refused() -> None:
     """The model would take it for an example of a call."""
     use = ToolUseBlock(tool_use_id="1", name="add", input='{"a": ')
     request = ConverseRequest(messages=[Message(role="assistant", content=[use])])
-    with pytest.raises(InvalidRequestError, match="whose input is no object") as caught:
+    with pytest.raises(InvalidRequestError, match="whose input is not an object") as caught:
         native_body(request, LLAMA_3_3, FAMILY)
     assert caught.value.path == "messages[0].content[0]"
 

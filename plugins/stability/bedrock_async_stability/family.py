@@ -55,4 +55,5 @@ class StabilityFamily:
 
 
 def _no_conversation(ctx: FamilyContext) -> InvalidRequestError:
-    return unsupported("a conversation", family="stability", model=ctx.base_model, path="messages")
+    hint = "Call client.generate_image()."
+    return unsupported("a conversation", family="stability", model=ctx.base_model, path="messages", hint=hint)

@@ -15,7 +15,7 @@ from itertools import zip_longest
 from typing import Any, Final
 
 from bedrock_async.errors import InvalidRequestError
-from bedrock_async.families import FamilyContext, GeneratedImage, ImageRequest, NativeObject, merged_body
+from bedrock_async.families import FamilyContext, GeneratedImage, ImageRequest, NativeObject, merged_body, unsupported
 from bedrock_async.types import ImageBlock
 
 # Members with another name in `ImageRequest`.
@@ -101,22 +101,15 @@ def _service(base_model: str) -> _Service:
 def _base64(image: ImageBlock, path: str, ctx: FamilyContext) -> str:
     data = image.source.bytes
     if data is None:
-        raise InvalidRequestError(
-            f"the family 'stability' cannot express an image in S3 ({path}.source) in the native body of "
-            f"{ctx.base_model or 'the model'}.",
-            path=f"{path}.source",
-            hint="Pass the image as bytes.",
-        )
+        what, where, hint = "an image in S3", f"{path}.source", "Pass the image as bytes."
+        raise unsupported(what, family="stability", model=ctx.base_model, path=where, hint=hint)
     return b2a_base64(data, newline=False).decode("ascii")
 
 
 def _refused(what: str, path: str, service: _Service, ctx: FamilyContext) -> InvalidRequestError:
     takes = sorted({*service.takes, *({"images"} if service.images else ())})
-    return InvalidRequestError(
-        f"the family 'stability' cannot express {what} ({path}) in the native body of {ctx.base_model or 'the model'}.",
-        path=path,
-        hint=f"Leave it out. The model takes {', '.join(takes)}; its other members go into additional_request_fields.",
-    )
+    hint = f"Leave it out. The model takes {', '.join(takes)}; its other members go into additional_request_fields."
+    return unsupported(what, family="stability", model=ctx.base_model, path=path, hint=hint)
 
 
 def read_images(body: NativeObject) -> list[GeneratedImage]:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, cast
 
 from bedrock_async.errors import InvalidRequestError, ResponseDecodeError
-from bedrock_async.families import Embeddings, EmbedRequest, FamilyContext, NativeObject, merged_body
+from bedrock_async.families import Embeddings, EmbedRequest, FamilyContext, NativeObject, merged_body, unsupported
 from bedrock_async.types import AudioBlock, ImageBlock, MediaSource, VideoBlock
 
 Content: TypeAlias = str | ImageBlock | AudioBlock | VideoBlock
@@ -103,11 +103,7 @@ def _check(request: EmbedRequest, content: Content, ctx: FamilyContext) -> None:
 
 
 def _refused(what: str, path: str, ctx: FamilyContext, *, hint: str = "Leave that out.") -> InvalidRequestError:
-    return InvalidRequestError(
-        f"the family 'twelvelabs' cannot express {what} ({path}) in the native body of {ctx.base_model}.",
-        path=path,
-        hint=hint,
-    )
+    return unsupported(what, family="twelvelabs", model=ctx.base_model, path=path, hint=hint)
 
 
 def read_embeddings(body: NativeObject) -> Embeddings:
