@@ -1,12 +1,12 @@
-"""What to do about an error: the service's texts, each with its next step. A table, read only when something fails.
+"""What to do about an error: a table of the service's messages, each with its next step, read only when a call fails.
 
-A rule is about the errors of some classes (by name; a class counts with all below it) whose message holds one of its
-``texts``, and fits its ``pattern`` where it has one. The first rule that fits counts, so that the ones without texts,
-which fit every message of their class, stand last. `bedrock_async.features.hints` adds what is known of the call.
+A rule applies to errors of certain classes (by name, subclasses included) whose message contains one of its ``texts``
+and, if it has one, matches its ``pattern``. The first rule that matches counts; rules without texts match every message
+of their classes, and so come last. `bedrock_async.features.hints` adds what is known about the call.
 
-``seen`` says where the service's text was found: "corpus" is recorded traffic and errors that public threads print,
-a repository and a number is one such thread, "model" is the documentation in the service model of the Bedrock Runtime,
-2023-09-30, and "front end" are the texts that every AWS service shares. A rule without a text needs no source.
+``seen`` says where the service's text was found: "corpus" is recorded traffic and errors quoted in public threads, a
+repository and a number is one such thread, "model" is the documentation in the service model of the Bedrock Runtime,
+2023-09-30, and "front end" are the texts that all AWS services share. A rule without a text needs no source.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ __all__ = ["RULES", "Rule", "find_rule"]
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
-    """The next step for some errors. ``{name}`` in the hint stands for the group of that name in the pattern.
+    """The next step for certain errors. ``{name}`` in the hint stands for the group of that name in the pattern.
 
-    ``topic`` is the heading under which docs/errors.md says more. ``becomes`` names the class that the text tells,
-    where that is a narrower one.
+    ``topic`` is the anchor in docs/errors.md that says more. ``becomes`` names the class that the text implies, if that
+    is a narrower one.
     """
 
     topic: str
@@ -36,8 +36,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     seen: str = ""
 
     def fits(self, message: str) -> Mapping[str, str] | None:
-        """Return what the pattern finds in a message, None where the rule is not about it."""
-        # The service writes a typographic apostrophe; those who pass its words on write a plain one.
+        """Return the pattern's groups in a message, None if the rule does not match it."""
+        # The service uses a typographic apostrophe; gateways and logs that quote it often use a plain one.
         plain = message.replace("\u2019", "'").lower()
         if self.texts and not any(text in plain for text in self.texts):
             return None
@@ -48,7 +48,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_rule(classes: Collection[str], message: str) -> tuple[Rule, str] | None:
-    """Return the rule for an error that is of these classes, and its hint filled in; None where there is none."""
+    """Return the rule for an error of these classes, and its hint, filled in; None if no rule matches."""
     of = frozenset(classes)
     for rule in RULES:
         if of.isdisjoint(rule.errors) or (found := rule.fits(message)) is None:
@@ -73,7 +73,7 @@ _SHORTEN: Final = (
     "Shorten the input (history, documents) or choose a model with a larger context window; "
     "client.count_tokens() measures a request before it is sent."
 )
-_ONLY_A_POLICY: Final = "Policies spell the service bedrock:, never bedrock-runtime:."
+_ONLY_A_POLICY: Final = "In policies, the prefix of the service is bedrock:, never bedrock-runtime:."
 
 RULES: Final[tuple[Rule, ...]] = (
     # -- which model
@@ -91,7 +91,7 @@ RULES: Final[tuple[Rule, ...]] = (
         topic="model-identifier",
         errors=_VALIDATION,
         texts=("model identifier is invalid", "at 'modelid' failed to satisfy constraint"),
-        hint="Check the id for typing errors and whether this region offers it: an inference profile id such as "
+        hint="Check the id for typos, and whether this region offers it: an inference profile id such as "
         "us.anthropic... works only from regions of its geography, a plain id only where the model is offered on "
         "demand.",
         becomes="ModelIdRejectedError",
@@ -101,22 +101,22 @@ RULES: Final[tuple[Rule, ...]] = (
         topic="model-identifier",
         errors=_NOT_FOUND,
         texts=("could not resolve the foundation model",),
-        hint="Check the id for typing errors and whether this region offers it; client.list_models() tells what there "
-        "is.",
+        hint="Check the id for typos, and whether this region offers it: client.list_models() lists its models.",
         seen="corpus",
     ),
     Rule(
         topic="end-of-life",
         errors=_NOT_FOUND,
         texts=("end of its life",),
-        hint="Move to an active version of the model; the old one will not come back.",
+        hint="Move to an active version of the model; the old one will not return.",
         seen="corpus",
     ),
     Rule(
         topic="end-of-life",
         errors=_NOT_FOUND,
         texts=("marked by provider as legacy",),
-        hint="Move to an active version of the model; who has not called a legacy one lately cannot call it any more.",
+        hint="Move to an active version of the model; accounts that have not used a legacy model lately lose access to "
+        "it.",
         seen="corpus; aws-samples/amazon-bedrock-workshop 386",
     ),
     # -- who may call it
@@ -124,46 +124,46 @@ RULES: Final[tuple[Rule, ...]] = (
         topic="use-case-form",
         errors=_ANY,
         texts=("use case details have not been submitted", "required use-case form"),
-        hint="Fill in the use case form for Anthropic's models, once for each account, in the Bedrock console; after "
-        "that it takes up to 15 minutes.",
+        hint="Submit the use case form for Anthropic's models in the Bedrock console, once per account; access follows "
+        "within 15 minutes.",
         seen="obot-platform/obot 6747; truefoundry/models 934",
     ),
     Rule(
         topic="unsupported-country",
         errors=_ANY,
         texts=("from unsupported countries",),
-        hint="The vendor does not serve the place that the call comes from: choose a model of another vendor.",
+        hint="The vendor does not serve the country or territory of the caller: choose a model of another vendor.",
         seen="aws-samples/generative-bi-using-rag 361",
     ),
     Rule(
         topic="account-not-allowed",
         errors=_VALIDATION,
         texts=("operation not allowed",),
-        hint="Often the account itself is held back, a new one for example, whatever its policies say: open a case "
-        "with AWS support.",
+        hint="Often the account itself is restricted, for example a new one, regardless of its policies: open a case "
+        "with AWS Support.",
         seen="aws/aws-cli 8717; kirodotdev/Kiro 11191",
     ),
     Rule(
         topic="account-not-allowed",
         errors=(*_ACCESS, *_VALIDATION),
         texts=("your account is not authorized to invoke this api operation",),
-        hint="Check that the account has access to the model in this very region, and that the principal may call "
-        "bedrock:InvokeModel on it; where both is so, open a case with AWS support.",
+        hint="Check that the account has access to the model in this region, and that the principal may call "
+        "bedrock:InvokeModel on it; if both are so, open a case with AWS Support.",
         seen="corpus; aws-samples/amazon-bedrock-audio-summarizer 3",
     ),
     Rule(
         topic="caching-not-supported",
         errors=_ANY,
         texts=("did not allow prompt caching", "extraneous key [cachepoint] is not permitted"),
-        hint="The model caches no prompts, or none at that place: take the cache points out; cache=CacheConfig(...) "
-        "places them only where the model is known to take them.",
+        hint="The model does not support prompt caching, or not at that position: remove the cache points; "
+        "cache=CacheConfig(...) sets them only where the model is known to accept them.",
         seen="strands-agents/harness-sdk 1807; posit-dev/positron 12142; earendil-works/pi 2053",
     ),
     Rule(
         topic="caching-not-supported",
         errors=_VALIDATION,
         texts=("cache_control: extra inputs are not permitted",),
-        hint="The model takes no cache points in this mode: leave performance='optimized' out, or the cache points.",
+        hint="The model does not accept cache points in this mode: remove performance='optimized' or the cache points.",
         seen="boto/boto3 4626",
     ),
     Rule(
@@ -171,8 +171,8 @@ RULES: Final[tuple[Rule, ...]] = (
         errors=_ACCESS,
         texts=("not authorized to perform",),
         pattern=r"not authorized to perform: (?P<action>[\w-]+:\w+).* with an explicit deny in an? (?P<policy>[\w -]+)",
-        hint="An explicit deny in a {policy} forbids {action}, and no other policy can allow it: ask who manages that "
-        "one.",
+        hint="An explicit deny in a {policy} forbids {action}, and no other policy can override it: ask whoever "
+        "manages that policy.",
         seen="front end",
     ),
     Rule(
@@ -181,8 +181,8 @@ RULES: Final[tuple[Rule, ...]] = (
         texts=("not authorized to perform",),
         pattern=r"not authorized to perform: (?P<action>[\w-]+:\w+) on resource: [\w:-]*:(?P<account>\d{12}):.* "
         r"no resource-based policy",
-        hint="The resource belongs to the account {account}: use one of the caller's own account, or let its owner "
-        "allow {action} to the caller.",
+        hint="The resource belongs to account {account}: use a resource of the caller's own account, or ask its owner "
+        "to allow the caller {action}.",
         seen="front end",
     ),
     Rule(
@@ -201,7 +201,7 @@ RULES: Final[tuple[Rule, ...]] = (
         texts=("not authorized to perform",),
         pattern=r"not authorized to perform: (?P<action>[\w-]+:\w+)( on resource: \S+)? because no "
         r"(?P<policy>(?!identity)[\w -]+) allows",
-        hint="Allow the action {action} in the {policy} that applies here too; the principal's own policy is not "
+        hint="Allow the action {action} also in the {policy} that applies here; the principal's own policy is not "
         "enough.",
         seen="front end",
     ),
@@ -240,22 +240,22 @@ RULES: Final[tuple[Rule, ...]] = (
         topic="model-access",
         errors=_ACCESS,
         texts=("aws-marketplace",),
-        hint="Let a principal with aws-marketplace:Subscribe enable the model once, then try again after five minutes.",
+        hint="Have a principal with aws-marketplace:Subscribe enable the model once; try again after five minutes.",
         seen="corpus",
     ),
     Rule(
         topic="api-key",
         errors=_ACCESS,
         texts=("invalid api key format",),
-        hint="Pass a Bedrock API key as it was issued, and allow bedrock:CallWithBearerToken.",
+        hint="Pass the Bedrock API key exactly as it was issued, and allow bedrock:CallWithBearerToken.",
         seen="corpus",
     ),
     Rule(
         topic="api-key",
         errors=_ACCESS,
         texts=("api key is valid", "bearer token has expired"),
-        hint="Create another API key: short-term ones live for 12 hours at most, and for one region. A callable "
-        "(api_key=...) is asked for a new one by itself; client.api_key = ... replaces a fixed one.",
+        hint="Create a new API key: short-term keys are valid for at most 12 hours, in one region. A callable "
+        "(api_key=...) supplies new keys automatically; client.api_key = ... replaces a fixed one.",
         seen="front end",
     ),
     Rule(
@@ -268,34 +268,34 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         topic="expired-token",
         errors=("ExpiredTokenError",),
-        hint="Sign in again or pass fresh temporary credentials; with a profile or a provider callable the client "
-        "refreshes them by itself.",
+        hint="Sign in again or pass fresh temporary credentials; with a profile or a callable, the client refreshes "
+        "them automatically.",
     ),
     Rule(
         topic="clock",
         errors=_AUTHENTICATION,
         texts=("signature expired", "signature not yet current"),
-        hint="The clock of this machine is off by minutes: synchronise it.",
+        hint="This machine's clock is wrong by minutes: synchronise it.",
         seen="corpus",
     ),
     Rule(
         topic="signature",
         errors=_AUTHENTICATION,
         texts=("signature we calculated does not match",),
-        hint="The secret key is not the one of that key id, or a proxy between changes headers or path: check both.",
+        hint="The secret key belongs to another key id, or a proxy changes the headers or the path: check both.",
         seen="BerriAI/litellm 14763",
     ),
     Rule(
         topic="signature",
         errors=_AUTHENTICATION,
         texts=("missing equal-sign", "not a valid key=value pair"),
-        hint="The key id holds a blank, a line break or another character that none has: copy it again.",
+        hint="The key id contains a space, a line break or another invalid character: copy it again.",
         seen="awslabs/fhir-works-on-aws-deployment 379",
     ),
     Rule(
         topic="credentials",
         errors=_AUTHENTICATION,
-        hint="Check key id, secret and session token: a temporary key needs its session token. "
+        hint="Check the key id, secret and session token: a temporary key needs its session token. "
         "`bedrock-async doctor` shows where the credentials came from.",
     ),
     # -- how much
@@ -303,7 +303,7 @@ RULES: Final[tuple[Rule, ...]] = (
         topic="input-too-long",
         errors=_VALIDATION,
         texts=("input is too long",),
-        hint=_SHORTEN + " With many images or documents the size of the request may be meant.",
+        hint=_SHORTEN + " With many images or documents, the message may refer to the size of the request.",
         becomes="InputTooLongError",
         seen="corpus; aws-solutions-library-samples/accelerated-intelligent-document-processing-on-aws 994",
     ),
@@ -336,15 +336,15 @@ RULES: Final[tuple[Rule, ...]] = (
         topic="max-tokens",
         errors=_VALIDATION,
         texts=("maximum tokens you requested exceed",),
-        hint="Lower max_tokens to the limit that the message names.",
+        hint="Lower max_tokens to the limit in the message.",
         seen="corpus",
     ),
     Rule(
         topic="quota-per-day",
         errors=_THROTTLING,
         texts=("too many tokens per day",),
-        hint="The quota of the day is used up, and waiting for seconds does not help: ask for a higher one in Service "
-        "Quotas, or use another model or region.",
+        hint="The daily quota is used up, and a short wait does not help: request a higher one in Service Quotas, or "
+        "use another model or region.",
         seen="minorun365/agent-book 29; Ivy-Interactive/Ivy-Tendril 1756",
     ),
     Rule(
@@ -358,19 +358,19 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         topic="throttling",
         errors=_THROTTLING,
-        hint="Slow down, spread the load over a cross-region inference profile, or ask for a higher quota.",
+        hint="Slow down, spread the load over a cross-region inference profile, or request a higher quota.",
     ),
     Rule(
         topic="quota-exceeded",
         errors=("QuotaExceededError",),
-        hint="Ask for a higher quota in Service Quotas, or use another region; retrying does not help.",
+        hint="Request a higher quota in Service Quotas, or use another region; retrying does not help.",
     ),
     Rule(
         topic="image-size",
         errors=_VALIDATION,
         texts=("image exceeds",),
         pattern=r"image exceeds (?P<limit>[\d.]+ [KMG]B) maximum",
-        hint="Make the image smaller: the {limit} are counted in base64, a third more than the file has.",
+        hint="Make the image smaller: the {limit} limit counts base64, which is a third larger than the file.",
         seen="aws/aws-sdk-js-v3 6785",
     ),
     Rule(
@@ -378,8 +378,7 @@ RULES: Final[tuple[Rule, ...]] = (
         errors=_VALIDATION,
         texts=("max allowed size for many-image requests",),
         pattern=r"many-image requests: (?P<pixels>\d+) pixels",
-        hint="Make every image at most {pixels} pixels wide and high, or send 20 or fewer at a time, which may be "
-        "larger.",
+        hint="Make every image at most {pixels} pixels wide and high, or send at most 20 images, which may be larger.",
         seen="aws-solutions-library-samples/accelerated-intelligent-document-processing-on-aws 994",
     ),
     Rule(
@@ -387,7 +386,7 @@ RULES: Final[tuple[Rule, ...]] = (
         errors=_VALIDATION,
         texts=("too many images",),
         pattern=r"too many images.*> ?(?P<limit>\d+)",
-        hint="Send {limit} at most; those of earlier turns count too, so drop them from the history.",
+        hint="Send at most {limit}; those in earlier turns count too, so remove them from the history.",
         seen="cline/cline 1844; boto/boto3 4632",
     ),
     # -- what the model does not do
@@ -395,14 +394,14 @@ RULES: Final[tuple[Rule, ...]] = (
         topic="streaming-not-supported",
         errors=_VALIDATION,
         texts=("support tool use in streaming mode", "unsupported for streaming"),
-        hint="Call this model with streaming=False; the events stay the same.",
+        hint="Call this model with streaming=False; the events are the same.",
         seen="corpus; aws-samples/amazon-bedrock-client-for-mac 112",
     ),
     Rule(
         topic="tools-not-supported",
         errors=_VALIDATION,
         texts=("doesn't support tool use",),
-        hint="Leave tools out, or choose a model that takes them.",
+        hint="Omit the tools, or choose a model that supports them.",
         seen="langchain-ai/langchain-aws 447",
     ),
     Rule(
@@ -410,22 +409,23 @@ RULES: Final[tuple[Rule, ...]] = (
         errors=_VALIDATION,
         texts=("this model doesn't support the",),
         pattern=r"doesn.t support the (?P<what>[\w ]+?) field",
-        hint="Leave {what} out, or choose a model that takes it; {what} inside a tool result is refused by models that "
-        "take it elsewhere.",
+        hint="Omit {what}, or choose a model that accepts it; some models that accept {what} elsewhere reject it "
+        "inside a tool result.",
         seen="can1357/oh-my-pi 11685",
     ),
     Rule(
         topic="s3-source",
         errors=_VALIDATION,
         texts=("source.type: field required",),
-        hint="Where the media is one in S3: only Amazon's models are known to read from there; pass the bytes.",
+        hint="If the media is in S3: only Amazon's models are known to read from there; pass the bytes instead.",
         seen="corpus; strands-agents/harness-sdk 3610",
     ),
     Rule(
         topic="s3-output",
         errors=_VALIDATION,
         texts=("invalid output config",),
-        hint="The service writes as the caller: allow s3:PutObject on the output's place, in a bucket of this region.",
+        hint="The service writes with the caller's permissions: allow s3:PutObject on the output location, in a bucket "
+        "of this region.",
         seen="public threads on StartAsyncInvoke",
     ),
     Rule(
@@ -433,21 +433,21 @@ RULES: Final[tuple[Rule, ...]] = (
         errors=_VALIDATION,
         texts=("cannot both be specified",),
         pattern=r"temperature.*top_p|top_p.*temperature",
-        hint="Pass temperature or top_p, not both; defaults of the client count too.",
+        hint="Pass temperature or top_p, not both; the client's defaults count too.",
         seen="corpus",
     ),
     Rule(
         topic="thinking",
         errors=_VALIDATION,
         texts=("may only be set to 1 when thinking is enabled",),
-        hint="Leave temperature out, or the reasoning.",
+        hint="Omit temperature, or turn reasoning off.",
         seen="MartialBE/one-hub 529",
     ),
     Rule(
         topic="thinking",
         errors=_VALIDATION,
         texts=("thinking may not be enabled when tool_choice forces tool use",),
-        hint="Leave tool_choice at 'auto', or the reasoning out.",
+        hint="Leave tool_choice at 'auto', or turn reasoning off.",
         seen="pydantic-ai 2.68.0, profiles of Bedrock",
     ),
     Rule(
@@ -455,7 +455,7 @@ RULES: Final[tuple[Rule, ...]] = (
         errors=_VALIDATION,
         texts=("thinking.budget_tokens", "thinking.enabled.budget_tokens"),
         pattern=r"max_tokens.? must be greater than",
-        hint="Pass a max_tokens above the budget of the reasoning, which is part of it.",
+        hint="Pass a max_tokens above the reasoning budget, which counts towards it.",
         seen="vercel/ai 4980",
     ),
     Rule(
@@ -463,21 +463,21 @@ RULES: Final[tuple[Rule, ...]] = (
         errors=_VALIDATION,
         texts=("budget_tokens: input should be greater than or equal to",),
         pattern=r"greater than or equal to (?P<least>\d+)",
-        hint="Give the reasoning a budget of at least {least} tokens.",
+        hint="Set a reasoning budget of at least {least} tokens.",
         seen="corpus",
     ),
     Rule(
         topic="thinking",
         errors=_VALIDATION,
         texts=("must start with a thinking block",),
-        hint="Send the reasoning of earlier turns back as it came: append reply.message whole to the history.",
+        hint="Send the reasoning of earlier turns back unchanged: append the whole reply.message to the history.",
         seen="corpus",
     ),
     Rule(
         topic="prefill",
         errors=_VALIDATION,
         texts=("pre-filling the `assistant` response is not supported",),
-        hint="End the conversation with a message of the user.",
+        hint="End the conversation with a user message.",
         seen="corpus",
     ),
     # -- the conversation
@@ -489,14 +489,14 @@ RULES: Final[tuple[Rule, ...]] = (
             "expected toolresult blocks",
             "ids were found without `tool_result` blocks",
         ),
-        hint="Answer every toolUse of a message with a toolResult of the same id, at the beginning of the next one.",
+        hint="Answer every toolUse in a message with a toolResult of the same id, at the start of the next message.",
         seen="corpus; agno-agi/agno 6698; lbjlaq/Antigravity-Manager 654",
     ),
     Rule(
         topic="tool-results",
         errors=_VALIDATION,
         texts=("toolconfig field must be defined",),
-        hint="Pass the tools again: a history with tool blocks needs them, also where none shall be used.",
+        hint="Pass the tools again: a history with tool blocks requires them, even if none is to be used.",
         seen="langgenius/dify 16421",
     ),
     Rule(
@@ -510,21 +510,21 @@ RULES: Final[tuple[Rule, ...]] = (
         topic="blank-text",
         errors=_VALIDATION,
         texts=("text field in the contentblock object at",),
-        hint="Take the blank text out: the service refuses texts of nothing but white space.",
+        hint="Remove the blank text: the service rejects text that contains only whitespace.",
         seen="aws-samples/bedrock-engineer 8",
     ),
     Rule(
         topic="first-message",
         errors=_VALIDATION,
         texts=("conversation must start with a user message",),
-        hint="Begin the history with a message of the user; a window that slides over it may have cut that off.",
+        hint="Begin the history with a user message; a sliding window may have cut it off.",
         seen="langgenius/dify 12340; strands-agents/sdk-typescript 727",
     ),
     Rule(
         topic="alternating-roles",
         errors=_VALIDATION,
         texts=("must alternate between user and assistant",),
-        hint="Join messages of one role that follow each other: a message takes any number of blocks.",
+        hint="Merge consecutive messages of the same role: a message may contain any number of blocks.",
         seen="langchain-ai/langchain-aws 130; microsoft/semantic-kernel 10281",
     ),
     # -- settings of the account and the request
@@ -532,8 +532,8 @@ RULES: Final[tuple[Rule, ...]] = (
         topic="guardrail",
         errors=_ANY,
         texts=("guardrail identifier is invalid", "guardrail identifier or version"),
-        hint="Check the guardrail's id or ARN, that it is one of this region, and that this version of it exists "
-        "(a number, or DRAFT).",
+        hint="Check the guardrail's id or ARN, that it is in this region, and that this version of it exists (a "
+        "number, or DRAFT).",
         seen="openclaw/openclaw 58588",
     ),
     Rule(
@@ -541,7 +541,7 @@ RULES: Final[tuple[Rule, ...]] = (
         errors=_VALIDATION,
         texts=("data retention mode",),
         hint="The account's data retention setting does not fit the model: change it (PutAccountDataRetention), or "
-        "choose another model. No member of a request changes it.",
+        "choose another model. No request can change it.",
         seen="anomalyco/opencode 31560; anthropics/claude-code 66594",
     ),
     Rule(
@@ -555,15 +555,15 @@ RULES: Final[tuple[Rule, ...]] = (
         topic="service-tier",
         errors=_VALIDATION,
         texts=("service tier",),
-        hint="Choose a service_tier that the model has in this region: default always, flex, priority and reserved for "
-        "some.",
+        hint="Choose a service_tier that the model supports in this region: every model supports default, some support "
+        "flex, priority or reserved.",
         seen="NousResearch/hermes-agent 34476",
     ),
     Rule(
         topic="unknown-operation",
         errors=_VALIDATION,
         texts=("operation is not recognized by the service",),
-        hint="Check region and endpoint_url: the endpoint does not know what was asked for.",
+        hint="Check region and endpoint_url: the endpoint does not know this operation.",
         seen="corpus",
     ),
     # -- the model and the service
@@ -575,32 +575,32 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         topic="model-timeout",
         errors=("ModelTimeoutError",),
-        hint="Lower max_tokens or the size of the input, or stream the answer.",
+        hint="Lower max_tokens, shorten the input, or stream the answer.",
     ),
     Rule(
         topic="model-error",
         errors=_MODEL,
         texts=("invalid sequence as part of tooluse",),
-        hint="Try again: the model wrote a tool use that cannot be read. Where it happens often, lower the temperature "
-        "and simplify the tools' schemas.",
+        hint="Try again: the model wrote an invalid tool use. If this happens often, lower the temperature and "
+        "simplify the tools' schemas.",
         seen="corpus",
     ),
     Rule(
         topic="interrupted-stream",
         errors=("ModelStreamError",),
-        hint="Try again; the text so far is in partial_response, of a native stream in the chunks that came.",
+        hint="Try again; the text so far is in partial_response (for a native stream, in the chunks received).",
     ),
     Rule(
         topic="model-error",
         errors=("ModelError",),
-        hint="Try again; when it persists, change the request or the model.",
+        hint="Try again; if the error persists, change the request or the model.",
     ),
     Rule(
         topic="service-unavailable",
         errors=_UNAVAILABLE,
         texts=("too many connections",),
-        hint="The service is short of capacity for this model, not the account of quota: try again after a short wait, "
-        "or use another region or profile.",
+        hint="The service lacks capacity for this model; this is not a quota of the account: try again after a short "
+        "wait, or use another region or profile.",
         seen="anthropics/claude-code 562; onyx-dot-app/onyx 6368",
     ),
     Rule(
@@ -627,7 +627,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         topic="validation",
         errors=_VALIDATION,
-        hint="Change the request as the message says; client.prepare() shows what would be sent.",
+        hint="Change the request as the message says; client.prepare() shows the request that would be sent.",
     ),
     Rule(
         topic="other",

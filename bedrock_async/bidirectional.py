@@ -92,7 +92,7 @@ class BidirectionalStream:
         """Connect and send the request. Raises TransportError, CallTimeoutError, CredentialsError, StreamError."""
         self._require_open()
         if self._opening:
-            raise StreamError("the stream is entered a second time.", hint="Open another one for each conversation.")
+            raise StreamError("the stream was entered a second time.", hint="Open another one for each conversation.")
         self._opening = True
         self._loop = asyncio.get_running_loop()
         total_s = self._call.timeouts.total_s
@@ -303,7 +303,7 @@ class BidirectionalStream:
         return TotalTimeoutError(
             f"the session lasted longer than {total_s:g} s.",
             limit_s=total_s,
-            hint="Raise timeouts.total_s, or begin a new session before.",
+            hint="Raise timeouts.total_s, or begin a new session before the limit.",
         )
 
     def _model_is_silent(self, limit_s: float) -> BedrockError:
@@ -324,12 +324,12 @@ class BidirectionalStream:
         return IdleTimeoutError(
             f"the service answered HTTP {status} and did not finish saying why within {limit_s:g} s.",
             limit_s=limit_s,
-            hint="Begin a new session; when it persists, look for a proxy or load balancer in between.",
+            hint="Begin a new session; if it persists, look for a proxy or load balancer in between.",
         )
 
     def _peer_is_deaf(self, limit_s: float) -> BedrockError:
         return IdleTimeoutError(
-            f"the service took nothing of what was sent for {limit_s:g} s.",
+            f"the service accepted none of the data sent for {limit_s:g} s.",
             limit_s=limit_s,
             hint="Send no faster than in real time, and read what the model says.",
         )
@@ -343,7 +343,7 @@ class BidirectionalStream:
     def _require_input(self) -> OpenDuplex:
         self._require_open()
         if self._input_ended:
-            raise InvalidRequestError("an event is sent after end_input().", hint="Open another stream to go on.")
+            raise InvalidRequestError("an event was sent after end_input().", hint="Open another stream to continue.")
         return self._require_entered()
 
     def _require_entered(self) -> OpenDuplex:

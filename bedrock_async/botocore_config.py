@@ -89,7 +89,7 @@ def client_keywords(config: BotocoreConfig, keywords: ClientKeywords, *, environ
             if carry is not None:
                 carry(carried, value)
             else:
-                carried.left_out.append(f"{name} is left out: this version of bedrock_async does not know it.")
+                carried.left_out.append(f"{name} is ignored: this version of bedrock_async does not know it.")
     for left_out in carried.left_out:
         warnings.warn(f"botocore's Config: {left_out}", BotocoreConfigWarning, stacklevel=3)
     return carried.keywords(given)
@@ -195,7 +195,7 @@ def _region(carried: _Carried, value: object) -> None:
 def _connect_timeout(carried: _Carried, value: object) -> None:
     if value is None and "timeouts" not in carried.passed:
         raise _cannot(
-            "connect_timeout=None", "a client does not wait for ever for a connection.", "Give it some seconds."
+            "connect_timeout=None", "a client does not wait forever for a connection.", "Set a number of seconds."
         )
 
 
@@ -239,7 +239,7 @@ def _proxies_config(carried: _Carried, value: object) -> None:
             raise _cannot(
                 f"proxies_config[{name!r}]",
                 "requests to https endpoints go through a tunnel, never in the clear.",
-                "Leave it out, or pass a transport of your own.",
+                "Leave it out, or pass your own transport.",
             )
 
 
@@ -265,7 +265,7 @@ def _signature_version(carried: _Carried, value: object) -> None:
         raise _cannot(
             f"signature_version={value!r}",
             "requests are signed with version 4 or carry an API key.",
-            "Leave it out; an endpoint that checks nothing takes any credentials=Credentials(...).",
+            "Leave it out; an endpoint that checks nothing accepts any credentials=Credentials(...).",
         )
     _check_scheme(carried, f"signature_version={value!r}", bearer=value == "bearer")
 
@@ -287,29 +287,29 @@ def _check_scheme(carried: _Carried, option: str, *, bearer: bool) -> None:
     if key and not bearer:
         raise _cannot(
             option,
-            "the API key of api_key=... or AWS_BEARER_TOKEN_BEDROCK goes before signatures.",
+            "the API key of api_key=... or AWS_BEARER_TOKEN_BEDROCK takes precedence over signatures.",
             "Pass credentials=..., session=... or profile=... and no api_key.",
         )
 
 
 def _tcp_keepalive(carried: _Carried, value: object) -> None:
     if not value:
-        carried.left_out.append("tcp_keepalive=False is left out: silent connections are probed after 60 s, always.")
+        carried.left_out.append("tcp_keepalive=False is ignored: silent connections are always probed after 60 s.")
 
 
 def _parameter_validation(carried: _Carried, value: object) -> None:
     if not value:
-        carried.left_out.append("parameter_validation=False is left out: requests are checked, always.")
+        carried.left_out.append("parameter_validation=False is ignored: requests are always checked.")
 
 
 def _defaults_mode(carried: _Carried, value: object) -> None:
     if value != "legacy":
-        carried.left_out.append(f"defaults_mode={value!r} is left out: pass timeouts=Timeouts(...) and retry=...")
+        carried.left_out.append(f"defaults_mode={value!r} is ignored: pass timeouts=Timeouts(...) and retry=...")
 
 
 def _http_session_cls(carried: _Carried, value: object) -> None:
     if getattr(value, "__name__", "") != "AIOHTTPSession":
-        carried.left_out.append('http_session_cls is left out: pass transport="httpx", or a client of httpx.')
+        carried.left_out.append('http_session_cls is ignored: pass transport="httpx", or an httpx client.')
 
 
 def _connector_args(carried: _Carried, value: object) -> None:
@@ -319,10 +319,10 @@ def _connector_args(carried: _Carried, value: object) -> None:
     if decisive:
         raise _cannot(
             f"connector_args[{decisive[0]!r}]",
-            "it is for a connector of aiohttp.",
-            "Pass a transport that is made with it: transport=AiohttpTransport(ssl_context=...).",
+            "it is for an aiohttp connector.",
+            "Pass a transport created with it: transport=AiohttpTransport(ssl_context=...).",
         )
-    carried.left_out += [f"connector_args[{name!r}] is left out: connections are pooled here." for name in names]
+    carried.left_out += [f"connector_args[{name!r}] is ignored: connections are pooled here." for name in names]
 
 
 _OPTIONS: Final[Mapping[str, Callable[[_Carried, object], None]]] = {

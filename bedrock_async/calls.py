@@ -1,4 +1,4 @@
-"""The way of one call: flow driver around send loop. The one place where effects are performed."""
+"""Runs one call: drives its flow and its attempts. All effects of a call are performed here."""
 
 from __future__ import annotations
 
@@ -75,12 +75,12 @@ _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 _OK: Final = range(200, 300)
 _REDIRECT: Final = range(300, 400)
-_MAX_ERROR_BYTES: Final = 1024 * 1024  # an error answer is never larger
+_MAX_ERROR_BYTES: Final = 1024 * 1024  # error bodies are small; this only bounds a misbehaving peer
 
 CANCELLED: Final = "Cancelled"
-"""The code of an attempt that was given up, because another one was faster."""
+"""The code of an attempt that was abandoned because another one answered first."""
 TIMED_OUT: Final = TotalTimeoutError.__name__
-"""The code of an attempt that was under way when the time of the whole call was over."""
+"""The code of an attempt that was still running when the total time limit of the call expired."""
 
 
 def _now() -> datetime:
@@ -89,7 +89,7 @@ def _now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What every call of a client shares: where requests go, how they are signed, sent and repeated."""
+    """What all calls of a client share: transport, authentication, endpoint, retry quota and limits."""
 
     transport: Transport
     authenticator: Authenticator
@@ -103,66 +103,66 @@ class Line:
     clock: Callable[[], float] = time.perf_counter
     sleep: Callable[[float], Awaitable[object]] = anyio.sleep
     quota: RetryQuota = field(default_factory=RetryQuota)
-    """What is left for repetitions."""
+    """The budget that all retries of the client draw on."""
     adviser: Adviser | None = None
-    """What puts the next step on errors."""
+    """Adds the suggested next step to errors."""
     in_flight: InFlight = field(default_factory=InFlight)
-    """What is to end before the client is closed, or with it."""
+    """The calls and streams that closing the client waits for, or ends."""
 
 
 class Inference(msgspec.Struct, frozen=True):
-    """One question to a model, ready to be sent: what, in which way, and with which settings."""
+    """One inference call, ready to be sent: the request, its provider and its settings."""
 
     request: ConverseRequest
     settings: Mapping[str, Any]
-    """The keywords of the call over the defaults of the client."""
+    """The keyword arguments of the call, merged over the client's defaults."""
     provider: Provider
     context: CallContext
     watch: Watch | None = None
-    """The caller's functions that have seen it already."""
+    """The caller's hooks, which have already seen the request."""
     adjustments: tuple[Adjustment, ...] = ()
-    """What was changed in the request on its way from the keywords to the wire."""
+    """What normalization changed in the request."""
     made: bool = False
-    """Whether the request was made of keywords, so that it may be changed for another model."""
+    """Whether the request was built from keyword arguments, and so may be adapted to another model."""
 
     @property
     def large(self) -> bool:
-        """Whether the body is so large that making it would hold up the loop."""
+        """Whether the body is so large that encoding it on the event loop would delay other calls."""
         return self.request.size_hint >= LARGE_BODY_BYTES
 
 
 class Call(msgspec.Struct, eq=False):
-    """One call under way: its limits, and the attempts so far."""
+    """One call in progress: its limits, and its attempts so far."""
 
     line: Line
     timeouts: Timeouts
     retry: RetryPolicy
     large: bool = False
-    """Whether the body is so large that making and hashing it would hold up the other calls of the loop."""
+    """Whether the body is so large that encoding and hashing it on the event loop would delay other calls."""
     attempts: list[Attempt] = []
     status: int = 0
     headers: Mapping[str, str] = _NO_HEADERS
     signed: Mapping[str, str] = _NO_HEADERS
-    """The headers of the attempt under way."""
+    """The signed headers of the current attempt."""
     refreshed: bool = False
     ticket: Ticket | None = None
-    """Its place among the calls that a rate limit lets through."""
+    """The place of this call in the client's rate limit, which admits its attempts."""
     target: str = ""
-    """What the place is called that it goes to, where there are several."""
+    """The name of the target of this call; empty unless the call has several targets."""
     started_at: datetime | None = None
     spent: int = 0
-    """What the last repetition has cost."""
+    """What the last retry took from the retry quota."""
     model: ModelId | None = None
-    """What it goes to."""
+    """The model that is called."""
     watch: Watch | None = None
-    """The caller's functions that see it."""
+    """The caller's hooks."""
 
     def __repr__(self) -> str:
-        """Return how far it has come: its headers hold a signature."""
+        """Return a summary without the headers, which contain a signature."""
         return f"Call(model={self.model}, attempts={self.attempts})"
 
     def succeeded(self, started: float, status: int, headers: Mapping[str, str]) -> None:
-        """Note an attempt that was answered, and the head of the answer."""
+        """Record an answered attempt, with the status and headers of the answer."""
         self.status, self.headers = status, headers
         self._record(started, status, None, self.request_id)
         quota = self.line.quota
@@ -184,22 +184,22 @@ class Call(msgspec.Struct, eq=False):
             pace.answered(self.line.clock(), throttled=isinstance(failure, ThrottlingError))
 
     def cut(self, code: str) -> None:
-        """Note the attempt under way, where there is one: it has no outcome, and ``code`` says what ended it."""
+        """Record the current attempt, if there is one, as ended from outside; ``code`` names the cause."""
         began = self.started_at
         if began is None or (self.attempts and self.attempts[-1].started_at is began):
-            return  # it was waiting for the next attempt, or for its turn
+            return  # it was waiting for its next attempt, or for admission
         duration_s = (self.line.now() - began).total_seconds()
         number = len(self.attempts) + 1
         self.attempts.append(Attempt(number, duration_s, None, code, None, began, self.target))
 
     def explain(self, error: BedrockError) -> None:
-        """Put on an error that ends the call what is known of it: its attempts, and the next step."""
+        """Attach the attempts and the suggested next step to the error that ends the call."""
         error.attempts = tuple(self.attempts)
         if self.line.adviser is not None:
             self.line.adviser.advise(error, self.model, region=self.line.region)
 
     def delay_s(self, failure: BedrockError, attempt: int) -> float | None:
-        """Return the seconds after which attempt number ``attempt`` is to be repeated, None where it is not."""
+        """Return the seconds to wait before retrying after attempt number ``attempt``, or None not to retry."""
         if not isinstance(failure, ServiceError | TransportError | CallTimeoutError | StreamError):
             return None
         delay_s = self.retry.delay_s(failure, attempt, random=self.line.random)
@@ -207,13 +207,13 @@ class Call(msgspec.Struct, eq=False):
             return delay_s
         self.spent = self.line.quota.spend(failure)
         if not self.spent:
-            failure.add_note("It was not repeated: the retry quota of the client is used up, for most calls fail.")
+            failure.add_note("Not retried: the client's retry quota is exhausted because most calls are failing.")
             return None
         return delay_s
 
     @property
     def request_id(self) -> str | None:
-        """The service's id of the request that was answered last."""
+        """The service's request id of the last answered attempt."""
         return self.headers.get("x-amzn-requestid")
 
     def _record(self, started: float, status: int | None, code: str | None, request_id: str | None) -> None:
@@ -223,27 +223,31 @@ class Call(msgspec.Struct, eq=False):
 
 
 class OpenStream(msgspec.Struct, Generic[E], frozen=True):
-    """A stream whose first events have arrived. One that replays a whole answer has no more to come."""
+    """A stream whose first events have arrived. A replayed answer has all its events in ``first``."""
 
     first: Sequence[E]
     response: WireResponse | None = None
     decoder: EventDecoder[E] | None = None
     advise: Callable[[BedrockError], None] | None = None
-    """What puts the next step on an error."""
+    """Adds the suggested next step to an error."""
     watch: Watch | None = None
-    """The caller's functions that see the stream."""
+    """The caller's hooks."""
     meta: Callable[[], ResponseMeta] | None = None
-    """Tells what is known of the call, where more comes to be known while the stream is read."""
+    """Returns the current metadata, for calls whose metadata grows while the stream is read."""
     count: Callable[[E, ResponseMeta], None] | None = None
-    """Takes the metadata, which has what was used, when it arrives."""
+    """Receives the metadata event, which carries the usage, when it arrives."""
 
     def counted(self, count: Callable[[E, ResponseMeta], None]) -> OpenStream[E]:
-        """Return this stream with what counts it."""
+        """Return a copy of this stream that reports its metadata event to ``count``."""
         return msgspec.structs.replace(self, count=count)
 
 
 async def run(flow: Flow[T], call: Call) -> T:
-    """Drive a flow to its result within ``total_s``. Cancelling closes the connection that is in use."""
+    """Drive a flow to its result within ``timeouts.total_s``.
+
+    Raises TotalTimeoutError when that time is over, ClientClosedError when the client is closed meanwhile, and
+    otherwise what the flow raises. Cancelling closes the connection in use.
+    """
     limit_s = call.timeouts.total_s
     in_flight = call.line.in_flight
     limit = in_flight.limit(limit_s)
@@ -251,11 +255,11 @@ async def run(flow: Flow[T], call: Call) -> T:
         with limit:
             value = await _drive(flow, call)
     except BedrockError as exc:
-        if not exc.attempts:  # the answer came, and could not be read
+        if not exc.attempts:  # the answer arrived but could not be read
             exc.attempts = tuple(call.attempts)
         raise
     except TimeoutError as exc:
-        if not limit.expired:  # somebody else's, as of a transport that lets those of the system through
+        if not limit.expired:  # somebody else's, such as an OS timeout that a transport let through
             raise
         if in_flight.closed or limit_s is None:
             call.cut(ClientClosedError.__name__)
@@ -270,7 +274,7 @@ async def run(flow: Flow[T], call: Call) -> T:
         try:
             flow.close()
         except ValueError:
-            # Cut short while a worker thread makes a large body, the flow cannot be closed: it ends with that thread.
+            # A flow that a worker thread is still encoding cannot be closed; it ends with that thread.
             if not call.large:
                 raise
         if call.ticket is not None:
@@ -278,27 +282,27 @@ async def run(flow: Flow[T], call: Call) -> T:
 
 
 def code_of(failure: BedrockError) -> str:
-    """Return what a failure is called among the attempts: the code of the service, or the name of the class."""
+    """Return the code of a failure in the list of attempts: the service's error code, or the name of the class."""
     return failure.code if isinstance(failure, ServiceError) else type(failure).__name__
 
 
 def forget_frames(failure: BedrockError) -> None:
-    """Let go of the frames that a failure came through, because the call goes on.
+    """Drop the traceback of a failure after which the call goes on.
 
-    A frame that still names what it raised is freed by a collection only, and with it everything on the stack: a stream
-    that its reader forgets would stay open until then.
+    A frame that still refers to the exception it raised forms a reference cycle, and keeps everything on its stack
+    alive until the garbage collector runs: an abandoned stream would stay open until then.
     """
     failure.__traceback__ = None
 
 
 def broken(attempts: Sequence[Attempt], failure: BedrockError) -> tuple[Attempt, ...]:
-    """Return the attempts of a stream that broke after it had begun: the last one failed in the end."""
+    """Return the attempts of a stream that failed after it had opened: the last one takes the failure's code."""
     *before, last = attempts or (Attempt(1, 0.0),)
     return (*before, msgspec.structs.replace(last, code=code_of(failure)))
 
 
 def too_late(limit_s: float, attempts: Sequence[Attempt], *, under_way: int = 0) -> TotalTimeoutError:
-    """Return the error of a call whose attempts together, and those not noted yet, took too long."""
+    """Return the error of a call whose attempts, ``under_way`` unrecorded ones included, exceeded ``limit_s``."""
     made = len(attempts) + under_way
     timeout = TotalTimeoutError(
         f"the call took longer than {limit_s:g} s ({made} attempt{'s' if made != 1 else ''}).",
@@ -336,7 +340,7 @@ async def _drive(flow: Flow[T], call: Call) -> T:
 
 def _no_effect(effect: object) -> PluginError:
     return PluginError(
-        f"a flow yielded a {type(effect).__name__}, which is no effect.",
+        f"a flow yielded a {type(effect).__name__}, which is not an effect.",
         hint="In a provider write: response = yield from send(request); also sleep and read_object.",
     )
 
@@ -344,7 +348,7 @@ def _no_effect(effect: object) -> PluginError:
 def _first(flow: Flow[T]) -> Effect | StopIteration:
     try:
         return next(flow)
-    except StopIteration as stop:  # which cannot come out of a worker thread
+    except StopIteration as stop:  # StopIteration cannot be raised out of a worker thread
         return stop
 
 
@@ -358,14 +362,14 @@ async def _read_object(s3_uri: str, owner: str | None, call: Call) -> bytes:
     objects = call.line.objects
     if objects is None:
         raise InvalidRequestError(
-            f"nothing reads objects of S3 here ({s3_uri}).",
-            hint="BedrockClient brings what does; a bare Line needs objects=.",
+            f"no S3 reader is configured for {s3_uri}.",
+            hint="BedrockClient provides one; a bare Line needs objects=.",
         )
     return await objects.read(s3_uri, max_bytes=call.line.max_response_bytes, owner=owner)
 
 
 async def _send(request: HttpRequest, call: Call) -> HttpResponse:
-    """Attempt a request that is no stream, and again while that is worth it."""
+    """Send a request that is not streamed, retrying as the policy allows."""
     line = call.line
     while True:
         if call.ticket is not None or getattr(call.retry, "pace", None) is not None:
@@ -390,10 +394,10 @@ async def _send(request: HttpRequest, call: Call) -> HttpResponse:
 
 
 async def open_stream(plan: StreamPlan[E], plan_again: Callable[[], StreamPlan[E]], call: Call) -> OpenStream[E]:
-    """Attempt to open a stream, and again while that is worth it: until its first events nobody has seen any.
+    """Open a stream, retrying as the policy allows until its first events have arrived.
 
-    Every attempt after the first one asks for a plan of its own, because a decoder is never used twice. ``total_s``
-    bounds all of this, not what follows.
+    Every attempt after the first uses a new plan from ``plan_again``, because a decoder cannot be reused. ``total_s``
+    bounds all attempts and the waits between them, but not the rest of the stream. Cancelling closes the connection.
     """
     line = call.line
     in_flight = line.in_flight
@@ -443,7 +447,7 @@ async def open_stream(plan: StreamPlan[E], plan_again: Callable[[], StreamPlan[E
 
 
 def _no_event(call: Call, *, at_deadline: bool) -> BedrockError:
-    """Return the error of a stream that did not open in time, or whose client was closed before."""
+    """Return the error of a stream that did not open in time, or whose client was closed meanwhile."""
     limit_s, total_s = call.timeouts.first_event_s, call.timeouts.total_s
     if call.line.in_flight.closed:
         return cut_short(call.attempts)
@@ -459,7 +463,7 @@ def _no_event(call: Call, *, at_deadline: bool) -> BedrockError:
 def _opened(
     call: Call, first: Sequence[E], response: WireResponse | None = None, decoder: EventDecoder[E] | None = None
 ) -> OpenStream[E]:
-    """Return an open stream with those who look on."""
+    """Return an open stream with the adviser and the caller's hooks attached."""
     adviser, watch = call.line.adviser, call.watch
     advise = None if adviser is None else partial(adviser.advise, model=call.model, region=call.line.region)
     if watch is not None:
@@ -469,12 +473,12 @@ def _opened(
 
 
 def log_adjustments(model: ModelId, adjustments: tuple[Adjustment, ...]) -> None:
-    """Tell the log that a request was changed: by which rules and where, for what stood there may be anybody's."""
+    """Log which rules changed a request and where, but never the values, which may be personal data."""
     _logger.info("changed the request to %s: %s", model, places_of(adjustments))
 
 
 async def open_events(inference: Inference, call: Call) -> OpenStream[Event]:
-    """Open a stream, or run the call whole and replay its answer, for models and providers that cannot stream."""
+    """Open a stream; a model or provider that cannot stream is called as a whole and its answer replayed."""
     provider, request, context = inference.provider, inference.request, inference.context
     plan: StreamPlan[Event] | Flow[ConverseResponse]
     streaming = inference.settings.get("streaming")
@@ -494,25 +498,26 @@ def _plan_again(inference: Inference) -> StreamPlan[Event]:
     if isinstance(plan, StreamPlan):
         return plan
     raise PluginError(
-        f"the provider {inference.provider.name!r} planned a stream, and for the next attempt something else.",
+        f"the provider {inference.provider.name!r} returned a stream plan for the first attempt and something else "
+        "for a retry.",
         hint="Let its stream() return the same kind for the same request.",
     )
 
 
 class OpenDuplex(msgspec.Struct, frozen=True):
-    """A stream in both directions whose request has begun; ``signer`` is None where events are not signed."""
+    """A bidirectional stream whose request has begun; ``signer`` is None when events are not signed."""
 
     response: DuplexResponse
     signer: EventSigner | None
     started: float
-    """When the attempt began, by the clock of the line."""
+    """When the attempt began, by ``Line.clock``."""
 
 
 async def open_duplex(request: HttpRequest, transport: DuplexTransport, call: Call) -> OpenDuplex:
-    """Connect and send the head of a request whose body follows event by event; again while that is worth it.
+    """Connect and send the head of a request whose body follows event by event, retrying as the policy allows.
 
-    Nothing has been said when connecting fails, so that it can be tried again. The head of the answer is not waited
-    for: a model may answer only when it has heard something. Cancelling closes the connection.
+    Retrying is safe because no event has been sent when connecting fails. This does not wait for the head of the
+    answer: a model may answer only after it has received input. Cancelling closes the connection.
     """
     line = call.line
     if not isinstance(line.authenticator, BearerAuthenticator):
@@ -534,7 +539,7 @@ async def open_duplex(request: HttpRequest, transport: DuplexTransport, call: Ca
 
 
 async def refusal(request: HttpRequest, response: WireResponse, call: Call) -> BedrockError:
-    """Return the error of an answer that is not a success, read to its end."""
+    """Read an unsuccessful answer to its end and return its error."""
     failure = _failed(request, response, await response.read(_MAX_ERROR_BYTES))
     if isinstance(failure, AccessDeniedError | AuthenticationError):
         call.line.authenticator.invalidate(call.signed, failure)
@@ -578,18 +583,19 @@ def _query(query: Mapping[str, str]) -> str:
 
 
 def _failed(request: HttpRequest, response: WireResponse, body: bytes) -> BedrockError:
-    """Return the error of an answer that is not a success."""
+    """Return the error of an unsuccessful answer."""
     if response.status in _REDIRECT:
         return RedirectError(
-            f"the endpoint answered HTTP {response.status}, a redirect to another place.",
-            hint="Redirects are not followed, for requests carry credentials. Set endpoint_url to the right endpoint.",
+            f"the endpoint answered HTTP {response.status}, a redirect to another location.",
+            hint="Redirects are not followed because requests carry credentials. Set endpoint_url to the right "
+            "endpoint.",
             sent=True,
         )
     return request.read_error(response.status, response.headers, body)
 
 
 async def _may_go(call: Call) -> None:
-    """Return when an attempt may go out: at the pace of the retry policy, and as the rate limit lets it."""
+    """Wait until an attempt may be sent: for the retry policy's pace, then for the rate limit."""
     line = call.line
     pace: Pace | None = getattr(call.retry, "pace", None)
     while pace is not None and (wait_s := pace.wait_s(line.clock())) > 0:
@@ -603,7 +609,7 @@ async def _may_go(call: Call) -> None:
 
 
 async def _may_go_before(deadline: float | None, call: Call) -> None:
-    """Do the same, within the time of all attempts."""
+    """Do the same, but raise TotalTimeoutError at ``deadline``, a time of the event loop's clock."""
     try:
         async with asyncio.timeout_at(deadline):
             await _may_go(call)
@@ -614,9 +620,9 @@ async def _may_go_before(deadline: float | None, call: Call) -> None:
 
 
 async def _wait_or_raise(failure: BedrockError, started: float, call: Call, deadline: float | None = None) -> None:
-    """Return when the attempt is to be repeated, after the wait that the policy wants; else raise ``failure``.
+    """Wait as long as the retry policy asks for and return, or raise ``failure`` if it is not to be retried.
 
-    With a ``deadline`` (of the loop's time) that the wait would pass, TotalTimeoutError is raised at once.
+    Raises TotalTimeoutError at once when the wait would pass ``deadline``, a time of the event loop's clock.
     """
     call.failed(started, failure)
     if (

@@ -44,9 +44,9 @@ class _Decoded:
 class ContinuedStream:
     """The body of a stream that goes on in other attempts; what it receives it decodes at once, for `decoder`.
 
-    Where a failure is worth repeating, and what came until then can be continued, reading on waits for the next
-    attempt. When that fails before it has brought anything, the first failure is raised: it is the one that the caller
-    can do something about, and has what arrived.
+    If a failure is worth repeating and what came before it can be continued, reading waits for the next attempt. If
+    that fails before it has brought anything, the first failure is raised: it is the one that the caller can do
+    something about, and it has what arrived.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Asking Bedrock's control plane which models and profiles there are, and remembering what it says."""
+"""Asking Bedrock's control plane which models and profiles exist, and remembering the answers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from .types.control_plane import (
 __all__ = ["TTL_S", "ControlPlane", "ResolvedModel", "resolve_control_endpoint"]
 
 TTL_S: Final = 300.0
-"""How long an answer of the control plane is used again, in seconds."""
+"""How long an answer of the control plane is remembered, in seconds."""
 
 _SERVICE: Final = "bedrock"
 _MOST_RESULTS: Final = 1000  # the largest page of ListInferenceProfiles: most accounts need one request
@@ -76,7 +76,7 @@ def resolve_control_endpoint(
     """Return the endpoint of the control plane that belongs to a runtime endpoint.
 
     In this order: ``control_endpoint_url``; AWS_ENDPOINT_URL_BEDROCK, or ``endpoint_url`` for bedrock in the services
-    section of the profile; the runtime's own endpoint where that is this machine, for an emulator serves both; then
+    section of the profile; the runtime's own endpoint if that is on this machine, because an emulator serves both; then
     what `resolve_endpoint` finds for the service bedrock. Raises InvalidRequestError.
     """
     options = options or ConnectionOptions()
@@ -101,11 +101,11 @@ def resolve_control_endpoint(
 
 
 class ControlPlane:
-    """The control plane as one client sees it; answers are used again for ``ttl_s`` seconds.
+    """The control plane as one client sees it; answers are remembered for ``ttl_s`` seconds.
 
-    ``call`` makes the `Call` of one operation. The same question asked by several at once is sent once; when the one
-    that sends it is cancelled, the next one takes over, and a failure reaches all of them. Failures are not
-    remembered. What is known of profiles (`known`) does not expire: they never change their models.
+    ``call`` makes the `Call` of one operation. Concurrent calls with the same question send it once; when the one that
+    sends it is cancelled, the next one takes over, and a failure reaches all of them. Failures are not remembered. What
+    is known of profiles (`known`) does not expire, because a profile never changes its models.
     """
 
     def __init__(
@@ -149,13 +149,14 @@ class ControlPlane:
     async def resolve(self, model: ModelId, *, refresh: bool = False) -> ResolvedModel:
         """Return what stands behind an id; of a foundation model that needs no request.
 
-        Raises InvalidModelIdError for a kind of model of which no profile tells, such as a provisioned one.
+        Raises InvalidModelIdError for a kind of model that no profile describes, such as a provisioned one.
         """
         if model.kind == "foundation-model":
             return ResolvedModel(model, None, (parse_model_id(model.base_model or model.raw),))
         if model.kind not in _PROFILE_KINDS:
             raise InvalidModelIdError(
-                f"{model.raw!r} is a {model.kind}, no inference profile: the control plane has no such look-up for it.",
+                f"{model.raw!r} is a {model.kind}, not an inference profile: the control plane cannot look up its "
+                "model.",
                 hint=f"Name its base model yourself: client.converse(base, ..., inference_profile={model.raw!r}).",
             )
 

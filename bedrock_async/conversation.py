@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 
 class Conversation:
-    """A conversation with a model: the client's verbs for what is said next, with everything before it in front.
+    """A conversation with a model: the client's verbs for what is said next, sent with everything said before.
 
     ::
 
@@ -46,13 +46,14 @@ class Conversation:
         reply = await chat.converse("What is the capital of France?")
         async for text in chat.stream("And of Italy?").text_stream: ...
 
-    A call adds what was said and the answer to `messages` when it has succeeded: as they were, with reasoning and its
-    signatures, tool uses, cache points and members that nobody knows. A call that raises or is cancelled adds nothing,
-    and neither does a stream that was not read to its end; then the same can be said again. An answer without content
-    is not added, for it could not be sent again.
+    A call that succeeds adds what was said and the answer to `messages`, unchanged, with reasoning and its signatures,
+    tool uses, cache points and unknown members. A call that raises or is cancelled adds nothing, and neither does a
+    stream that was not read to its end: the same can then be said again. An answer without content is not added, for it
+    could not be sent again.
 
-    An answer that asks for tools wants their results next, all of them: `tool_results` makes the message, and
-    `run_tools` does it all. What a guardrail blocked is replaced in the history, as its `GuardrailSettings` say.
+    After an answer that asks for tools, their results must come next, all of them: `tool_results` makes that message,
+    and `run_tools` does everything. What a guardrail blocked is replaced in the history, as its `GuardrailSettings`
+    say.
 
     One call at a time: a second one, also while a stream is open, raises InvalidRequestError. `fork` makes another
     conversation with the same history. Nothing needs to be closed.
@@ -62,7 +63,7 @@ class Conversation:
         """Begin with these messages. Raises InvalidRequestError, also for tool uses without results."""
         if not hasattr(model, "client"):
             raise InvalidRequestError(
-                f"model is {a_kind(model)}, no model of a client.",
+                f"model is {a_kind(model)}, not a client's model.",
                 path="model",
                 hint="Pass client.model(...).",
             )
@@ -97,10 +98,9 @@ class Conversation:
 
     @property
     def usage(self) -> UsageTotals:
-        """What the calls of this conversation used, together, those before it was saved included.
+        """What the calls of this conversation have used in total, including those before it was saved and loaded.
 
-        Calls that failed or were given up are not among them. The share that came from the cache is
-        ``usage.cache_hit_rate``.
+        Calls that failed or were given up do not count. The share that came from the cache is ``usage.cache_hit_rate``.
         """
         unpriced, self._unpriced = self._unpriced, []
         if unpriced:
@@ -113,11 +113,12 @@ class Conversation:
         """Say something, and return the whole answer.
 
         ``content`` is text, one block or several, a message or several; dicts are boto3-shaped. Without it the model
-        answers what the history ends with. Raises and is cancelled as `BedrockClient.converse`, and adds nothing then.
+        answers what the history ends with. Raises and is cancelled as `BedrockClient.converse` is, and then adds
+        nothing.
         """
         if self._setting("output_type", settings) is not None:
             raise InvalidRequestError(
-                "converse() reads no output, and without that the answer does not fit into a conversation.",
+                "converse() does not parse the output, which a conversation needs in order to keep the answer.",
                 path="output_type",
                 hint="Use parse(), or stream().",
             )
@@ -153,13 +154,13 @@ class Conversation:
     def stream(self, content: TurnContent | None = None, **settings: Any) -> ResponseStream:
         """Say something, and return the stream of the answer; arguments are those of `converse`.
 
-        What was said and the answer are added when the stream has been read to its end, an output whether it is valid
-        or not. One that fails, is closed or is given up before adds nothing; its error has what had arrived,
-        ``partial_response``.
+        What was said and the answer are added when the stream has been read to its end; an output is added whether it
+        is valid or not. A stream that fails, is closed or is given up before that adds nothing; its error has what had
+        arrived, ``partial_response``.
         """
         if settings.get("accumulate") is False:
             raise InvalidRequestError(
-                "a conversation keeps the answer, and accumulate=False lets the stream forget it.",
+                "a conversation keeps the answer, but with accumulate=False the stream does not.",
                 path="accumulate",
                 hint="Leave it out, or pass chat.messages to client.stream().",
             )
@@ -213,11 +214,11 @@ class Conversation:
     ) -> Output[Any]:
         """Say something, and return the answer as a value of a type, as `BedrockClient.parse` does.
 
-        Added are what was said and the last answer, not the rounds of repair. Where the model gave the output to a tool
-        that it was made to call, its JSON is added as text: that tool is not there in the next call.
+        What was said and the last answer are added, not the rounds of repair. Where the model gave the output to a tool
+        that it was made to call, its JSON is added as text, because the next call does not have that tool.
 
-        OutputToolUseError is the one error that adds the turn: the results of the tools come next, as in
-        ``await chat.parse(chat.tool_results(...), output_type=...)``.
+        OutputToolUseError is the only error that adds the turn: the results of the tools come next, as in ``await
+        chat.parse(chat.tool_results(...), output_type=...)``.
         """
         with self._alone("parse"):
             given, said = self._turn(content)
@@ -247,10 +248,10 @@ class Conversation:
         deps: object = None,
         **settings: Unpack[UntypedSettings],
     ) -> ToolLoop:
-        """Say something, and return the loop that runs the tools that the model wants; see `BedrockClient.run_tools`.
+        """Say something, and return the loop that runs the tools asked for; see `BedrockClient.run_tools`.
 
-        All its turns are added when it has been read to its end: answers, results of tools, the last answer. One that
-        fails or is closed before adds nothing.
+        All its turns are added when it has been read to its end: answers, results of tools, the last answer. A loop
+        that fails or is closed before that adds nothing.
         """
         with self._alone("run_tools"):
             given, said = self._turn(content)
@@ -290,16 +291,16 @@ class Conversation:
 
             await chat.converse(chat.tool_results({use.tool_use_id: "18 degrees" for use in reply.tool_uses}))
 
-        Keys are ids of tool uses, or names of tools that are asked for once. Values are anything that a tool may return
-        (text, blocks of content, what JSON can hold, a `ToolResult`), or an exception, which tells the model that the
-        tool failed. Raises InvalidRequestError for results that are missing or that nobody asked for.
+        Keys are ids of tool uses, or names of tools that were asked for only once. Values are anything that a tool may
+        return (text, content blocks, JSON values, a `ToolResult`), or an exception, which tells the model that the tool
+        failed. Raises InvalidRequestError for results that are missing or that nobody asked for.
         """
         return tool_results(self.open_tool_uses, results)
 
     # -- copies
 
     def fork(self, *, model: BoundModel | None = None) -> Conversation:
-        """Return another conversation with the same history and usage, which goes its own way.
+        """Return another conversation with the same history and usage; from then on the two are independent.
 
         Its model is the same object, with the same settings, unless another one is given.
         """
@@ -310,8 +311,7 @@ class Conversation:
     def to_json(self) -> str:
         """Return history and usage as JSON: exact, blobs in base64, with a version.
 
-        Settings are not part of it, for they belong to the program. Raises InvalidRequestError for what JSON cannot
-        hold.
+        Settings are not part of it: they belong to the program. Raises InvalidRequestError for what JSON cannot hold.
         """
         return SavedConversation(self._messages, self.usage, self._model.id, self._more).to_json()
 
@@ -329,7 +329,7 @@ class Conversation:
     # -- inside
 
     def _turn(self, content: TurnContent | None) -> tuple[Sequence[Any], tuple[Message, ...]]:
-        """Return what is said next, as it was given and as messages. Raises InvalidRequestError."""
+        """Return what is said next, both as it was given and as messages. Raises InvalidRequestError."""
         given: Sequence[Any] = () if content is None else given_turn(content)
         said = messages_of(given) if given else ()
         check_may_ask([*self._messages, *said], said)
@@ -337,7 +337,7 @@ class Conversation:
 
     @contextmanager
     def _alone(self, verb: str) -> Generator[None]:
-        """Let no other call of this conversation begin. Raises InvalidRequestError when one is under way."""
+        """Keep other calls of this conversation from beginning. Raises InvalidRequestError when one is under way."""
         if self._busy is not None or (self._open is not None and self._open() is not None):
             raise InvalidRequestError(
                 f"{verb}() was called while {self._busy or 'a stream'} of the same conversation is under way: "
@@ -371,7 +371,7 @@ class Conversation:
         self._unpriced += [(each.usage, each.meta) for each in replies]
 
     def _setting(self, name: str, settings: Mapping[str, Any]) -> object:
-        """Return what a setting of a call is: of the call, the model or the client."""
+        """Return the value of a setting: the call's, else the model's, else the client's."""
         for each in (settings, self._model.config, self._model.client.config):
             if (value := each.get(name)) is not None:
                 return value

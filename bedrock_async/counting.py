@@ -30,7 +30,7 @@ from .types import (
 __all__ = ["Estimate", "ExpectedTokens", "TokenCounter", "estimated_cost", "priced_settings"]
 
 Estimate: TypeAlias = Literal["offline", "fallback"]
-"""When tokens are estimated in the place of counting: always, or where the model cannot count."""
+"""When tokens are estimated instead of counted: always, or if the model cannot count."""
 
 Ask: TypeAlias = Callable[[CountTokensRequest, ModelId, Mapping[str, Any]], Awaitable[TokenCount]]
 
@@ -42,7 +42,7 @@ _PROBE: Final = [Message(role="user", content=[TextBlock(text="x")])]
 
 
 class TokenCounter:
-    """Counts the tokens of one client, and remembers which models can and under which id: of the last thousand."""
+    """Counts tokens for one client, and remembers for the last thousand models which can count, and under which id."""
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
@@ -64,7 +64,7 @@ class TokenCounter:
             raise InvalidRequestError(
                 f"estimate is {estimate!r}.",
                 path="estimate",
-                hint='Pass "offline" to ask nobody, "fallback" to estimate where the model cannot count.',
+                hint='Pass "offline" to make no request, "fallback" to estimate if the model cannot count.',
             )
         if estimate == "offline":
             return _estimated(request, breakdown=breakdown)
@@ -97,13 +97,13 @@ class TokenCounter:
         raise self._refused(target, refusals)
 
     def _refused(self, target: ModelId, refusals: Sequence[ValidationError]) -> ValidationError:
-        """Return the refusal that counts: one of the request itself, else that the model cannot count."""
+        """Return the refusal to raise: one of the request itself, else that the model cannot count."""
         unable = [each for each in refusals if _cannot_count(each)]
         of_request = [each for each in refusals if each not in unable and not isinstance(each, _OF_THE_ID)]
         if of_request or not unable:
             return (of_request or list(refusals))[0]
         refusal = unable[0]
-        refusal.hint = 'Pass estimate="fallback" for an estimate where a model cannot count.'
+        refusal.hint = 'Pass estimate="fallback" for an estimate if a model cannot count.'
         remember(self._refusals, target.raw, refusal, _MOST_MODELS)
         return refusal
 
@@ -140,7 +140,7 @@ class TokenCounter:
 class ExpectedTokens:
     """The tokens of a call that was not made; None is what is still to be found out.
 
-    ``cache_write_1h`` are beside ``cache_write``, where a response has them as a part of it.
+    ``cache_write_1h`` comes on top of ``cache_write``, unlike in a response, where it is part of it.
     """
 
     input: int | None
@@ -160,13 +160,13 @@ async def estimated_cost(
     batch: bool,
     count: Callable[[], Awaitable[TokenCount]],
 ) -> Cost | None:
-    """Return what these tokens would cost; those of the input are counted where they are not given."""
+    """Return what these tokens would cost; input tokens that are not given are counted."""
     output = settings.get("max_tokens") if tokens.output is None else tokens.output
     if output is None:
         raise InvalidRequestError(
-            "how long the answer is, is not known.",
+            "the length of the answer is unknown.",
             path="output_tokens",
-            hint="Pass output_tokens=, or max_tokens= for the most that it can cost.",
+            hint="Pass output_tokens=, or max_tokens= for the highest possible cost.",
         )
     usage = _usage(replace(tokens, input=tokens.input or 0, output=output))
     if settings.get("performance") == OPTIMIZED and not batch:
@@ -198,7 +198,7 @@ def _usage(tokens: ExpectedTokens) -> TokenUsage:
     for name, number in asdict(tokens).items():
         if isinstance(number, bool) or not isinstance(number, int) or number < 0:
             raise InvalidRequestError(
-                f"{name}_tokens is {number!r}; a whole number from 0 on is needed.", path=f"{name}_tokens"
+                f"{name}_tokens is {number!r}; it must be a whole number, 0 or more.", path=f"{name}_tokens"
             )
     read, written = tokens.input or 0, tokens.output or 0
     return TokenUsage(

@@ -158,7 +158,7 @@ class ClientClosedError(BedrockError):
 
 
 class WrongEventLoopError(BedrockError):
-    """The client belongs to another event loop than the running one."""
+    """The client belongs to an event loop other than the running one."""
 
 
 class QueueFullError(BedrockError):
@@ -516,7 +516,7 @@ class EventDecodeError(StreamError):
     """The payload of an event cannot be read; ``event_type`` names it, ``payload`` is what came."""
 
     def __init__(self, message: str, *, event_type: str, payload: bytes) -> None:
-        super().__init__(message, hint="The frame's checksum was right: report this payload with the model id.")
+        super().__init__(message, hint="The frame's checksum is correct: report this payload with the model id.")
         self.event_type = event_type
         self.payload = payload
 
@@ -651,7 +651,7 @@ def service_error_from_response(status: int, headers: Mapping[str, str], body: b
         message = _first_text(cast("dict[str, object]", error), *_MESSAGES) if isinstance(error, dict) else _text(error)
     if message is None:
         kind = headers.get("content-type", "no content type")
-        message = f"the answer of {len(body)} bytes ({kind}) holds no error message"
+        message = f"the answer of {len(body)} bytes ({kind}) contains no error message"
     return service_error(
         code,
         message,

@@ -381,7 +381,7 @@ def read_object(name: str, payload: bytes) -> dict[str, JSONValue]:
     try:
         value: JSONValue = _loads(payload)
     except (ValueError, RecursionError) as exc:
-        raise _unreadable(name, payload, f"no JSON ({exc})") from exc
+        raise _unreadable(name, payload, f"not JSON ({exc})") from exc
     if not isinstance(value, dict):
         raise _unreadable(name, payload, f"JSON, but of type {type(value).__name__}")
     return value
@@ -400,7 +400,7 @@ def _document(raw: msgspec.Raw) -> JSONValue:
     try:
         return _loads(bytes(raw)) if raw else None
     except (ValueError, RecursionError) as exc:
-        raise _unreadable("", bytes(raw), f"no JSON ({exc})") from exc
+        raise _unreadable("", bytes(raw), f"not JSON ({exc})") from exc
 
 
 def _unreadable(name: str, payload: bytes, what: str) -> EventDecodeError:
@@ -456,7 +456,7 @@ def event_from_wire(wire: Mapping[str, object]) -> Event:
     """Return the event of a one-key object of the wire. Raises EventDecodeError."""
     if len(wire) != 1:
         payload = json.dumps(dict(wire), default=repr).encode("ascii")
-        raise _unreadable("", payload, f"no object of one key but of {len(wire)}")
+        raise _unreadable("", payload, f"an object of {len(wire)} keys, not of one")
     ((name, members),) = wire.items()
     if isinstance(members, str) and name not in _BY_NAME:
         try:
@@ -466,7 +466,7 @@ def event_from_wire(wire: Mapping[str, object]) -> Event:
     try:
         payload = json.dumps(members, ensure_ascii=False).encode("utf-8", "surrogatepass")
     except (TypeError, ValueError, RecursionError) as exc:
-        raise _unreadable(name, b"", f"no JSON ({exc})") from exc
+        raise _unreadable(name, b"", f"not JSON ({exc})") from exc
     return decode_event(name, payload)
 
 
@@ -754,7 +754,7 @@ def exception_of_frame(headers: Mapping[str, HeaderValue], payload: bytes) -> Be
     original = members.get("originalMessage")
     return service_error(
         str(code),
-        message if isinstance(message, str) else f"the exception frame of {len(payload)} bytes holds no message",
+        message if isinstance(message, str) else f"the exception frame of {len(payload)} bytes contains no message",
         in_stream=True,
         original_status_code=status if isinstance(status, int) and not isinstance(status, bool) else None,
         original_message=original if isinstance(original, str) else None,

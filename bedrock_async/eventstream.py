@@ -351,7 +351,7 @@ class EventStreamDecoder:
         if computed != declared:
             return EventStreamError(
                 f"the prelude checksum of {where} is 0x{declared:08x}; its bytes give 0x{computed:08x}",
-                hint="The body is damaged, or it is no event stream: look at the status and the content type.",
+                hint="The body is damaged, or it is not an event stream: check the status and the content type.",
                 retryable=True,
             )
         limit = self._max_payload_bytes + self._max_header_bytes + _OVERHEAD_BYTES
@@ -362,7 +362,7 @@ class EventStreamDecoder:
         else:
             payload_bytes = total - header_bytes - _OVERHEAD_BYTES
             message = f"{where} declares {payload_bytes} payload bytes; 0 to {self._max_payload_bytes} are allowed"
-        return EventStreamError(message, hint="No stream of the service has such frames: check what answered.")
+        return EventStreamError(message, hint="The service sends no such frames: check what answered.")
 
     def _message_error(self, frame: bytes) -> EventStreamError:
         (declared,) = _CRC.unpack(frame[-_CRC_BYTES:])
@@ -451,7 +451,7 @@ def encode_frame(
 def _check_limits(max_payload_bytes: int, max_header_bytes: int) -> None:
     if max_payload_bytes < 0 or max_header_bytes < 0:
         raise EventStreamError(
-            f"max_payload_bytes is {max_payload_bytes} and max_header_bytes {max_header_bytes}; 0 is the least"
+            f"max_payload_bytes is {max_payload_bytes} and max_header_bytes {max_header_bytes}; both must be 0 or more"
         )
     total = max_payload_bytes + max_header_bytes + _OVERHEAD_BYTES
     if total > _MAX_TOTAL_BYTES:
@@ -510,7 +510,7 @@ def _parse(raw: bytes) -> Mapping[str, HeaderValue]:
         if type_at >= size:
             raise EventStreamError(
                 f"the header at byte {pos} of {size} declares a name of {raw[pos]} bytes; "
-                f"{max(size - pos - 2, 0)} are left beside its type"
+                f"{max(size - pos - 2, 0)} are left besides its type"
             )
         name = _text(raw[pos + 1 : type_at], f"the name of the header at byte {pos}")
         if name in headers:
@@ -554,7 +554,9 @@ def _utf8(text: str, what: str, name: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as exc:
-        raise EventStreamError(f"the {what} of the header {name!r} has no UTF-8 form: character {exc.start}") from exc
+        raise EventStreamError(
+            f"the {what} of the header {name!r} cannot be encoded as UTF-8: character {exc.start}"
+        ) from exc
 
 
 def _encode_value(name: str, value: HeaderValue) -> bytes:

@@ -1,4 +1,4 @@
-"""Folding the events of a stream into the response that Converse would have given, unknown members included."""
+"""Folds the events of a stream into the response that Converse would have returned, unknown members included."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _Members: TypeAlias = dict[str, JSONValue]
 
 
 class ResponseAccumulator:
-    """Takes events in order and gives the response so far at any time. Pure, linear in the events."""
+    """Folds events, added in order, and returns the response so far at any time. Linear in the number of events."""
 
     def __init__(self) -> None:
         self._message: _Members = {}
@@ -41,7 +41,7 @@ class ResponseAccumulator:
         self._response: _Members = {}
 
     def add(self, event: Event) -> None:
-        """Add one event; one that arrives without a block index belongs to the block before it."""
+        """Add one event; an event without a block index belongs to the most recent block."""
         match event:
             case ContentBlockDeltaEvent():
                 self._block(event.content_block_index).add(_members(event))
@@ -51,11 +51,11 @@ class ResponseAccumulator:
                 self._message.update(_members(event))
             case MessageStopEvent() | MetadataEvent():
                 self._response.update(_members(event))
-            case _:  # the stop of a block says nothing that is kept, and no one knows what an unknown event says
+            case _:  # the stop of a block carries nothing to keep, and the meaning of unknown events is unknown
                 pass
 
     def response(self) -> ConverseResponse:
-        """Return everything so far as a response; members that have not arrived are absent."""
+        """Return the response so far; members that have not arrived are absent."""
         content: list[JSONValue] = [self._blocks[index].wire() for index in sorted(self._blocks)]
         message: _Members = {**_filled(self._message, role="assistant"), "content": content}
         wire: _Members = {**self._response, "output": {"message": message}}
@@ -72,7 +72,7 @@ def _members(event: Event) -> _Members:
 
 
 def fold(events: Iterable[Event]) -> ConverseResponse:
-    """Return the response that these events make."""
+    """Return the response that these events form."""
     accumulator = ResponseAccumulator()
     for event in events:
         accumulator.add(event)
@@ -99,7 +99,7 @@ D = TypeVar("D")
 
 
 class _Plain(msgspec.Struct, Generic[D], forbid_unknown_fields=True, gc=False, rename="camel"):
-    """The payload of a delta that is a piece of text and nothing else: by far the most frequent one."""
+    """The payload of a delta with nothing but a piece of text: by far the most frequent kind."""
 
     content_block_index: int
     delta: D
@@ -114,7 +114,7 @@ _Place: TypeAlias = tuple[int, tuple[str, ...]]
 
 
 def condensed(events: Iterable[Event]) -> list[Event]:
-    """Return fewer events that fold into the same response: pieces of plain text that follow one another are joined."""
+    """Return fewer events that fold into the same response, by joining consecutive pieces of plain text."""
     kept: list[Event] = []
     place: _Place | None = None
     texts: list[str] = []
@@ -134,7 +134,7 @@ def condensed(events: Iterable[Event]) -> list[Event]:
 
 
 def _plain_text(event: Event) -> tuple[_Place | None, str]:
-    """Return where the text of a delta stands, and the text; no place when it is anything but a piece of text."""
+    """Return the place of a text delta and its text; the place is None for any other event."""
     if not isinstance(event, ContentBlockDeltaEvent):
         return None, ""
     try:
@@ -221,12 +221,12 @@ def _unfold_reasoning(value: _Members) -> Iterable[_Members]:
             yield {name: member}
             continue
         for key, piece in member.items():
-            # What no model knows goes out under its full path, so that it comes back to where it was.
+            # Unknown members are emitted under their full path, so that folding restores them in place.
             yield {key: piece} if key in {"text", "signature"} else {name: {key: piece}}
 
 
 class _Block:
-    """One content block while it grows. Pieces are collected and joined once, so that long blocks stay linear."""
+    """One content block as it grows. Pieces are joined once at the end, which keeps long blocks linear."""
 
     def __init__(self) -> None:
         self._text: list[str] = []
@@ -277,7 +277,7 @@ class _Block:
         self._keep_beside(members, "delta")
 
     def wire(self) -> _Members:
-        """Return the block as Converse would send it."""
+        """Return the block as Converse would return it."""
         wire: _Members = {}
         if self._tool_use is not None:
             tool_input = _tool_input("".join(self._tool_input))
@@ -355,7 +355,7 @@ class _Block:
 
 
 def _filled(members: _Members, **required: JSONValue) -> _Members:
-    """Fill in what the service must send and left out: the rest of the answer is worth more than a refusal of it."""
+    """Fill in required members that the service omitted, rather than rejecting the whole answer."""
     return {**members, **{name: member for name, member in required.items() if members.get(name) is None}}
 
 
@@ -364,7 +364,7 @@ def _base64(pieces: Iterable[bytes]) -> str:
 
 
 def _joined_texts(pieces: Iterable[JSONValue]) -> list[JSONValue]:
-    """Return the content of a tool result: pieces of text that follow one another are one text."""
+    """Return the content of a tool result, with consecutive pieces of text joined."""
     content: list[JSONValue] = []
     for is_text, run in groupby(pieces, _is_text):
         if is_text:
@@ -379,7 +379,7 @@ def _is_text(piece: JSONValue) -> bool:
 
 
 def _tool_input(text: str) -> JSONValue:
-    """Return the parsed input. No delta at all means no arguments; text that is no JSON stays text: never ``{}``."""
+    """Return the parsed input: ``{}`` for no text at all; text that is not a JSON object stays text."""
     if not text.strip():
         return {}
     try:
@@ -390,7 +390,7 @@ def _tool_input(text: str) -> JSONValue:
 
 
 def _merged(pieces: Sequence[JSONValue]) -> JSONValue:
-    """Join the pieces of something nobody knows: text and lists grow, objects merge, the rest is replaced."""
+    """Merge the pieces of an unknown member: strings and lists are joined, objects merged, anything else replaced."""
     last = pieces[-1]
     alike = [*takewhile(lambda piece: type(piece) is type(last), reversed(pieces))][::-1]
     if isinstance(last, str):

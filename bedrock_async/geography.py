@@ -28,7 +28,7 @@ DEFAULT_MODELS: Final[Mapping[str, KnownModelId]] = MappingProxyType(
 )
 """The inference profile that `default_model` chooses for each geography.
 
-Claude Sonnet 4.6, as in Strands Agents 1.62; where the geography has no profile of it, the nearest model that has.
+Claude Sonnet 4.6, as in Strands Agents 1.62; where a geography has no profile of it, the nearest model that has one.
 """
 
 # First match wins. A geography within Asia and Pacific goes before "apac"; regions whose continent has no profiles of
@@ -63,17 +63,17 @@ def geography_of(region: str) -> str:
     raise InvalidRequestError(
         f"no inference profile is known for the region {region!r}.",
         path="region",
-        hint="Pass the id of a model that this region offers; client.list_models() tells which.",
+        hint="Pass the id of a model that this region offers; client.list_models() lists them.",
     )
 
 
 def default_model(region: str) -> KnownModelId:
     """Return a capable model for a region: an inference profile of the region's own geography.
 
-    Requests stay within that geography; in regions without one (South America, Middle East, Africa, Mexico) the
-    profile is a global one, and requests may be processed anywhere. The choice changes with new releases: pass an id of
-    your own where that matters. Nothing is asked over the network; `BedrockClient.list_inference_profiles` tells what
-    the account really has. Raises InvalidRequestError for a region of which no profile is known (China, isolated
+    Requests stay within that geography; in regions without one (South America, Middle East, Africa, Mexico) the profile
+    is a global one, and requests may be processed anywhere. The choice may change with any release: pass an id of your
+    own if that matters. Nothing is asked over the network; `BedrockClient.list_inference_profiles` tells what the
+    account really has. Raises InvalidRequestError for a region of which no profile is known (China, isolated
     partitions, a misspelt name).
     """
     return DEFAULT_MODELS[geography_of(region)]

@@ -35,17 +35,17 @@ R = TypeVar("R")
 E = TypeVar("E")
 
 logger: Final = logging.getLogger("bedrock_async.hooks")
-_RAISED: Final = "the hook %s (%s) raised; the call goes on"
+_RAISED: Final = "the hook %s (%s) raised; the call continues"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HookedCall:
     """A call as its hooks see it.
 
-    ``verb`` is the operation, ``"converse"`` and ``"stream"`` also where `run_tools`, `parse` or a conversation call.
-    ``request`` is what is sent: a `ConverseRequest`, an `InvokeRequest` for `invoke` and `invoke_stream`, None for all
-    other verbs. ``model`` is what the call goes to, None where it goes to no model. ``settings`` are the keywords of
-    the call over the defaults of the client. ``state`` is for the hooks themselves: all hooks of one call share it.
+    ``verb`` is the operation: ``"converse"`` and ``"stream"`` also when `run_tools`, `parse` or a conversation calls.
+    ``request`` is what is sent: a `ConverseRequest`, an `InvokeRequest` for `invoke` and `invoke_stream`, or None for
+    all other verbs. ``model`` is what the call goes to, None where it goes to no model. ``settings`` are the keywords
+    of the call over the defaults of the client. ``state`` is for the hooks themselves: all hooks of one call share it.
     """
 
     verb: str
@@ -87,24 +87,24 @@ ErrorHook: TypeAlias = Callable[[BedrockError, HookedCall], object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
-    """Functions for ``BedrockClient(hooks=...)``: of each kind one, or several, which are called in their order.
+    """Functions for ``BedrockClient(hooks=...)``: one of each kind, or several, which are called in order.
 
     - ``on_request(call)`` before a request of `converse`, `stream`, `invoke` or `invoke_stream` is sent, once for each
-      call and not for each attempt. It may return another request, to be sent in place of that one; None leaves it.
+      call and not for each attempt. It may return another request, which is sent instead; None leaves it unchanged.
       What it raises reaches the caller as it is, and nothing is sent.
-    - ``on_response(response, call)`` with what the verb returns, `meta` included; for `stream` with the whole response
-      once it was read to its end (not with ``accumulate=False``).
-    - ``on_event(event, call)`` with each event of a stream as it arrives, before it is handed out. A plain function:
-      the only hook that cannot be async, for it runs on the way of every event.
+    - ``on_response(response, call)`` with what the verb returns, `meta` included; for `stream` with the whole response,
+      once it has been read to its end (not with ``accumulate=False``).
+    - ``on_event(event, call)`` with each event of a stream as it arrives, before it is handed out. It is a plain
+      function, and the only hook that cannot be async, because it runs for every event.
     - ``on_retry(retry, call)`` before the wait that follows a failed attempt.
     - ``on_error(error, call)`` with the `BedrockError` that ends a call, before it is raised.
 
-    Functions are plain or async; async ones are awaited, and the call goes on after that. What any but ``on_request``
-    raises is logged (logger ``bedrock_async.hooks``) and goes no further: an answer that was paid for is not lost to a
-    fault of what only looks on. Cancelling passes through them. All verbs but those about models and profiles, jobs'
-    outputs and bidirectional streams are seen.
+    Functions are plain or async; async ones are awaited, and the call goes on after that. What any hook but
+    ``on_request`` raises is logged (logger ``bedrock_async.hooks``) and goes no further: an answer that was paid for is
+    not lost to the fault of an observer. Cancellation passes through hooks. They see all verbs but those about models
+    and profiles, jobs' outputs and bidirectional streams.
 
-    Raises InvalidRequestError for what is no function, and for an async ``on_event``.
+    Raises InvalidRequestError for something that is not a function, and for an async ``on_event``.
     """
 
     on_request: RequestHook | Sequence[RequestHook] = ()
@@ -114,7 +114,7 @@ class Hooks:
     on_error: ErrorHook | Sequence[ErrorHook] = ()
 
     def __post_init__(self) -> None:
-        """Make a tuple of functions of each, so that calling them asks for nothing."""
+        """Make each a tuple of functions, so that calling them needs no checks."""
         for each in fields(self):
             object.__setattr__(self, each.name, _functions(each.name, getattr(self, each.name)))
 
@@ -176,7 +176,7 @@ class Watch:
             raise
 
     async def around(self, send: Callable[[], Awaitable[R]]) -> R:
-        """Do the same, and show the answer."""
+        """Do what `guarding` does, and show the answer."""
         response = await self.guarding(send)
         await self.answered(response)
         return response

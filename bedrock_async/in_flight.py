@@ -1,4 +1,4 @@
-"""What a client has in flight, so that closing it can wait for that, and end it."""
+"""Tracks what a client has in flight, so that closing the client can wait for it or end it."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ T = TypeVar("T")
 S = TypeVar("S", bound="Ending")
 
 _PAUSE: Final = 20.0
-"""How many times as long as looking took nobody looks again,"""
+"""After a scan of the limits, the next one waits at least this many times as long as the scan took,"""
 _LONGEST_PAUSE_S: Final = 0.1
-"""and no longer than this: looking takes long, too, when the machine does something else."""
+"""but no longer than this, because a scan also takes long when the machine is busy."""
 
 
 class Body(Protocol):
-    """What a stream is read from."""
+    """The body that a stream reads."""
 
     def abort(self) -> None:
-        """Close it now."""
+        """Close the connection now."""
         ...
 
 
 class Limit:
-    """The time of one call: as `asyncio.timeout`, for ``with``, at a fraction of its cost. Entered once.
+    """The time limit of one call: like `asyncio.timeout`, but for ``with`` and much cheaper. Can be entered once.
 
-    When it runs out, the task in it is cancelled, and leaving raises TimeoutError in the place of CancelledError.
+    When it expires, the task inside is cancelled, and leaving raises TimeoutError instead of CancelledError.
     """
 
     __slots__ = ("_cancelling", "_in_flight", "_task", "expired", "when")
 
     def __init__(self, in_flight: InFlight, when: float | None) -> None:
-        """``when`` is a time of the loop."""
+        """Create a limit that expires at ``when``, a time of the event loop's clock; None means never."""
         self._in_flight = in_flight
         self._task: asyncio.Task[object] | None = None
         self._cancelling = 0
@@ -50,13 +50,13 @@ class Limit:
         self.expired = False
 
     def expire(self) -> None:
-        """End what is in it. Idempotent."""
+        """Cancel the task inside the limit. Idempotent."""
         if not self.expired and self._task is not None:
             self.expired = True
             self._task.cancel()
 
     def __enter__(self) -> None:
-        """Begin. Raises RuntimeError outside a task."""
+        """Start the limit. Raises RuntimeError outside a task."""
         task = self._task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a call needs a task: run it with asyncio.run or asyncio.create_task")
@@ -64,7 +64,8 @@ class Limit:
         in_flight = self._in_flight
         in_flight.limits.add(self)
         if in_flight.closed:
-            # Not now: a task that cancels itself, and leaves without having waited, is cancelled somewhere later.
+            # Deferred: a task that cancels itself and leaves the block without awaiting would be cancelled elsewhere,
+            # later.
             asyncio.get_running_loop().call_soon(self.expire)
         elif self.when is not None:
             in_flight.look_at(self.when)
@@ -72,7 +73,7 @@ class Limit:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End. Raises TimeoutError when the limit was what cancelled the task."""
+        """End the limit. Raises TimeoutError if the limit was what cancelled the task."""
         in_flight, task = self._in_flight, self._task
         self._task = None
         in_flight.limits.discard(self)
@@ -87,46 +88,46 @@ class Limit:
 
 
 class InFlight:
-    """The calls, the open streams and the operations of several calls of one client.
+    """The calls, open streams and multi-call operations of one client.
 
-    A call under way is known by the limit of its time: to end it is to let that run out. One timer of the loop serves
-    all limits, so that two entries of a set are nearly all that a limit costs.
+    Each call is represented by its time limit: expiring the limit ends the call. A single loop timer serves all limits,
+    so that a limit costs little more than two set operations.
     """
 
     def __init__(self) -> None:
         self.limits: set[Limit] = set()
-        """Those that are entered, one for each call."""
+        """The limits that have been entered, one for each call."""
         self._look_at = inf
-        """The loop's time when the timer is to look for limits that have run out."""
+        """The loop time at which the timer will next check for expired limits."""
         self._timer: asyncio.TimerHandle | None = None
         self.rounds: weakref.WeakSet[object] = weakref.WeakSet()
-        """Those whose next call is still to come."""
+        """Sequences of calls that are between two calls."""
         self.closed = False
         self._bodies: dict[int, Body] = {}
         self._operations = 0
         self._changed: asyncio.Event | None = None
 
     def limit(self, seconds: float | None) -> Limit:
-        """Return a limit of so many seconds from now on; None lets it run out only when `stop` says so."""
+        """Return a limit that expires in ``seconds``; with None it expires only when `stop` is called."""
         return Limit(self, None if seconds is None else asyncio.get_running_loop().time() + seconds)
 
     def limit_at(self, when: float | None) -> Limit:
-        """Return a limit that runs out at this time of the loop."""
+        """Return a limit that expires at ``when``, a time of the event loop's clock."""
         return Limit(self, when)
 
     def look_at(self, when: float) -> None:
-        """Look at this time of the loop, or earlier, which limits have run out."""
+        """Check for expired limits at this loop time at the latest."""
         if when >= self._look_at:
             return
         if self._timer is not None:
             self._timer.cancel()
         self._look_at = when
-        # The timer may be hours ahead, and a client that is gone need not wait for it.
+        # A weak reference, as the timer may be hours ahead and must not keep an abandoned client alive.
         reference: weakref.ref[InFlight] = weakref.ref(self)
         self._timer = asyncio.get_running_loop().call_at(when, _look, reference)
 
     def look(self) -> None:
-        """End the calls whose limits have run out."""
+        """Expire the limits whose time is over, which ends their calls."""
         self._look_at, self._timer = inf, None
         loop = asyncio.get_running_loop()
         now = loop.time()
@@ -139,44 +140,44 @@ class InFlight:
             else:
                 ends = min(ends, limit.when)
         if ends < inf:
-            # Where thousands end one by one, looking at all of them takes a twentieth of the time at most.
+            # Where thousands of limits expire one by one, scanning them takes at most a twentieth of the time.
             pause_s = min(_PAUSE * (loop.time() - now), _LONGEST_PAUSE_S)
             self.look_at(max(ends, now + pause_s))
 
     def opened(self, body: Body) -> None:
-        """Take note of a stream that is open."""
+        """Register an open stream."""
         self._bodies[id(body)] = body
         if self.closed:
             body.abort()
 
     def ended(self, body: Body) -> None:
-        """Take note that a stream has ended. Idempotent."""
+        """Unregister a stream that has ended. Idempotent."""
         self._bodies.pop(id(body), None)
         self.changed()
 
     def changed(self) -> None:
-        """Let those who wait look again."""
+        """Wake `drained` to check again."""
         if self._changed is not None:
             self._changed.set()
 
     def abort(self, body: Body) -> None:
-        """Close a stream that nobody holds any more."""
+        """Close and unregister a stream that was abandoned."""
         body.abort()
         self.ended(body)
 
     def __enter__(self) -> None:
-        """Begin an operation that makes several calls, and may do other things between them."""
+        """Begin an operation that makes several calls and may do other things between them."""
         self._operations += 1
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End it."""
+        """End the operation."""
         self._operations -= 1
         self.changed()
 
     async def within(self, work: Awaitable[T], attempts: Sequence[Attempt]) -> T:
-        """Await what belongs to a call and has no limit of its own. Raises ClientClosedError when `stop` ends it."""
+        """Await a step of a call that has no limit of its own. Raises ClientClosedError when `stop` ends it."""
         try:
             with self.limit(None):
                 return await work
@@ -186,8 +187,8 @@ class InFlight:
             raise cut_short(attempts) from exc
 
     async def drained(self, within_s: float) -> None:
-        """Return when nothing is in flight any more, after ``within_s`` seconds at the latest."""
-        # One event for all who wait: each looks again, and none of them waits for another.
+        """Wait until nothing is in flight any more, for at most ``within_s`` seconds."""
+        # One event serves all waiting tasks: each checks again after it, and clearing it affects no other.
         changed = self._changed = self._changed or asyncio.Event()
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
@@ -213,8 +214,8 @@ class InFlight:
 def cut_short(attempts: Sequence[Attempt]) -> ClientClosedError:
     """Return the error of a call that was ended because its client was closed."""
     error = ClientClosedError(
-        "the client was closed before the call had ended.",
-        hint="Close it later, or let what is in flight end: await client.aclose(drain_s=30).",
+        "the client was closed before the call completed.",
+        hint="Close it later, or let calls finish: await client.aclose(drain_s=30).",
     )
     error.attempts = tuple(attempts)
     return error
@@ -227,21 +228,21 @@ def _look(reference: weakref.ref[InFlight]) -> None:
 
 
 class Ending(Protocol):
-    """What tells when it has ended, as streams do."""
+    """Something that reports its end, as streams do."""
 
     def add_done_callback(self, callback: Callable[..., object], /) -> None:
-        """Call ``callback`` then."""
+        """Register ``callback`` to be called at the end."""
         ...
 
 
 class Rounds(Generic[P, S]):
-    """Calls of one client that follow one another, with other work between them: in flight from the first one's end on.
+    """A sequence of calls of one client with other work in between, in flight from the end of the first call.
 
-    Whoever makes the calls holds this object, and calls `over` after the last one.
+    The code that makes the calls holds this object, and calls `over` after the last one.
     """
 
     def __init__(self, in_flight: InFlight, ask: Callable[P, S]) -> None:
-        """``ask`` makes a call."""
+        """Make calls with ``ask``."""
         self._in_flight = in_flight
         self._ask = ask
         self._over = False
@@ -253,7 +254,7 @@ class Rounds(Generic[P, S]):
         return call
 
     def over(self, _result: object = None) -> None:
-        """Take note that there will be no further call."""
+        """Declare that no further call follows."""
         self._over = True
         self._in_flight.rounds.discard(self)
         self._in_flight.changed()
@@ -264,20 +265,20 @@ class Rounds(Generic[P, S]):
 
 
 class AtEndOfLoop:
-    """Has ``close`` awaited when the running loop shuts down, as `asyncio.run` and `asyncio.Runner` do it.
+    """Makes the running loop await ``close`` when it shuts down, as `asyncio.run` and `asyncio.Runner` do.
 
-    Hold this object: when it is let go, ``close`` is awaited, too. Asynchronous generators are the only thing that
-    loops finish before they end.
+    Keep a reference: ``close`` is also awaited when the last one is dropped. Implemented with an asynchronous
+    generator, because generators are the only objects that event loops finalize before they stop.
     """
 
     def __init__(self, close: Callable[[], Awaitable[object]]) -> None:
         self._close: Callable[[], Awaitable[object]] | None = close
         self._waiting = self._wait()
-        with suppress(StopIteration):  # which says that it waits: the loop knows it from here on
+        with suppress(StopIteration):  # the generator is suspended now, and registered with the loop
             anext(self._waiting).__await__().__next__()
 
     def cancel(self) -> None:
-        """Take note that everything is closed."""
+        """Do not await ``close`` any more: everything is closed already."""
         self._close = None
         with suppress(StopIteration, RuntimeError):  # it has ended, or the loop is ending it
             self._waiting.aclose().__await__().__next__()

@@ -39,7 +39,7 @@ T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[object]]
 
 _LEAST_S: Final = 1.0
-"""So long the last question of a wait may take, when its time is up."""
+"""How long the last question of a wait may take when its time is up."""
 _LARGEST_PAGE: Final = 1000  # MaxResults of the service model
 
 
@@ -60,9 +60,9 @@ class AsyncInvokeJob:
         result = await job.result(timeout_s=1800)
         await result.save("video.mp4")
 
-    The job is the service's and goes on whatever happens here: keep `arn`, and ``client.async_invoke_job(arn)`` has the
-    same handle in another process. ``model`` and ``output_s3_uri`` are None where the job was taken up by its ARN and
-    nobody has asked for its state yet. ``meta`` tells of the call that started it.
+    The job runs at the service and goes on whatever happens here: keep `arn`, and ``client.async_invoke_job(arn)``
+    gives the same handle in another process. ``model`` and ``output_s3_uri`` are None where the job was taken up by its
+    ARN and nobody has asked for its state yet. ``meta`` tells of the call that started it.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class AsyncInvokeJob:
         clock: Callable[[], float] = time.monotonic,
         sleep: Sleep = anyio.sleep,
     ) -> None:
-        """Make a handle; BedrockClient does that. Raises InvalidRequestError for what is no invocation's ARN."""
+        """Make a handle; BedrockClient does that. Raises InvalidRequestError for anything but an invocation's ARN."""
         self._arn = parse_invocation_arn(arn)
         self.model = model
         self.output_s3_uri = output_s3_uri
@@ -102,7 +102,7 @@ class AsyncInvokeJob:
         return f"AsyncInvokeJob({self.arn!r})"
 
     async def status(self) -> str:
-        """Ask for the status now: ``"InProgress"``, ``"Completed"``, ``"Failed"``, or one of tomorrow."""
+        """Ask for the status now: ``"InProgress"``, ``"Completed"``, ``"Failed"``, or one that is new."""
         return (await self.summary()).status or ""
 
     async def summary(self) -> AsyncInvokeSummary:
@@ -114,11 +114,11 @@ class AsyncInvokeJob:
         return await self._ask(None)
 
     async def wait(self, *, timeout_s: float | None = None) -> AsyncInvokeSummary:
-        """Return the state of the job when it is complete, asking at first every half second, in the end every 15.
+        """Return the state of the job once it is complete, asking every half second at first, later every 15 seconds.
 
-        Throttling, lost connections and other failures that pass are asked over, ten times in a row. Cancelling ends
-        the waiting, not the job. Raises AsyncInvokeFailedError, with the service's message, when the job fails,
-        AsyncInvokeTimeoutError after ``timeout_s`` seconds (None: never), ServiceError as `summary`, and
+        After throttling, lost connections and other passing failures it asks again, up to ten times in a row.
+        Cancelling ends the waiting, not the job. Raises AsyncInvokeFailedError, with the service's message, when the
+        job fails, AsyncInvokeTimeoutError after ``timeout_s`` seconds (None: never), ServiceError as `summary`, and
         InvalidRequestError for a ``timeout_s`` that is no number.
         """
         check_seconds("timeout_s", timeout_s, hint="Pass timeout_s=1800, or None to wait for as long as it takes.")
@@ -141,7 +141,7 @@ class AsyncInvokeJob:
             await self._sleep(delay_s if left_s is None else min(delay_s, left_s))
 
     async def result(self, *, timeout_s: float | None = None) -> AsyncInvokeResult:
-        """Wait for the end of the job and return its output, which is listed and not read yet.
+        """Wait for the end of the job and return its output, listed but not read yet.
 
         Raises as `wait`; ObjectNotFoundError when the job is complete and has no output, AccessDeniedError, which
         names bucket and permission, when S3 refuses, MissingExtraError without a library of AWS, CredentialsError for
@@ -159,9 +159,9 @@ class AsyncInvokeJob:
         ]
         if not outputs:
             raise ObjectNotFoundError(
-                f"the asynchronous invocation {self.arn} is complete, and there is no output in {folder}.",
+                f"the asynchronous invocation {self.arn} is complete, but there is no output in {folder}.",
                 s3_uri=str(folder),
-                hint="Somebody or a lifecycle rule of the bucket has removed it: start the job again.",
+                hint="It was removed, perhaps by a lifecycle rule of the bucket: start the job again.",
             )
         return AsyncInvokeResult(summary, str(folder), outputs, self._objects, max_bytes=self._max_bytes, owner=owner)
 
@@ -180,8 +180,8 @@ class AsyncInvokeJob:
         if isinstance(exc, AccessDeniedError):
             return f"{where}: use credentials of that account, and allow bedrock:GetAsyncInvoke on that resource."
         return (
-            f"{where}: check the ARN and the credentials. The service forgets jobs after a time; the output of such a "
-            f"one is still in its bucket, in a folder {self.invocation_id}."
+            f"{where}: check the ARN and the credentials. The service forgets jobs after a time; the output is still "
+            f"in its bucket, in the folder {self.invocation_id}."
         )
 
     def _left_s(self, started: float, timeout_s: float | None) -> float | None:
@@ -192,14 +192,14 @@ class AsyncInvokeJob:
             f"the asynchronous invocation {self.arn} had not ended after {timeout_s:g} s.",
             limit_s=timeout_s,
             invocation_arn=self.arn,
-            hint="It goes on: wait again, here or later with client.async_invoke_job(arn).",
+            hint="It continues: wait again, here or later with client.async_invoke_job(arn).",
         )
 
     def _folder(self, summary: AsyncInvokeSummary) -> S3Uri:
         told = summary.output_s3_uri or self.output_s3_uri
         if told is None:
             raise ResponseDecodeError(
-                f"the service does not tell where the output of {self.arn} is.",
+                f"the service does not say where the output of {self.arn} is.",
                 hint="Read it from the output_s3_uri that the job was started with.",
             )
         return output_folder(told, self.invocation_id)
@@ -225,8 +225,8 @@ class AsyncInvokeResult:
     """The output of a job that is complete.
 
     ``outputs`` are its objects (names and sizes), ``summary`` the job's last state, ``output_s3_uri`` the folder. Where
-    a method takes a ``name``, None means the main object: the one that is called ``output``, whatever its type, or the
-    only one beside manifests and reports.
+    a method takes a ``name``, None means the main object: the one called ``output``, whatever its type, or the only one
+    besides manifests and reports.
     """
 
     def __init__(
@@ -258,7 +258,7 @@ class AsyncInvokeResult:
             if len(candidates) == 1:
                 return candidates[0]
         raise InvalidRequestError(
-            f"the job wrote {len(self.outputs)} objects, and none is the main one.",
+            f"the job wrote {len(self.outputs)} objects, but none is the main one.",
             path="name",
             hint=f"Name one of them: {self._names()}.",
         )
@@ -275,7 +275,7 @@ class AsyncInvokeResult:
         return await self._objects.read(self._output(name).s3_uri, max_bytes=self._max_bytes, owner=self._owner)
 
     async def json(self, name: str | None = None) -> JSONValue:
-        """Return an object as JSON. Raises ResponseDecodeError, with its beginning, when it is none."""
+        """Return an object as JSON. Raises ResponseDecodeError, with its beginning, when it is not JSON."""
         return await self.decoded(_read_json, name)
 
     async def decoded(self, decode: Callable[[str, bytes], T], name: str | None = None) -> T:
@@ -338,7 +338,7 @@ def _read_json(name: str, data: bytes) -> JSONValue:
         value: JSONValue = json.loads(data)
     except (ValueError, RecursionError) as exc:
         raise ResponseDecodeError(
-            f"the output {name} of {len(data)} bytes is no JSON: {exc}.",
+            f"the output {name} of {len(data)} bytes is not JSON: {exc}.",
             body=data,
             hint="Read it with result.read() or result.save().",
         ) from exc
@@ -351,7 +351,7 @@ def _inside(name: str) -> PurePosixPath:
         raise InvalidRequestError(
             f"the output {name!r} would be written outside the folder.",
             path="folder",
-            hint="Save it under a name of your own: result.save(path, name).",
+            hint="Save it under another name: result.save(path, name).",
         )
     return relative
 
@@ -432,14 +432,14 @@ class AsyncInvokeListing:
             page = await self._fetch(token, min(*sizes, _LARGEST_PAGE) if sizes else None)
         except ValidationError as exc:
             if token is not None:
-                exc.hint = "Page tokens expire, and hold for the same filters only: begin the listing anew."
+                exc.hint = "Page tokens expire, and are valid only for the same filters: start the listing again."
             raise
         self._pages += 1
         self.next_token = page.next_token
         if self.next_token is not None and self.next_token in self._seen:
             raise ResponseDecodeError(
-                f"the list of jobs has no end: page {self._pages} points back at an earlier one.",
-                hint="Check the endpoint, or begin the listing anew.",
+                f"the list of jobs is cyclic: page {self._pages} refers back to an earlier one.",
+                hint="Check the endpoint, or start the listing again.",
             )
         self._seen |= {self.next_token} if self.next_token is not None else set()
         self._page = list(reversed(page.async_invoke_summaries or ()))

@@ -45,7 +45,7 @@ B = TypeVar("B", ImageBlock, VideoBlock, AudioBlock)
 StrPath: TypeAlias = "str | os.PathLike[str]"
 
 _MAX_FILE_BYTES: Final = 100 * 1024 * 1024
-"""No model takes that much in a request; a larger file is a mistake, or belongs into S3."""
+"""No model takes that much in a request; a larger file is a mistake, or belongs in S3."""
 
 _FETCH_BYTES: Final = 25 * 1024 * 1024
 _FETCH_S: Final = 30.0
@@ -71,10 +71,10 @@ class _Medium(Generic[B]):
 
     @classmethod
     def from_path(cls, path: StrPath, *, format: str | None = None) -> B:  # noqa: A002
-        """Return a block with the bytes of a file, which is read here and now: see `read` for large ones on a loop.
+        """Return a block with the bytes of a file, which is read at once; see `read` for large files on an event loop.
 
-        Raises as `from_bytes`, also where the ending of the name says something else than the bytes and no ``format``
-        is given, and OSError where the file cannot be read.
+        Raises as `from_bytes`, also when the name's extension contradicts the bytes and no ``format`` is given, and
+        OSError when the file cannot be read.
         """
         data = _file(path)
         return cls._block(_checked(cls._kind, data, format, os.fspath(path)), MediaSource(bytes=data))
@@ -88,9 +88,9 @@ class _Medium(Generic[B]):
     def from_s3(cls, uri: str, *, format: str | None = None, bucket_owner: str | None = None) -> B:  # noqa: A002
         """Return a block that names an object of S3, which the service reads with the caller's permissions.
 
-        ``format`` is told from the ending of the key unless given; the object is not looked at. ``bucket_owner`` is the
-        account of the bucket where that is another one. Raises InvalidRequestError for what is no S3 URI or account,
-        and for an ending that tells no format.
+        ``format`` is told from the key's extension unless given; the object is not looked at. ``bucket_owner`` is the
+        account of the bucket, if that is another one. Raises InvalidRequestError for something that is not an S3 URI or
+        an account, and for a key whose extension tells no format.
         """
         location = _location(uri, bucket_owner)
         return cls._block(_named(cls._kind, uri, format), MediaSource(s3_location=location))
@@ -99,8 +99,8 @@ class _Medium(Generic[B]):
     def from_data_url(cls, url: str, *, format: str | None = None) -> B:  # noqa: A002
         """Return a block with the bytes of a ``data:...;base64,...`` URL, as browsers make them.
 
-        The media type in it counts for nothing, the bytes do. Raises as `from_bytes`, and InvalidRequestError for what
-        is no such URL.
+        Its media type is ignored: the bytes tell the format. Raises as `from_bytes`, and InvalidRequestError for
+        anything but such a URL.
         """
         return cls.from_bytes(_data_of(url)[0], format=format)
 
@@ -114,7 +114,7 @@ class _Medium(Generic[B]):
         timeout_s: float = _FETCH_S,
         allow_private: bool = False,
     ) -> B:
-        """Return a block with what an http or https URL answers; the service itself fetches nothing.
+        """Return a block with what an http or https URL answers, for the service itself fetches nothing.
 
         Only addresses of the public internet are reached, unless ``allow_private``, whatever the URL or a redirect
         says: URLs may come from users. At most ``max_bytes`` are read, within ``timeout_s`` seconds and over at most
@@ -153,7 +153,7 @@ class Image(_Medium[ImageBlock]):
 
 
 class Video(_Medium[VideoBlock]):
-    """Makes `VideoBlock`: mkv, mov, mp4, webm, flv, mpeg, mpg, wmv and three_gp. Large ones belong into S3."""
+    """Makes `VideoBlock`: mkv, mov, mp4, webm, flv, mpeg, mpg, wmv and three_gp. Large ones belong in S3."""
 
     _kind = "video"
 
@@ -163,7 +163,7 @@ class Video(_Medium[VideoBlock]):
 
 
 class Audio(_Medium[AudioBlock]):
-    """Makes `AudioBlock`: mp3, wav, flac, ogg, opus, aac, m4a, mka, webm; pcm, which has no mark, only when named."""
+    """Makes `AudioBlock`: mp3, wav, flac, ogg, opus, aac, m4a, mka, webm; and pcm if named, as it has no signature."""
 
     _kind = "audio"
 
@@ -175,9 +175,9 @@ class Audio(_Medium[AudioBlock]):
 class Document:
     """Makes `DocumentBlock`: pdf, docx, xlsx, doc, xls, html, csv, txt and md.
 
-    ``name`` is what the model sees; one that the service would refuse is put right (`from_path` and `fetch` take that
-    of the file). ``context`` is text about the document, ``citations=True`` lets the model cite it. Text has no mark of
-    its own: csv, txt and md are told by the name or given as ``format``. The service wants a text block beside it.
+    ``name`` is what the model sees; one that the service would refuse is corrected (`from_path` and `fetch` use the
+    file's name). ``context`` is text about the document, ``citations=True`` lets the model cite it. Text has no
+    signature: csv, txt and md are told by the name, or given as ``format``. The service wants a text block beside it.
     """
 
     @classmethod
@@ -214,7 +214,7 @@ class Document:
         context: str | None = None,
         citations: bool | None = None,
     ) -> DocumentBlock:
-        """Return a block with the bytes of a file, which is read here and now; raises as `Image.from_path`."""
+        """Return a block with the bytes of a file, read before this returns; raises as `Image.from_path`."""
         data = _file(path)
         found = _checked("document", data, format, os.fspath(path))
         return _document(found, DocumentSource(bytes=data), name or Path(path).name, context, citations)
@@ -280,7 +280,7 @@ class Document:
     ) -> DocumentBlock:
         """Return a block with what an http or https URL answers; see `Image.fetch`.
 
-        Text is of the type that the server names.
+        Text gets the format that the server names.
         """
         _declared("document", format)
         fetched = await _fetched(url, max_bytes=max_bytes, timeout_s=timeout_s, allow_private=allow_private)
@@ -341,13 +341,13 @@ def _told(kind: MediaKind, content: bytes, wanted: str | None, name: str | None,
     elif kind == "audio" and wanted == "pcm" and declared and content:
         return wanted
     shown = repr(Path(name).name) if name else ""
-    said = f"not those of a {wanted} file" if wanted is not None else f"those of no {kind} that the service takes"
+    said = f"not those of a {wanted} file" if wanted is not None else f"not those of a supported {kind} format"
     raise InvalidRequestError(
         f"the {len(content)} bytes{shown and f' of {shown}'} are {said}; they are {what_it_is(content)}."
         if content
         else f"{shown or 'data'} is empty.",
         path="data",
-        hint=f"The service takes {', '.join(dict.fromkeys(ENDINGS[kind].values()))}.",
+        hint=f"The service accepts {', '.join(dict.fromkeys(ENDINGS[kind].values()))}.",
     )
 
 
@@ -359,7 +359,7 @@ def _declared(kind: MediaKind, declared: object) -> str | None:
         name = str(declared).lower().removeprefix(".")
         meant = ENDINGS[kind].get(name)
         raise InvalidRequestError(
-            f"format is {declared!r}, which is no {kind} of the service.",
+            f"format is {declared!r}, which is not a supported {kind} format.",
             path="format",
             hint=f"Pass format={meant!r}." if meant else f"It is one of {', '.join(sorted(known))}.",
         )
@@ -370,7 +370,7 @@ def _named(kind: MediaKind, uri: str, declared: str | None) -> str:
     found = _declared(kind, declared) or format_of_name(kind, uri)
     if found is None:
         raise InvalidRequestError(
-            f"the key of {uri!r} has no ending that tells its format.",
+            f"the key of {uri!r} has no extension that tells its format.",
             path="format",
             hint=f"Pass format=, one of {', '.join(dict.fromkeys(ENDINGS[kind].values()))}.",
         )
@@ -379,7 +379,7 @@ def _named(kind: MediaKind, uri: str, declared: str | None) -> str:
 
 def _location(uri: str, owner: object) -> S3Location:
     if not parse_s3_uri(uri, path="uri").key:
-        raise InvalidRequestError(f"{uri!r} names a bucket and no object.", path="uri", hint="Pass s3://bucket/key.")
+        raise InvalidRequestError(f"{uri!r} names a bucket but no object.", path="uri", hint="Pass s3://bucket/key.")
     if owner is not None and not (isinstance(owner, str) and _ACCOUNT.fullmatch(owner)):
         raise InvalidRequestError(f"bucket_owner is {owner!r}; an account has 12 digits, as text.", path="bucket_owner")
     return S3Location(uri=uri, bucket_owner=owner)
@@ -389,13 +389,13 @@ def _file(path: object) -> bytes:
     named = isinstance(path, str | os.PathLike)
     text: object = os.fspath(cast("StrPath", path)) if named else None
     if not isinstance(text, str) or "\0" in text:
-        said = "holds a NUL" if isinstance(text, str) else f"is {a_kind(path)}, no name of a file"
+        said = "contains a NUL" if isinstance(text, str) else f"is {a_kind(path)}, not a file name"
         raise InvalidRequestError(f"path {said}.", path="path", hint='Pass from_path("cat.png"), or from_bytes(data).')
     found = Path(text).stat()
     size = found.st_size
     if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
         raise InvalidRequestError(
-            f"{text} is no file but a pipe, a socket or a device, which may never end.",
+            f"{text} is not a file but a pipe, a socket or a device, which may never end.",
             path="path",
             hint="Read it yourself, and pass from_bytes(data).",
         )
@@ -403,7 +403,7 @@ def _file(path: object) -> bytes:
         raise InvalidRequestError(
             f"{text} has {size} bytes ({megabytes(size)}); up to {megabytes(_MAX_FILE_BYTES)} are read.",
             path="path",
-            hint="Put it into S3 and pass it with from_s3.",
+            hint="Upload it to S3 and pass it with from_s3.",
         )
     return Path(text).read_bytes()
 
@@ -412,12 +412,12 @@ def _data_of(url: object) -> tuple[bytes, str]:
     found = _DATA_URL.fullmatch(url) if isinstance(url, str) else None
     if found is None:
         raise InvalidRequestError(
-            "this is no base64 data URL.", path="url", hint="It reads data:image/png;base64,iVBORw0... ."
+            "this is not a base64 data URL.", path="url", hint="It looks like data:image/png;base64,iVBORw0... ."
         )
     try:
         return base64.b64decode(found[3], validate=True), (found[1] or "").lower()
     except (binascii.Error, ValueError) as exc:
-        raise InvalidRequestError(f"the data URL holds no base64: {exc}.", path="url") from exc
+        raise InvalidRequestError(f"the data URL is not valid base64: {exc}.", path="url") from exc
 
 
 async def _fetched(url: str, *, max_bytes: int, timeout_s: float, allow_private: bool) -> Download:

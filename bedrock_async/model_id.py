@@ -127,10 +127,13 @@ def _parse(model: str) -> ModelId:
     if not model:
         raise InvalidModelIdError("the model id is empty.", hint="Pass the id of a model, a profile, or an ARN.")
     if len(model) > _MAX_LENGTH:
-        raise InvalidModelIdError(f"the model id has {len(model)} characters; {_MAX_LENGTH} are allowed.")
+        raise InvalidModelIdError(
+            f"the model id has {len(model)} characters; {_MAX_LENGTH} are allowed.",
+            hint="Pass the id of a model, a profile, or an ARN; the question is the second argument.",
+        )
     if found := _BAD_CHARACTER.search(model):
         raise InvalidModelIdError(
-            f"the model id {model!r} has a blank or another character that no id has at position {found.start()}.",
+            f"the model id {model!r} has a blank or another invalid character at position {found.start()}.",
             hint="Remove it; ids have letters, digits and - . _ : / only.",
         )
     if model.startswith("arn:"):
@@ -165,7 +168,7 @@ def _version(base_model: str | None) -> str | None:
 
 def _parse_arn(arn: str) -> ModelId:
     parts = arn.split(":", 5)
-    hint = "An ARN reads arn:aws:bedrock:<region>:<account>:<kind>/<id>."
+    hint = "An ARN looks like arn:aws:bedrock:<region>:<account>:<kind>/<id>."
     if len(parts) != 6:
         raise InvalidModelIdError(f"the ARN {arn!r} has {len(parts)} of 6 parts.", hint=hint)
     _, partition, service, region, account, resource = parts
@@ -174,13 +177,13 @@ def _parse_arn(arn: str) -> ModelId:
         raise InvalidModelIdError(f"the ARN {arn!r} lacks a partition, region or resource id.", hint=hint)
     kinds = _SERVICES.get(service)
     if kinds is None:
-        raise InvalidModelIdError(f"the ARN {arn!r} is one of the service {service!r}, not of bedrock.", hint=hint)
+        raise InvalidModelIdError(f"the ARN {arn!r} belongs to the service {service!r}, not to bedrock.", hint=hint)
     if not _ACCOUNT.fullmatch(account):
         raise InvalidModelIdError(f"the ARN {arn!r} has the account {account!r}; an account has 12 digits.", hint=hint)
     kind = kinds.get(name)
     if kind is None:
         raise InvalidModelIdError(
-            f"the ARN {arn!r} names a {name!r}, which is no model of {service}.",
+            f"the ARN {arn!r} names a {name!r}, which is not a model of {service}.",
             hint=f"Models are: {', '.join(sorted(kinds))}.",
         )
     geography = vendor = base_model = None

@@ -82,7 +82,7 @@ class InvokeResponse:
             value: JSONValue = json.loads(self.body)
         except (ValueError, RecursionError) as exc:
             raise ResponseDecodeError(
-                f"the body ({len(self.body)} bytes of {self.content_type or 'no type'}) is no JSON: {exc}.",
+                f"the body ({len(self.body)} bytes of {self.content_type or 'no type'}) is not JSON: {exc}.",
                 hint="Read InvokeResponse.body; images and audio of some models come as bytes.",
             ) from exc
         return value
@@ -136,7 +136,7 @@ class InvokeChunk(msgspec.Struct, frozen=True, gc=False):
             value: JSONValue = json.loads(self.bytes)
         except (ValueError, RecursionError) as exc:
             raise EventDecodeError(
-                f"a native chunk of {len(self.bytes)} bytes is no JSON ({exc}).",
+                f"a native chunk of {len(self.bytes)} bytes is not JSON ({exc}).",
                 event_type=self.name,
                 payload=self.bytes,
             ) from exc
@@ -189,7 +189,7 @@ def encode_input(event: Mapping[str, object] | bytes | str) -> bytes:
             data = text.encode()
         except (TypeError, ValueError, RecursionError) as exc:
             raise InvalidRequestError(
-                f"the event holds what JSON cannot ({type(exc).__name__}).",
+                f"the event contains a value that JSON cannot represent ({type(exc).__name__}).",
                 path="event",
                 hint="An event is made of dicts, lists, text and numbers; audio travels in it as base64 text.",
             ) from exc
@@ -197,7 +197,7 @@ def encode_input(event: Mapping[str, object] | bytes | str) -> bytes:
         raise InvalidRequestError(
             f"the event takes {len(data)} bytes; {MAX_INPUT_BYTES} are allowed.",
             path="event",
-            hint="Send audio in shorter pieces: 32 ms of it are some 1,000 bytes.",
+            hint="Send audio in shorter pieces: 32 ms of it are about 1,000 bytes.",
         )
     return encode_frame(_INPUT_HEADERS, b'{"bytes":"%b"}' % base64.b64encode(data))
 
@@ -271,7 +271,7 @@ def _chunk(block: bytes, payload: bytes) -> InvokeChunk:
         return InvokeChunk(_decode_payload(payload).data or b"", name, payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise EventDecodeError(
-            f"the payload of a chunk ({len(payload)} bytes) holds no base64 bytes ({exc}).",
+            f"the payload of a chunk ({len(payload)} bytes) contains no base64 bytes ({exc}).",
             event_type=name,
             payload=payload,
         ) from exc

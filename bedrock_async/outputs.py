@@ -1,4 +1,4 @@
-"""Answers of a type: asking for them, going down the ladder, repairing, and streams of outputs that grow."""
+"""Answers of a given type: asking for them, going down the ladder, repairing, and streams of outputs that grow."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ class Output(Generic[T]):
     """A value that a model made, and the answer that it was read from.
 
     ``mode`` is how the model was asked, ``tool`` the name of the tool that it was given for that. ``rounds`` are all
-    answers of the call, ``response`` being the last one: there are several where the model was shown what was wrong
-    with the one before.
+    answers of the call, ``response`` being the last one; there are several if the model was shown what was wrong with
+    one.
     """
 
     value: T
@@ -72,9 +72,9 @@ class Output(Generic[T]):
 
 
 class Refusals:
-    """Which ways of asking the service refused: what one call learnt, later ones of the client need not pay for.
+    """Which ways of asking the service refused: what one call learnt, later calls of the client need not pay for.
 
-    Of one client; the oldest are forgotten when there are many.
+    It belongs to one client; the oldest are forgotten when there are many.
     """
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class Refusals:
         return len(self._known)
 
     def left(self, model: str, rungs: tuple[Rung, ...], output: OutputType[Any]) -> tuple[Rung, ...]:
-        """Return the ways without those that were refused; all of them where none would be left."""
+        """Return the ways that were not refused; all of them if none would be left."""
         known = self._known
         if not known:
             return rungs
@@ -108,7 +108,7 @@ class Question(Generic[T]):
     """A call whose answer is to be an output, before it is known in which way the model can be asked for it."""
 
     def __init__(self, inference: Inference, output_type: object, mode: OutputMode | None, refusals: Refusals) -> None:
-        """Find the ways to ask. Raises InvalidRequestError for an output type or mode that is none."""
+        """Find the ways to ask. Raises InvalidRequestError for an impossible output type or mode."""
         context = inference.context
         self.inference = inference
         self.output: OutputType[T] = OutputType.of(output_type)
@@ -134,7 +134,7 @@ class Question(Generic[T]):
                 if following is None:
                     raise
                 refused.append((rungs[rungs.index(rung) : rungs.index(following)], is_about_schema(exc)))
-                _logger.info("%s takes no %s output; %s is tried", self._model, rung.mode, following.mode)
+                _logger.info("%s does not support %s output; trying %s", self._model, rung.mode, following.mode)
                 rung = following
             else:
                 # Only now it is known that the refusals were about the way, and not about all of the request.
@@ -160,7 +160,8 @@ async def parse(
 ) -> Output[T]:
     """Return the output, after at most so many rounds that show the model what was wrong with its answer.
 
-    All of it takes at most ``total_s`` seconds. Raises OutputError, TotalTimeoutError, and as `send`, with all rounds.
+    Together they take at most ``total_s`` seconds. Raises OutputError, TotalTimeoutError, and as `send`, with all
+    rounds.
     """
     rounds: list[ConverseResponse] = []
     try:
@@ -211,7 +212,7 @@ class OutputStream(ResponseStream, Generic[T]):
     """The events of an answer that is to be an output; see `ResponseStream` for its life and errors.
 
     `partial_outputs` shows the output as it grows, `get_final_output` gives the validated one. The ways of asking are
-    tried before the first event; there are no repair rounds, for the answer is out already.
+    tried before the first event; there are no repair rounds, because the answer has been handed out already.
     """
 
     def __init__(
@@ -271,7 +272,7 @@ class OutputStream(ResponseStream, Generic[T]):
         return batch
 
     def _grown(self) -> Any | None:  # noqa: ANN401 - JSON of any shape
-        """Return the output so far when the events that were handed out made more of it, else None."""
+        """Return the output so far if the events that were handed out added to it, else None."""
         return None if self._growth is None else self._growth.grown()
 
     def _seen_by_growth(self, event: Event) -> None:
@@ -283,9 +284,9 @@ class OutputStream(ResponseStream, Generic[T]):
 class PartialOutputs:
     """The growing output of a stream; holds the stream, so that it lives as long as it is read.
 
-    Objects are plain: a dict where the output is a model, a dataclass or a TypedDict. Nothing is validated, for half an
-    object keeps none of the promises of its type. Texts grow with their pieces, numbers and literals show when they are
-    complete.
+    Objects are plain: a dict where the output is a model, a dataclass or a TypedDict. Nothing is validated, because
+    half an object keeps none of its type's promises. Texts grow with their pieces, numbers and literals show when they
+    are complete.
     """
 
     def __init__(self, stream: OutputStream[Any], grown: Callable[[], Any]) -> None:

@@ -1,8 +1,8 @@
-"""What installed distributions register: found by name, imported only when asked for, checked before it is used.
+"""What installed distributions register: found by name, imported only when asked for, checked before use.
 
 Providers and model families are registered as entry points. A registry reads the metadata of installed distributions
 once, when a name is asked for that is neither built in nor given. A distribution that is broken, in conflict or of
-another interface version fails the look-ups of its own names, with an error that names it, and nothing else.
+another interface version fails only the look-ups of its own names, with an error that names it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Allowed(msgspec.Struct, frozen=True):
     names: frozenset[str] | None = None
 
     def permits(self, point: EntryPoint) -> bool:
-        """Tell whether an entry point may be loaded; what is built in always may."""
+        """Tell whether an entry point may be loaded; built-in ones always may."""
         if self.names is None or point.dist is None:
             return True
         name = _canonical(point.dist.name)
@@ -58,7 +58,7 @@ EVERYTHING: Final = Allowed()
 def allowed_plugins(environ: Mapping[str, str]) -> Allowed:
     """Return what ``BEDROCK_ASYNC_PLUGINS`` allows: distributions, separated by commas.
 
-    ``bedrock-async-`` may be left out. Not set means no limit, set to nothing means no plugin at all.
+    ``bedrock-async-`` may be left out. Unset means no limit; empty means no plugin at all.
     """
     value = environ.get(VARIABLE)
     if value is None:
@@ -73,9 +73,9 @@ def _canonical(name: str) -> str:
 class PluginKind(msgspec.Struct, Generic[T], frozen=True):
     """What is registered under one group of entry points.
 
-    ``check`` takes what an entry point made, its name, and where it comes from; it returns it typed or raises
-    PluginError. ``keyword`` is the argument through which one can be given without installing it. What is built in
-    stands in no distribution's metadata, whose reading takes tens of milliseconds.
+    ``check`` takes what an entry point made, its name, and where it comes from; it returns the object, typed, or raises
+    PluginError. ``keyword`` is the client's argument that gives one without installing it. Built-in ones are in no
+    distribution's metadata, which takes tens of milliseconds to read.
     """
 
     group: str
@@ -96,7 +96,7 @@ class PluginKind(msgspec.Struct, Generic[T], frozen=True):
 
 
 class PluginRegistry(Generic[T]):
-    """The plugins of one kind, for one client. What is ``given`` (name -> object) comes before what is installed."""
+    """The plugins of one kind, for one client. Those that are ``given`` (name -> object) come before installed ones."""
 
     def __init__(
         self, kind: PluginKind[T], given: Mapping[str, T] | None = None, allowed: Allowed = EVERYTHING
@@ -115,10 +115,10 @@ class PluginRegistry(Generic[T]):
         return found
 
     def find(self, name: str) -> T | None:
-        """Return the plugin of this name, None where nobody registers it. Raises PluginError for a broken one."""
+        """Return the plugin of this name, None if nothing registers it. Raises PluginError for a broken one."""
         plugin = self._loaded.get(name)
         if plugin is None and (point := self._point(name)) is not None:
-            # Only what was loaded and checked is kept: a failure is looked at again.
+            # Only what was loaded and checked is kept: after a failure the next call tries again.
             plugin = self.kind.check(load_entry_point(point), name, origin(point))
             check_own_name(plugin, name, origin(point), noun=self.kind.noun)
             self._loaded[name] = plugin
@@ -143,7 +143,7 @@ class PluginRegistry(Generic[T]):
         near = difflib.get_close_matches(name, names, n=1)
         return PluginError(
             f"there is no {self.kind.noun} {name!r}; installed: {', '.join(names) or 'none'}.",
-            hint=f"Did you mean {near[0]!r}?" if near else "Install the plugin that brings it.",
+            hint=f"Did you mean {near[0]!r}?" if near else "Install the plugin that provides it.",
         )
 
     def _point(self, name: str) -> EntryPoint | None:
@@ -160,7 +160,7 @@ class PluginRegistry(Generic[T]):
             )
         if len(permitted) > 1:
             raise PluginError(
-                f"{len(permitted)} distributions bring {_article(self.kind.noun)} {self.kind.noun} {name!r}: "
+                f"{len(permitted)} distributions register {_article(self.kind.noun)} {self.kind.noun} {name!r}: "
                 f"{', '.join(map(origin, permitted))}.",
                 distribution=origin(permitted[1]),
                 hint=f"Uninstall one of them, or pass the one you mean as {self.kind.keyword}=...",
@@ -195,7 +195,7 @@ def load_entry_point(point: EntryPoint, **options: object) -> object:
         raise PluginError(
             f"{point.name!r} of {origin(point)} ({point.value}) failed to load: {type(exc).__name__}: {exc}.",
             distribution=origin(point),
-            hint=f"{check}Reinstall or remove that distribution; everything else goes on working.",
+            hint=f"{check}Reinstall or remove that distribution; everything else keeps working.",
         ) from exc
     return made
 
@@ -221,7 +221,7 @@ def check_members(
     """
     if isinstance(plugin, type):
         raise PluginError(
-            f"the {noun} {name!r} of {source} is the class {plugin.__name__}, not an object of it.",
+            f"the {noun} {name!r} of {source} is the class {plugin.__name__}, not an instance.",
             distribution=source,
             hint=f"Pass {plugin.__name__}().",
         )
@@ -234,9 +234,9 @@ def check_members(
         spoken: object = getattr(plugin, "interface_version", None)
     except Exception as exc:
         raise PluginError(
-            f"the {noun} {name!r} of {source} ({type(plugin).__name__}) cannot be looked at: {exc!r}.",
+            f"the {noun} {name!r} of {source} ({type(plugin).__name__}) cannot be inspected: {exc!r}.",
             distribution=source,
-            hint="Reinstall or remove that distribution; everything else goes on working.",
+            hint="Reinstall or remove that distribution; everything else keeps working.",
         ) from exc
     if missing:
         raise PluginError(
@@ -248,5 +248,5 @@ def check_members(
         raise PluginError(
             f"the {noun} {name!r} of {source} speaks interface version {spoken}; this bedrock_async speaks {version}.",
             distribution=source,
-            hint="Install a version of it that fits.",
+            hint="Install a compatible version.",
         )

@@ -1,4 +1,4 @@
-"""What streams of a call have in common, and ResponseStream: its events, in the caller's hands."""
+"""ServiceStream, the base of all streams of a call, with ResponseStream and InvokeStream."""
 
 from __future__ import annotations
 
@@ -29,41 +29,42 @@ if TYPE_CHECKING:
     from .types.guardrail_decisions import GuardrailDecision
 
 E = TypeVar("E")
-# An event is some 400 bytes; joined, little more than its text is left. Joining costs 0.7 us per event, which a stream
-# that is over within seconds need not pay.
+# An event takes about 400 bytes; condensed, little more than its text remains. Condensing costs 0.7 us per event, which
+# streams that last only seconds are spared.
 _KEPT_EVENTS: Final = 64
 _KEPT_S: Final = 2.0
 _METRICS: Final = METRICS.encode("ascii")
-# Streams that began together take turns with it, or a thousand of them would hold each other up: so many events later.
+# Offsets that spread condensing over time: if a thousand streams that began together all condensed at the same event,
+# they would delay each other.
 _TURNS: Final = cycle([turn * 37 % _KEPT_EVENTS for turn in range(_KEPT_EVENTS)])
 
-# Of no client: closing one ends the call that opens a stream, which says so in its own way.
+# Belongs to no client: the opening call is registered with its own client, which ends it with its own error.
 _OPENING: Final = InFlight()
 
 Opener: TypeAlias = Callable[[], Awaitable[tuple[OpenStream[E], ResponseMeta]]]
 
 
 class _AwaitedResponse(Protocol):
-    """What responses of the default transport offer beside ``receive``: a wait that needs no coroutine of its own.
+    """An optional extension of `WireResponse`: a wait for data without a coroutine, which is cheaper to await.
 
-    Whoever is cancelled while waiting aborts the response.
+    The response is aborted when a task is cancelled while it awaits `arrival`.
     """
 
     def arrival(self) -> asyncio.Future[None] | None:
-        """Return what is done when there is something to take; None when there is something already."""
+        """Return a future that is done when data can be taken, or None when it can be taken now."""
         ...
 
     def take(self) -> bytes:
-        """Return what `WireResponse.receive` would, now that it is there. Raises as it does."""
+        """Return what `WireResponse.receive` would return, without waiting. Raises as `receive` does."""
         ...
 
 
 class ServiceStream(Generic[E]):
-    """An async iterator over what one call streams. Nothing is sent before the first ``__anext__`` or ``__aenter__``.
+    """An async iterator over the events of one call. Nothing is sent before the first ``__anext__`` or ``__aenter__``.
 
-    The connection closes at once on leaving ``async with``, on `aclose`, on cancellation, on an error, and when the
-    last reference dies; a stream that was read to its end gives its connection back. It can be iterated once; one that
-    has failed raises its error again.
+    The connection is closed at once on leaving ``async with``, on `aclose`, on cancellation, on an error, and when the
+    last reference to the stream is dropped; a stream that was read to its end returns its connection to the pool. A
+    stream can be iterated once; one that has failed raises the same error again.
 
     Errors while iterating are `BedrockError`: ServiceError (also for exceptions inside the stream), TransportError,
     CallTimeoutError, EventStreamError, EventDecodeError or StreamTruncatedError. Cancelling a pending ``__anext__``
@@ -74,17 +75,17 @@ class ServiceStream(Generic[E]):
         self._opener: Opener[E] | None = opener
         self._idle_s = idle_s
         self._in_flight = in_flight
-        self._ready: list[E] = []  # in reverse, so that the next one is popped from the end
+        self._ready: list[E] = []  # reversed, so that popping the next event is O(1)
         self._body: WireResponse | None = None
         self._awaited: _AwaitedResponse | None = None
-        """The body once more, where it is awaited in the quicker way."""
+        """The body again, if it offers the cheaper wait."""
         self._decoder: EventDecoder[E] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._now: Callable[[], float] = float
         self._watch: asyncio.TimerHandle | None = None
         self._waiting_since: float | None = None
         self._opening: Limit | None = None
-        """The request under way, which `abort` ends."""
+        """The limit of the opening call, which `abort` expires."""
         self._failure: BedrockError | None = None
         self._idle = False
         self._complete = False
@@ -104,7 +105,7 @@ class ServiceStream(Generic[E]):
         return self
 
     async def __anext__(self) -> E:
-        """Return the next one; what has arrived already is returned without waiting."""
+        """Return the next event, without waiting if one has already arrived."""
         ready = self._ready
         if not ready:
             await self._fill()
@@ -112,11 +113,14 @@ class ServiceStream(Generic[E]):
 
     @property
     def batches(self) -> BatchStream[E]:
-        """The rest in lists, as it arrives: less work for each event for those who forward them."""
+        """The remaining events as lists, as they arrive: less work per event for code that forwards them."""
         return BatchStream(self)
 
     async def next_batch(self) -> list[E]:
-        """Return all that has arrived and was not handed out yet, waiting for one. Raises as iterating."""
+        """Return all events that have arrived and were not returned yet, waiting for at least one.
+
+        Raises as iterating does, and StopAsyncIteration at the end of the stream. Cancelling closes the stream.
+        """
         if not self._ready:
             await self._fill()
         batch = self._ready[::-1]
@@ -125,19 +129,20 @@ class ServiceStream(Generic[E]):
 
     @property
     def meta(self) -> ResponseMeta:
-        """Request id, status, headers and attempts. Empty before the stream is open."""
+        """Request id, status, headers and attempts. Empty until the stream is open."""
         return (self._meta if self._late_meta is None else self._late_meta()) or ResponseMeta()
 
     @property
     def read_to_end(self) -> bool:
-        """Whether all that the service sent was handed out, and nothing is missing."""
+        """Whether every event of a complete stream has been returned."""
         return self._read_to_end
 
     def add_done_callback(self, callback: Callable[[Self], object]) -> None:
-        """Call ``callback(stream)`` once nothing more will be handed out: at the end, after an error, when closed.
+        """Call ``callback(stream)`` once no more events will be returned: at the end, after an error or on closing.
 
-        `read_to_end` tells which. A stream that is only forgotten closes its connection without calling anybody. What
-        a callback raises comes to who reads the stream.
+        `read_to_end` tells these apart. On a stream that is already done, the callback is called at once. Dropping the
+        last reference closes the connection but calls no callbacks. Exceptions from a callback propagate to the code
+        that reads or closes the stream.
         """
         if self._done:
             callback(self)
@@ -147,7 +152,7 @@ class ServiceStream(Generic[E]):
     # -- life
 
     async def __aenter__(self) -> Self:
-        """Send the request and return when the first events have arrived."""
+        """Send the request and return once the first events have arrived."""
         if self._opener is not None:
             await self._open(self._opener)
         elif self._opening is not None:
@@ -161,11 +166,11 @@ class ServiceStream(Generic[E]):
         self.abort()
 
     async def aclose(self) -> None:
-        """Close the connection at once, unless the stream was read to its end. Idempotent; nothing in it waits."""
+        """Close the connection at once, unless the stream was read to its end. Idempotent; never waits."""
         self.abort()
 
     def abort(self) -> None:
-        """Do what `aclose` does, from synchronous code in the loop's thread."""
+        """Close the stream as `aclose` does; synchronous, for use in the event loop's thread."""
         self._opener = None
         if self._opening is not None:
             self._opening.expire()
@@ -174,7 +179,7 @@ class ServiceStream(Generic[E]):
         self._finish(read_to_end=False)
 
     def __del__(self) -> None:
-        """Close the connection when the last reference dies: ``break`` leaves nothing open."""
+        """Close the connection when the last reference is dropped, as after a ``break`` out of the loop."""
         body = self.__dict__.get("_body")
         if body is None:
             return
@@ -186,14 +191,14 @@ class ServiceStream(Generic[E]):
         if running is loop:
             self._release(body)
         elif loop is not None and not loop.is_closed():
-            # The collector may run in any thread; sockets belong to the loop's.
+            # The garbage collector may run in any thread; sockets belong to the event loop's.
             in_flight = self._in_flight
             loop.call_soon_threadsafe(body.abort if in_flight is None else partial(in_flight.abort, body))
 
     # -- inside
 
     async def _fill(self) -> None:
-        """Put at least one into ``_ready``. Raises StopAsyncIteration at the end of the stream."""
+        """Add at least one event to ``_ready``. Raises StopAsyncIteration at the end of the stream."""
         if self._opener is not None:
             await self._open(self._opener)
             if self._ready:
@@ -236,7 +241,7 @@ class ServiceStream(Generic[E]):
             raise
 
     async def _stop(self) -> None:
-        """Return where there is nothing to read from, because the stream has come to its end or was closed."""
+        """Return if the stream has come to its end or was closed; raise its failure if it failed."""
         if self._complete:
             self._finish(read_to_end=True)
             await self._show_end()
@@ -246,7 +251,7 @@ class ServiceStream(Generic[E]):
             raise copy(self._failure)
 
     async def _break(self, body: WireResponse, exc: BaseException) -> None:
-        """End with an error; raise the one to be raised in its place."""
+        """End the stream with an error. Raises IdleTimeoutError instead if the idle timer caused it."""
         self._release(body)
         self._finish(read_to_end=False)
         if self._idle and isinstance(exc, TransportError):
@@ -272,7 +277,7 @@ class ServiceStream(Generic[E]):
             self._opening = None
         self._loop = loop
         self._body, self._decoder = stream.response, stream.decoder
-        # Asked of the class: a response that passes on what it does not know to another one is to be read itself.
+        # Looked up on the class: a wrapper that delegates unknown attributes must have its own ``receive`` called.
         if hasattr(type(stream.response), "arrival"):
             body: Any = stream.response
             self._awaited = body
@@ -289,17 +294,17 @@ class ServiceStream(Generic[E]):
                 self._watch_idle(self._idle_s)
 
     def _failed(self, error: BedrockError) -> BedrockError:
-        """Keep the error that ends the stream for those who ask again."""
-        self._failure = copy(error)  # without its frames, which hold the stream
+        """Keep the error that ends the stream, to be raised again by later reads."""
+        self._failure = copy(error)  # copied without its traceback, whose frames refer to the stream
         return error
 
     def _end(self) -> None:
-        """Note that everything has come, and give the connection back."""
+        """Mark the stream as complete and return the connection to the pool."""
         self._complete = True
         self._release(None)
 
     def _finish(self, *, read_to_end: bool) -> None:
-        """Tell those who asked that nothing more will be handed out. Idempotent."""
+        """Run the done callbacks. Idempotent."""
         if not self._done:
             self._done, self._read_to_end = True, read_to_end
             callbacks, self._done_callbacks = self._done_callbacks, []
@@ -307,7 +312,7 @@ class ServiceStream(Generic[E]):
                 callback(self)
 
     def _release(self, body: WireResponse | None) -> None:
-        """Let go of the connection, closing it when ``body`` is given. Synchronous, idempotent."""
+        """Give up the connection; abort it if ``body`` is given. Idempotent."""
         if self._body is not None and self._in_flight is not None:
             self._in_flight.ended(self._body)
         self._body = self._awaited = self._decoder = None
@@ -318,7 +323,7 @@ class ServiceStream(Generic[E]):
             body.abort()
 
     def _take(self, events: Sequence[E]) -> None:
-        """Keep events for those who ask for the next ones."""
+        """Queue events for the reader."""
         self._ready += reversed(events)
 
     def _idle_timeout(self) -> IdleTimeoutError:
@@ -328,7 +333,7 @@ class ServiceStream(Generic[E]):
         )
 
     def _explained(self, error: BedrockError) -> BedrockError:
-        """Put on an error what the stream knows: attempts and request id."""
+        """Attach the attempts, the request id and the suggested next step to an error."""
         error.attempts = self.meta.attempts
         if isinstance(error, ServiceError) and error.request_id is None:
             error.request_id = self.meta.request_id
@@ -337,41 +342,41 @@ class ServiceStream(Generic[E]):
         return error
 
     def _broken(self, error: BedrockError) -> BedrockError:
-        """Put on the error that ends the stream what the stream knows; its attempt has failed with it."""
+        """Do the same for the error that ends the stream, and record it as the outcome of the last attempt."""
         self._explained(error)
         error.attempts = broken(error.attempts, error)
         return error
 
     async def _shown(self, error: BedrockError) -> BedrockError:
-        """Show the error that ends the stream to the caller's functions."""
+        """Pass the error that ends the stream to the caller's hooks, once."""
         hooks, self._hooks = self._hooks, None
         if hooks is not None:
             await hooks.failed(error)
         return error
 
     async def _show_end(self) -> None:
-        """Show to the caller's functions what the whole stream has brought, once."""
+        """Pass the complete answer to the caller's hooks, once."""
         hooks, self._hooks = self._hooks, None
         if hooks is not None and (response := self._whole()) is not None:
             await hooks.answered(response)
 
     def _whole(self) -> object:
-        """Return everything that the stream has brought as one answer, None where it has none."""
+        """Return the complete answer for the hooks, or None if there is none."""
         return None
 
     def _watch_idle(self, after_s: float) -> None:
-        """Look in ``after_s`` seconds whether the stream is idle: one timer for each stream, re-armed when it fires."""
-        reference = weakref.ref(self)  # a timer must not keep a stream alive that nobody reads
+        """Check in ``after_s`` seconds whether the stream is idle; it has one timer, re-armed when it fires."""
+        reference = weakref.ref(self)  # the timer must not keep an abandoned stream alive
 
         def look() -> None:
             stream = reference()
             if stream is not None:
-                stream._check_idle()  # noqa: SLF001 - this is the stream's own
+                stream._check_idle()  # noqa: SLF001 - the stream's own method
 
         self._watch = asyncio.get_running_loop().call_later(after_s, look)
 
     def _check_idle(self) -> None:
-        """Abort the stream when its reader has waited for too long, else look again later."""
+        """Abort the stream if its reader has waited longer than ``idle_s``; otherwise check again later."""
         loop, idle_s, body = self._loop, self._idle_s, self._body
         if loop is None or idle_s is None or body is None:
             return
@@ -393,15 +398,16 @@ def _another_task() -> StreamError:
 
 def _closed() -> StreamError:
     return StreamError(
-        "the stream was closed before its first event.", hint="Close it only when nobody waits for it any more."
+        "the stream was closed before its first event.", hint="Close it only when no task is waiting for it any more."
     )
 
 
 class ResponseStream(ServiceStream[Event]):
-    """The events of one answer; see `ServiceStream` for its life.
+    """The events of one model answer; see `ServiceStream` for how a stream opens, ends and is cancelled.
 
-    Errors while iterating carry ``partial_response``: what had arrived. For that, and for `get_final_response`, a
-    stream keeps what it brings, the text of a slow one joined; with ``accumulate=False`` it keeps nothing.
+    Errors while iterating carry ``partial_response``: the answer as far as it had arrived. For that and for
+    `get_final_response` the stream keeps its events, and condenses the text of long-running streams; with
+    ``accumulate=False`` it keeps none.
     """
 
     def __init__(
@@ -419,11 +425,11 @@ class ResponseStream(ServiceStream[Event]):
         self._condensed = 0
         self._condensed_at = 0.0
         self._full = _KEPT_EVENTS + next(_TURNS)
-        """With so many events kept it is time to see whether they are to be joined."""
+        """The number of kept events at which condensing is considered next."""
 
     @property
     def meta(self) -> ResponseMeta:
-        """Request id, status, headers and attempts; empty before the stream is open. The cost, once all has come."""
+        """Request id, status, headers and attempts; empty until the stream is open. The cost is known at its end."""
         meta, last = super().meta, self._last
         if meta.bill is None or last is None or last.type != "metadata":
             return meta
@@ -436,13 +442,14 @@ class ResponseStream(ServiceStream[Event]):
 
     @property
     def tool_inputs(self) -> ToolInputStream:
-        """The inputs of the tools that the model asks for, as they grow, in the rest of the stream."""
+        """The growing inputs of the tools that the model calls, in the rest of the stream."""
         return ToolInputStream(self)
 
     async def get_final_response(self) -> ConverseResponse:
-        """Read the rest of the stream and return everything as one response.
+        """Read the rest of the stream and return the whole answer as one response.
 
-        Raises as iterating does, and StreamError when the stream was closed or failed before its end.
+        Raises as iterating does, and StreamError when the stream was closed before its end or keeps no events
+        (``accumulate=False``). Cancelling closes the stream.
         """
         self._require_accumulated()
         try:
@@ -460,7 +467,10 @@ class ResponseStream(ServiceStream[Event]):
 
     @property
     def response_so_far(self) -> ConverseResponse:
-        """What has arrived until now, as a response; events that were not yet handed out are part of it."""
+        """What has arrived so far, as a response; includes events that were not returned yet.
+
+        Raises StreamError when the stream keeps no events (``accumulate=False``).
+        """
         self._require_accumulated()
         return fold(self._seen)
 
@@ -469,18 +479,18 @@ class ResponseStream(ServiceStream[Event]):
             return None
         try:
             return fold(self._seen).with_meta(self.meta)
-        except BedrockError:  # whoever asks for the response is told so
+        except BedrockError:  # a caller who asks for the response gets this error; hooks need not
             return None
 
     @property
     def guardrail(self) -> GuardrailDecision | None:
-        """What a guardrail has decided by now: whether it intervened with the stop, how with the last event."""
+        """What a guardrail has decided so far: the stop event tells that it intervened, the last event how."""
         return self.response_so_far.guardrail
 
     def _require_accumulated(self) -> None:
         if not self._accumulate:
             raise StreamError(
-                "this stream keeps nothing of what it brings: it was made with accumulate=False.",
+                "this stream keeps no events: it was created with accumulate=False.",
                 hint="Leave accumulate out, or fold the events with ResponseAccumulator.",
             )
 
@@ -498,7 +508,7 @@ class ResponseStream(ServiceStream[Event]):
                 self._condense()
 
     def _condense(self) -> None:
-        """Join the text of what was kept, if this stream takes its time: then it may be one of a thousand."""
+        """Condense the kept events of a stream that has run for a while, as there may be thousands of such streams."""
         seen, now = self._seen, self._now()
         if not self._condensed_at:
             self._condensed_at = now
@@ -509,7 +519,7 @@ class ResponseStream(ServiceStream[Event]):
         self._full = len(seen) + _KEPT_EVENTS
 
     def _explained(self, error: BedrockError) -> BedrockError:
-        """Put on an error what the stream knows, the response so far included."""
+        """Do the same, and attach the partial response."""
         super()._explained(error)
         if self._accumulate and isinstance(error, ServiceError | StreamError | TransportError | CallTimeoutError):
             try:
@@ -520,19 +530,19 @@ class ResponseStream(ServiceStream[Event]):
 
 
 class InvokeStream(ServiceStream[InvokeChunk]):
-    """The native events of one InvokeModelWithResponseStream call; see `ServiceStream` for its life.
+    """The native chunks of one InvokeModelWithResponseStream call; see `ServiceStream` for its life cycle.
 
-    What the head of the answer says is known once the stream is open.
+    The values of the response headers are available once the stream is open.
     """
 
     def __init__(self, opener: Opener[InvokeChunk], *, idle_s: float | None, in_flight: InFlight | None = None) -> None:
         super().__init__(opener, idle_s=idle_s, in_flight=in_flight)
         self._ends: tuple[InvokeChunk, ...] = ()
-        """The first chunk and the last two so far: between them they tell what was used."""
+        """The first chunk and the last two so far, which together hold the usage."""
 
     @property
     def meta(self) -> ResponseMeta:
-        """Request id, status, headers and attempts; empty before the stream is open. The cost, once all has come."""
+        """Request id, status, headers and attempts; empty until the stream is open. The cost is known at its end."""
         meta = super().meta
         if meta.bill is None:
             return meta
@@ -548,22 +558,22 @@ class InvokeStream(ServiceStream[InvokeChunk]):
 
     @property
     def content_type(self) -> str:
-        """The type of the chunks' bytes; empty before the stream is open."""
+        """The media type of the chunks' bytes; empty until the stream is open."""
         return self.meta.headers.get("x-amzn-bedrock-content-type", "")
 
     @property
     def performance_config_latency(self) -> str | None:
-        """The latency class that was used."""
+        """The latency class that the service used; None if it named none."""
         return self.meta.headers.get("x-amzn-bedrock-performanceconfig-latency")
 
     @property
     def service_tier(self) -> str | None:
-        """The service tier that was used."""
+        """The service tier that the service used; None if it named none."""
         return self.meta.headers.get("x-amzn-bedrock-service-tier")
 
 
 class BatchStream(Generic[E]):
-    """What a stream brings, in lists; holds the stream, so that it lives as long as it is read."""
+    """The events of a stream in lists. Holds a reference to the stream, which keeps it open."""
 
     def __init__(self, stream: ServiceStream[E]) -> None:
         self._stream = stream
@@ -573,12 +583,12 @@ class BatchStream(Generic[E]):
         return self
 
     async def __anext__(self) -> list[E]:
-        """Return all that has arrived, at least one. Raises as the stream does."""
+        """Return all events that have arrived, at least one. Raises as the stream does."""
         return await self._stream.next_batch()
 
 
 class HasText(Protocol):
-    """What may bring a piece of the model's text."""
+    """An event that may carry a piece of the model's text."""
 
     @property
     def text(self) -> str | None:
@@ -587,7 +597,7 @@ class HasText(Protocol):
 
 
 class TextStream:
-    """The text deltas of a stream; holds the stream, so that it lives as long as its text is read."""
+    """The text deltas of a stream. Holds a reference to the stream, which keeps it open."""
 
     def __init__(self, stream: AsyncIterator[HasText]) -> None:
         self._stream = stream
@@ -597,7 +607,7 @@ class TextStream:
         return self
 
     async def __anext__(self) -> str:
-        """Return the next piece of text; other events are passed over. Raises as the stream does."""
+        """Return the next piece of text, skipping other events. Raises as the stream does."""
         stream = self._stream
         while True:
             event = await stream.__anext__()
@@ -606,7 +616,7 @@ class TextStream:
 
 
 class ToolInputStream:
-    """The growing inputs of tools in a stream; holds the stream, so that it lives as long as they are read."""
+    """The growing tool inputs of a stream. Holds a reference to the stream, which keeps it open."""
 
     def __init__(self, stream: AsyncIterator[object]) -> None:
         self._stream = stream
@@ -617,7 +627,7 @@ class ToolInputStream:
         return self
 
     async def __anext__(self) -> PartialToolInput:
-        """Return an input as it begins, grows and ends; other events are passed over. Raises as the stream does."""
+        """Return the next state of an input (begun, grown, ended), skipping other events. Raises as the stream does."""
         while True:
             found = self._inputs.add(await self._stream.__anext__())
             if found is not None:

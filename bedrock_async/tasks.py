@@ -133,7 +133,7 @@ def embed(request: EmbedRequest, task: Task) -> Flow[Embeddings]:
         raise ResponseDecodeError(
             f"the answer has {len(made.vectors)} vectors for {len(request.inputs)} inputs.",
             body=answer.raw,
-            hint="Which belongs to which cannot be told. Report the answer, the error's `body`, with the model id.",
+            hint="They cannot be matched. Report the answer, the error's `body`, with the model id.",
         )
     return made if made.input_tokens is not None else replace(made, input_tokens=answer.input_tokens)
 
@@ -146,7 +146,7 @@ def rerank(request: RerankRequest, task: Task) -> Flow[list[RankedDocument]]:
     for document in ranked:
         if not 0 <= document.index < len(request.documents):
             raise ResponseDecodeError(
-                f"the answer ranks a document {document.index}, and {len(request.documents)} were sent.",
+                f"the answer ranks a document {document.index}, but {len(request.documents)} were sent.",
                 body=answer.raw,
                 hint="Report the answer, the error's `body`, with the model id.",
             )

@@ -1,4 +1,4 @@
-"""What calls used, added up: tokens, what the cache gave and took, the cost; in all, by model and by tag."""
+"""What calls used, added up: tokens, cache reads and writes, the cost; in total, by model and by tag."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_TAGS: Final = 8_192
 """Values of tags that are counted apart, by kind of call; those beyond are the value `OTHER` of their tag."""
 
 OTHER: Final = "*"
-"""Stands for all that there was no room for. No value of ``requestMetadata`` may contain it."""
+"""Stands for everything beyond those limits. No value of ``requestMetadata`` may contain it."""
 
 _OTHER: Final = (OTHER, None, 0)
 _MILLION: Final = Decimal(1_000_000)
@@ -83,9 +83,9 @@ class _Paid(msgspec.Struct, frozen=True):
 
 
 class UsageTotals:
-    """What a number of calls used, together. Totals can be added to each other, and an earlier state taken away.
+    """What several calls used in total. Totals can be added, and earlier ones subtracted.
 
-    Costs are looked up when `cost` or `unpriced_calls` is first read, and not before.
+    Costs are looked up when `cost` or `unpriced_calls` is first read.
     """
 
     __slots__ = ("_counts", "_paid")
@@ -143,15 +143,15 @@ class UsageTotals:
 
     @property
     def cache_write_by_ttl(self) -> Mapping[str, int]:
-        """Those of the written ones whose time to live the service told, such as ``{"5m": 1200, "1h": 4000}``."""
+        """Written tokens by their time to live, where the service tells it, such as ``{"5m": 1200, "1h": 4000}``."""
         return self._counts.cache_write_by_ttl
 
     @property
     def cost(self) -> Decimal | None:
-        """US dollars for all calls whose price is known, None where none is.
+        """US dollars for all calls whose price is known, None if none is.
 
-        The first look of a process reads the price list, which takes some tenths of a second. `load_prices` of a client
-        has it read before, in a thread.
+        The first look in a process reads the price list, which takes some tenths of a second;
+        `BedrockClient.load_prices` reads it beforehand, in a thread.
         """
         return self._settled().cost
 
@@ -235,13 +235,13 @@ NO_USAGE: Final = UsageTotals()
 
 
 def usage_of(answers: Iterable[ConverseResponse]) -> UsageTotals:
-    """Return what these answers used, together, and what they cost where that is known."""
+    """Return what these answers used in total, and what they cost where that is known."""
     each = [(answer.usage, answer.meta) for answer in answers]
     return usage_of_calls(each)
 
 
 def usage_of_calls(calls: Sequence[tuple[TokenUsage, ResponseMeta]]) -> UsageTotals:
-    """Return what these calls used, together, and what they cost where that is known."""
+    """Return what these calls used in total, and what they cost where that is known."""
     counts = _NOTHING
     for usage, _ in calls:
         counts = counts.plus(usage)
@@ -274,7 +274,7 @@ rounded up, where there are so many that the price may depend on them."""
 
 
 class UsageReport(UsageTotals):
-    """What all calls of a client used until the moment that this was asked for: the totals, and their parts.
+    """What all calls of a client had used when this was asked for: the totals, and their parts.
 
     ``by_model`` has the ids that calls went to (`ResponseMeta.model`).
     """
@@ -298,7 +298,7 @@ class UsageReport(UsageTotals):
 
     @property
     def tags(self) -> frozenset[str]:
-        """The names that calls had in their ``request_metadata``."""
+        """The names that calls used in their ``request_metadata``."""
         return frozenset(name for name, _, _ in self._by_tag)
 
     def by_tag(self, name: str) -> dict[str, UsageTotals]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from corpus import Exchange, exchanges
 
 from bedrock_async import ConverseRequest, ConverseResponse, Event
+from bedrock_async.events import ConverseEventDecoder
 from bedrock_async.families import ModelFamily, find_profile
+from bedrock_async.folding import fold
 from bedrock_async.model_id import parse_model_id
 from bedrock_async.providers import CallContext, HttpResponse, Send, StreamPlan
 from bedrock_async.providers.invoke import InvokeProvider
@@ -22,6 +25,9 @@ __all__ = [
     "native_events",
     "native_headers",
     "recorded",
+    "recorded_both_ways",
+    "recorded_latency_ms",
+    "recorded_response",
 ]
 
 _QUESTION = ConverseRequest.from_wire({"messages": [{"role": "user", "content": [{"text": "Hello"}]}]})
@@ -30,6 +36,29 @@ _QUESTION = ConverseRequest.from_wire({"messages": [{"role": "user", "content": 
 def recorded(kind: str, *families: str) -> list[Exchange]:
     """Return the successful exchanges of that kind with models whose coarse family begins with one of these."""
     return [each for each in exchanges(kind, 200) if each.raw["model_family"].startswith(families)]
+
+
+def recorded_both_ways(
+    vendor: str, natives: Sequence[Exchange], converse_of: Callable[[Any], Mapping[str, Any]]
+) -> list[tuple[Exchange, Exchange]]:
+    """Return recorded calls of one model with the same messages: the one through Converse, and the native one.
+
+    ``converse_of`` returns the Converse request, in boto3's shape, that a native body stands for.
+    """
+    return [
+        (converse, native)
+        for kind in ("converse", "converse-stream")
+        for converse in recorded(kind, vendor)
+        for native in natives
+        if converse.model_id == native.model_id
+        and converse_of(native.request_json)["messages"] == converse.request_json["messages"]
+    ]
+
+
+def recorded_latency_ms(exchange: Exchange) -> int | None:
+    """Return the time that the service reported in a header, None where it was not recorded."""
+    latency = native_headers(exchange).get("x-amzn-bedrock-invocation-latency")
+    return None if latency is None else int(latency)
 
 
 def call_context(model: str, family: ModelFamily, **options: Any) -> CallContext:  # noqa: ANN401 - any option
@@ -64,6 +93,20 @@ def native_events(exchange: Exchange, family: ModelFamily, *, size: int | None =
     for start in range(0, len(body), size or len(body)):
         events += plan.decoder.receive(body[start : start + (size or len(body))])
     return [*events, *plan.decoder.eof()]
+
+
+def recorded_response(exchange: Exchange, family: ModelFamily) -> ConverseResponse:
+    """Return the response of a recorded exchange, whole or streamed, native or through Converse."""
+    match exchange.kind:
+        case "invoke":
+            return native_answer(exchange, family)
+        case "converse":
+            return ConverseResponse.from_wire(exchange.response_body)
+        case "converse-stream":
+            decoder = ConverseEventDecoder()
+            return fold([*decoder.receive(exchange.response_body), *decoder.eof()])
+        case _:
+            return fold(native_events(exchange, family))
 
 
 def native_chunks(exchange: Exchange) -> list[Any]:

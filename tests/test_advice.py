@@ -39,7 +39,6 @@ from bedrock_async.features.adviser import Adviser
 from bedrock_async.testing import BedrockEmulator, EmulatorAccount, ScriptedModel, text_events
 
 SONNET_4: Final = "anthropic.claude-sonnet-4-20250514-v1:0"
-OPUS_4: Final = "anthropic.claude-opus-4-20250514-v1:0"
 SONNET_46: Final = "anthropic.claude-sonnet-4-6"
 NOVA: Final = "amazon.nova-lite-v1:0"
 
@@ -57,12 +56,12 @@ TOO_MANY_TOKENS: Final = "Too many tokens, please wait before trying again."
 # As the service says it, by the sources that the rules name: code, text, topic, and a word of the next step.
 SAID: Final[list[tuple[str, str, str, str]]] = [
     ("ValidationException", ON_DEMAND.format(SONNET_4), "on-demand-throughput", "inference profile"),
-    ("ValidationException", INVALID, "model-identifier", "typing errors"),
+    ("ValidationException", INVALID, "model-identifier", "typos"),
     (
         "ValidationException",
         "1 validation error detected: Value 'anthropic.claude-v2:0:100k' at 'modelId' failed to satisfy constraint",
         "model-identifier",
-        "typing errors",
+        "typos",
     ),
     (
         "ResourceNotFoundException",
@@ -96,7 +95,7 @@ SAID: Final[list[tuple[str, str, str, str]]] = [
         "unsupported-country",
         "another vendor",
     ),
-    ("ValidationException", "Operation not allowed", "account-not-allowed", "AWS support"),
+    ("ValidationException", "Operation not allowed", "account-not-allowed", "AWS Support"),
     (
         "ValidationException",
         "Your account is not authorized to invoke this API operation.",
@@ -252,7 +251,7 @@ SAID: Final[list[tuple[str, str, str, str]]] = [
         "max_tokens=4096",
     ),
     ("ValidationException", "The maximum tokens you requested exceeds the limit.", "max-tokens", "Lower max_tokens"),
-    ("ThrottlingException", "Too many tokens per day, please wait before trying again.", "quota-per-day", "of the day"),
+    ("ThrottlingException", "Too many tokens per day, please wait before trying again.", "quota-per-day", "daily"),
     ("ThrottlingException", TOO_MANY_TOKENS, "throttling", "input plus max_tokens"),
     ("ThrottlingException", "Too many requests, please wait before trying again.", "throttling", "Slow down"),
     ("ServiceQuotaExceededException", "The quota is exceeded.", "quota-exceeded", "Service Quotas"),
@@ -263,7 +262,7 @@ SAID: Final[list[tuple[str, str, str, str]]] = [
             "6737924 bytes > 5242880 bytes"
         ),
         "image-size",
-        "the 5 MB are counted in base64",
+        "the 5 MB limit counts base64",
     ),
     (
         "ValidationException",
@@ -271,7 +270,7 @@ SAID: Final[list[tuple[str, str, str, str]]] = [
         "image-size",
         "at most 2000 pixels",
     ),
-    ("ValidationException", "too many images and documents: 21 + 0 > 20", "too-many-media", "Send 20 at most"),
+    ("ValidationException", "too many images and documents: 21 + 0 > 20", "too-many-media", "Send at most 20"),
     (
         "ValidationException",
         "This model doesn't support tool use in streaming mode.",
@@ -279,12 +278,12 @@ SAID: Final[list[tuple[str, str, str, str]]] = [
         "streaming=False",
     ),
     ("ValidationException", "The model is unsupported for streaming.", "streaming-not-supported", "streaming=False"),
-    ("ValidationException", "This model doesn't support tool use.", "tools-not-supported", "Leave tools out"),
+    ("ValidationException", "This model doesn't support tool use.", "tools-not-supported", "Omit the tools"),
     (
         "ValidationException",
         "This model doesn't support the image field for user messages.",
         "not-supported",
-        "Leave image out",
+        "Omit image",
     ),
     (
         "ValidationException",
@@ -306,7 +305,7 @@ SAID: Final[list[tuple[str, str, str, str]]] = [
         "ValidationException",
         "`temperature` may only be set to 1 when thinking is enabled.",
         "thinking",
-        "Leave temperature out",
+        "Omit temperature",
     ),
     (
         "ValidationException",
@@ -318,7 +317,7 @@ SAID: Final[list[tuple[str, str, str, str]]] = [
         "ValidationException",
         "The model returned the following errors: max_tokens must be greater than thinking.budget_tokens",
         "thinking",
-        "above the budget",
+        "above the reasoning budget",
     ),
     (
         "ValidationException",
@@ -345,7 +344,7 @@ SAID: Final[list[tuple[str, str, str, str]]] = [
             "response. When using tools, pre-filling the `assistant` response is not supported."
         ),
         "prefill",
-        "message of the user",
+        "user message",
     ),
     (
         "ValidationException",
@@ -372,13 +371,13 @@ SAID: Final[list[tuple[str, str, str, str]]] = [
             "try again."
         ),
         "blank-text",
-        "white space",
+        "whitespace",
     ),
     (
         "ValidationException",
         "A conversation must start with a user message. Try again with a conversation that starts with a user message.",
         "first-message",
-        "message of the user",
+        "user message",
     ),
     (
         "ValidationException",
@@ -387,9 +386,9 @@ SAID: Final[list[tuple[str, str, str, str]]] = [
             "between user and assistant roles and try again."
         ),
         "alternating-roles",
-        "Join messages of one role",
+        "Merge consecutive messages",
     ),
-    ("ValidationException", "The provided guardrail identifier is invalid.", "guardrail", "of this region"),
+    ("ValidationException", "The provided guardrail identifier is invalid.", "guardrail", "in this region"),
     (
         "ValidationException",
         "data retention mode 'default' is not available for this model",
@@ -413,7 +412,7 @@ SAID: Final[list[tuple[str, str, str, str]]] = [
         "ServiceUnavailableException",
         "Too many connections, please wait before trying again.",
         "service-unavailable",
-        "not the account of quota",
+        "not a quota of the account",
     ),
     (
         "ServiceUnavailableException",
@@ -617,7 +616,7 @@ def advised(message: str, model: str | None, *, code: str = "ValidationException
         ("sa-east-1", SONNET_46, f"known for sa-east-1: global.{SONNET_46}."),
         ("us-gov-west-1", "anthropic.claude-sonnet-5", "known for us-gov-west-1: us-gov.anthropic.claude-sonnet-5."),
         ("us-east-1", SONNET_4, f"the id would be us.{SONNET_4};"),  # the example of the guide
-        ("us-east-1", "acme.chat-9", "the id would be us.acme.chat-9; client.list_inference_profiles() tells"),
+        ("us-east-1", "acme.chat-9", "the id would be us.acme.chat-9; client.list_inference_profiles() shows"),
         ("cn-north-1", SONNET_46, "put the geography of your region before the id"),
         (
             "us-east-1",
@@ -635,7 +634,7 @@ def test_what_the_control_plane_has_listed_goes_before_what_is_known() -> None:
     """Its list is the account's own: application profiles are in it too, and what is not there is not named."""
     listed = {"abc123": (SONNET_46,), f"global.{SONNET_46}": (SONNET_46,), f"us.{NOVA}": (NOVA,)}
     hint = advised(ON_DEMAND.format(SONNET_46), SONNET_46, listed=listed)
-    assert f"the account has, in us-east-1: global.{SONNET_46}, abc123." in hint
+    assert f"the account has these in us-east-1: global.{SONNET_46}, abc123." in hint
     assert f"us.{SONNET_46}" not in hint
 
 
@@ -643,12 +642,12 @@ def test_what_the_control_plane_has_listed_goes_before_what_is_known() -> None:
     ("region", "model", "words"),
     [
         # of another geography
-        ("us-east-1", f"eu.{SONNET_46}", f"eu. is not the geography of us-east-1, which is us or global: known for us-east-1: us.{SONNET_46}"),
-        ("us-east-1", "eu.acme.chat-9", "the same model may have one there"),
+        ("us-east-1", f"eu.{SONNET_46}", f"eu. is not a geography of us-east-1, which belongs to us and global: known for us-east-1: us.{SONNET_46}"),
+        ("us-east-1", "eu.acme.chat-9", "the model may have a profile there"),
         # the guide's case: a region without inference profiles
-        ("cn-north-1", f"us.{SONNET_4}", f"No inference profile is known for cn-north-1: pass the id of a model that the region offers itself, such as {SONNET_4}"),
+        ("cn-north-1", f"us.{SONNET_4}", f"No inference profiles are known for cn-north-1: pass the id of a model that the region offers on demand, such as {SONNET_4}"),
         # known, and yet refused
-        ("us-east-1", SONNET_46, f"seems not to offer it that way, or call it as us.{SONNET_46} or global.{SONNET_46}"),
+        ("us-east-1", SONNET_46, f"probably does not offer the model under it: call it as us.{SONNET_46} or global.{SONNET_46}"),
         # near ones
         ("us-east-1", "anthropic.claude-sonnet-4-5", "us.anthropic.claude-sonnet-4-5-20250929-v1:0"),
         ("eu-west-1", "anthropic.claude-sonnet-4.6", f"eu.{SONNET_46}"),
@@ -707,7 +706,7 @@ def test_a_model_at_its_end_has_successors(model: str, newest: str, not_named: s
 @pytest.mark.parametrize("model", ["anthropic.claude-v2:1", "amazon.titan-text-express-v1", "ai21.j2-ultra-v1"])
 def test_a_model_without_a_known_successor_names_none(model: str) -> None:
     """A line that ended is not continued by guessing."""
-    assert advised(END_OF_LIFE, model, code="ResourceNotFoundException").endswith("will not come back.")
+    assert advised(END_OF_LIFE, model, code="ResourceNotFoundException").endswith("will not return.")
 
 
 @pytest.mark.parametrize(
@@ -716,7 +715,7 @@ def test_a_model_without_a_known_successor_names_none(model: str) -> None:
         ("prompt is too long: 209353 tokens > 199999 maximum", "The input is 9,354 tokens too long."),
         (
             "input length and `max_tokens` exceed context limit: 199759 + 8192 > 200000, decrease input length",
-            "Beside 199,759 input tokens max_tokens can be 241 at most.",
+            "With 199,759 input tokens, max_tokens can be at most 241.",
         ),
         (
             "input length and `max_tokens` exceed context limit: 200100 + 8192 > 200000, decrease input length",
@@ -729,7 +728,7 @@ def test_a_model_without_a_known_successor_names_none(model: str) -> None:
         ("Too many input tokens. Max input tokens: 8192", "The limit is 8,192 tokens."),
         (
             "Input is too long for requested model.",
-            f"The context window of {NOVA} has 300,000 tokens, as far as is known.",
+            f"The context window of {NOVA} is 300,000 tokens, as far as known.",
         ),
     ],
 )
@@ -753,7 +752,7 @@ def test_a_window_that_nobody_knows_is_not_made_up() -> None:
         (
             "Signature expired: 20250130T064508Z is now earlier than 20250210T013411Z (20250210T013911Z - 5 min.)",
             (
-                "signed at 2025-01-30 06:45:08 UTC by the clock of this machine, and the service's clock said 2025-02-10 "
+                "signed at 2025-01-30 06:45:08 UTC by this machine's clock; the service's clock said 2025-02-10 "
                 "01:39:11, 11 days later"
             ),
         ),
@@ -763,7 +762,7 @@ def test_a_window_that_nobody_knows_is_not_made_up() -> None:
         ),
         (
             "Signature not yet current: 20250808T110000Z is still later than 20250808T105000Z (20250808T104500Z + 5 min.)",
-            "15 minutes earlier: synchronise it.",
+            "15 minutes earlier: synchronise this machine's clock.",
         ),
     ],
 )
@@ -779,21 +778,21 @@ def test_max_tokens_has_its_limit() -> None:
     limit = "The maximum tokens you requested exceeds the model limit of 32768"
     assert advised(limit, NOVA, max_output_tokens=10_000) == "Pass max_tokens=32768 or less, or leave it out."
     hint = advised("The maximum tokens you requested exceeds the limit.", NOVA, max_output_tokens=10_000)
-    assert hint.endswith(f"{NOVA} gives 10,000 at most, as far as is known.")
+    assert hint.endswith(f"That of {NOVA} is 10,000, as far as known.")
 
 
 @pytest.mark.parametrize(("model", "named"), [(NOVA, True), (f"us.{NOVA}", False), ("acme.chat-9", False)])
 def test_load_can_be_spread_over_a_profile(model: str, named: object) -> None:
     """Where the call went to the model itself and a profile of it is known."""
     hint = advised(TOO_MANY_TOKENS, model, code="ThrottlingException")
-    assert (f"A profile that spreads it: us.{NOVA}." in hint) is named
+    assert (f"A suitable profile: us.{NOVA}." in hint) is named
 
 
 def test_model_access_names_model_and_region() -> None:
     """Where to ask for what; with a profile in its other regions, too."""
     message = "You don't have access to the model with the specified model ID."
     hint = advised(message, f"us.{NOVA}", code="AccessDeniedException")
-    assert hint.startswith(f"Request access to {NOVA} in the Bedrock console of us-east-1, and in the other regions")
+    assert hint.startswith(f"Request access to {NOVA} in the Bedrock console of us-east-1, and of the other regions")
 
 
 def test_a_call_to_another_region_has_that_regions_ids() -> None:
@@ -897,7 +896,7 @@ async def test_advice_reaches_the_reader_of_a_stream(events: int) -> None:
                 pass
     assert caught.value.in_stream is (events > 0)
     assert caught.value.hint is not None
-    assert f"A profile that spreads it: us.{SONNET_46}." in caught.value.hint
+    assert f"A suitable profile: us.{SONNET_46}." in caught.value.hint
 
 
 async def test_what_the_client_has_listed_is_in_its_advice() -> None:
@@ -909,7 +908,7 @@ async def test_what_the_client_has_listed_is_in_its_advice() -> None:
         with pytest.raises(OnDemandNotSupportedError) as caught:
             await client.converse(SONNET_46, "Hi.")
     assert caught.value.hint is not None
-    assert "the account has, in us-east-1: " in caught.value.hint
+    assert "the account has these in us-east-1: " in caught.value.hint
     assert "team-profile" in caught.value.hint
 
 

@@ -289,7 +289,7 @@ def test_native_output_that_is_none(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({}, "not told where the service shall write"),
+        ({}, "needs an output location"),
         ({"output_s3_uri": "videos"}, "provider_options.output_s3_uri is 'videos'"),
         ({"output_s3_uri": None}, "provider_options.output_s3_uri is of type NoneType"),
         ({**OPTIONS, "tags": {"team": 7}}, r"provider_options cannot be sent: tags"),
@@ -311,7 +311,7 @@ def test_wrong_options_are_refused_before_anything_is_sent(options: dict[str, An
     [
         ({**PROMPT, "system": [{"text": "Be brief."}]}, r"cannot express a system prompt \(system\[0\]\)"),
         ({**PROMPT, "inferenceConfig": {"maxTokens": 7}}, "max_tokens"),
-        ({"messages": PROMPT["messages"] * 2}, "made from one message, and there are 2"),
+        ({"messages": PROMPT["messages"] * 2}, "made from one message, but there are 2"),
         ({"messages": []}, "there are 0"),
     ],
 )
@@ -334,7 +334,7 @@ def test_what_a_video_cannot_be_made_of_is_refused(request_: dict[str, Any], sai
 def test_what_jobs_have_no_place_for_is_refused(member: dict[str, Any], path: str, ctx: tuple[str, Any]) -> None:
     """A guardrail above all: nobody may believe that it looks at what a job makes."""
     model, family = ctx
-    with pytest.raises(InvalidRequestError, match=f"cannot express {path}") as caught:
+    with pytest.raises(InvalidRequestError, match=f"does not support {path}") as caught:
         run([], {**PROMPT, **member}, context(family(), model))
     assert caught.value.path == path
 

@@ -223,7 +223,7 @@ async def test_a_key_that_stays_refused_is_the_services_error() -> None:
     """The second refusal reaches the caller, with both attempts and the next step; the key is in no text."""
     provide = Rotating(CANARY)
     client, transport = client_of(*(refused("AccessDeniedException", EXPIRED_KEY) for _ in range(2)), api_key=provide)
-    with pytest.raises(AccessDeniedError, match="Create another API key") as caught:
+    with pytest.raises(AccessDeniedError, match="Create a new API key") as caught:
         await client.converse(MODEL, "Hi.")
     assert len(transport.requests) == len(caught.value.attempts) == provide.asked == 2
     assert CANARY not in str(caught.value)

@@ -101,9 +101,9 @@ WRONG: Final[dict[str, tuple[Call, str, str]]] = {
         "messages",
         "is a dict",
     ),
-    "a body counted twice": (lambda c: c.count_tokens(MODEL, "hi", body=BODY), "body", "given twice"),
-    "a request counted with messages": (lambda c: c.count_tokens(COUNTED, "hi"), "messages", "given twice"),
-    "a request counted with a body": (lambda c: c.count_tokens(COUNTED, body=BODY), "body", "given twice"),
+    "a body counted twice": (lambda c: c.count_tokens(MODEL, "hi", body=BODY), "body", "passed more than once"),
+    "a request counted with messages": (lambda c: c.count_tokens(COUNTED, "hi"), "messages", "passed more than once"),
+    "a request counted with a body": (lambda c: c.count_tokens(COUNTED, body=BODY), "body", "passed more than once"),
     "a misspelt keyword beside a body": (lambda c: c.count_tokens(MODEL, body=BODY, sytem="a"), "sytem", "'system'"),
     "a keyword that a body has no place for": (
         lambda c: c.count_tokens(MODEL, body=BODY, system="a"),
@@ -112,8 +112,8 @@ WRONG: Final[dict[str, tuple[Call, str, str]]] = {
     ),
     "a time as text": (lambda c: _listed(c, submitted_after="2025-01-01"), "submitted_after", "is a str"),
     "a day as a time": (lambda c: _listed(c, submitted_before=date(2025, 1, 1)), "submitted_before", "is a date"),
-    "a number as text": (lambda c: _listed(c, max_results="5"), "max_results", "'5'; a whole number"),
-    "no page": (lambda c: _listed(c, page_size=0), "page_size", "0; a whole number"),
+    "a number as text": (lambda c: _listed(c, max_results="5"), "max_results", "'5'; it must be a whole number"),
+    "no page": (lambda c: _listed(c, page_size=0), "page_size", "0; it must be a whole number"),
     "a number as a token": (lambda c: _listed(c, next_token=5), "next_token", "is an int, not text"),
     "a number as a vendor": (lambda c: c.list_models(provider=5), "byProvider|by_provider", "valid string"),
     "seconds as timeouts": (lambda c: c.invoke(MODEL, BODY, timeouts=5), "timeouts", r"Timeouts\(total_s=60\)"),
@@ -142,7 +142,7 @@ async def test_a_mistake_is_told_before_anything_is_sent(case: str) -> None:
     ("options", "says"),
     [
         ({"timeouts": 5}, r"timeouts is an int, not Timeouts\. Pass Timeouts"),
-        ({"retry": 3}, r"retry is an int, no retry policy\. Pass StandardRetry"),
+        ({"retry": 3}, r"retry is an int, not a retry policy\. Pass StandardRetry"),
         ({"limits": 100}, r"limits is an int, not Limits\. Pass Limits"),
         ({"connection": {"use_fips": True}}, r"connection is a dict, not ConnectionOptions\. Pass"),
         ({"region": 5}, r"region is an int, not text\. Pass region="),
@@ -170,7 +170,7 @@ def test_options_of_another_type_are_told_when_the_client_is_made(options: dict[
 @pytest.mark.parametrize(
     ("keyword", "says"),
     [
-        ("max_tokens", r"one of calls\. Pass it to a call, or for all calls settings=\{'max_tokens': \.\.\.\}\."),
+        ("max_tokens", r"which calls have\. Pass it to a call, or for all calls settings=\{'max_tokens': \.\.\.\}\."),
         ("temperature", "settings="),
         ("system", "settings="),
         ("connect_timeout", r"Pass timeouts=Timeouts\(connect_s="),
@@ -282,7 +282,9 @@ async def test_a_ready_request_takes_no_keywords_that_would_change_it(verb: str)
     client, transport = client_of()
     request = client.prepare(MODEL, "hi")
     for arguments in ((request,), (MODEL, request)):
-        with pytest.raises(InvalidRequestError, match=r"has system, temperature beside a ready request") as caught:
+        with pytest.raises(
+            InvalidRequestError, match=r"has system, temperature together with a ready request"
+        ) as caught:
             await getattr(client, verb)(*arguments, temperature=0.5, system="Be brief.", max_tokens=None)
         assert caught.value.path == "system"
     assert transport.requests == []

@@ -280,9 +280,9 @@ async def test_a_client_does_what_the_config_asks_for() -> None:
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"tcp_keepalive": False}, "tcp_keepalive=False is left out"),
-        ({"parameter_validation": False}, "parameter_validation=False is left out"),
-        ({"defaults_mode": "in-region"}, "defaults_mode='in-region' is left out"),
+        ({"tcp_keepalive": False}, "tcp_keepalive=False is ignored"),
+        ({"parameter_validation": False}, "parameter_validation=False is ignored"),
+        ({"defaults_mode": "in-region"}, "defaults_mode='in-region' is ignored"),
     ],
 )
 def test_what_is_left_out_is_named_in_a_warning(options: Any, named: str) -> None:  # noqa: ANN401
@@ -300,7 +300,7 @@ def test_an_option_of_a_later_botocore_is_named() -> None:
 
     LaterConfig.OPTION_DEFAULTS["use_quantum_endpoint"] = None
     options: Any = {"use_quantum_endpoint": True}
-    with pytest.warns(BotocoreConfigWarning, match="use_quantum_endpoint is left out: this version"):
+    with pytest.warns(BotocoreConfigWarning, match="use_quantum_endpoint is ignored: this version"):
         carried(LaterConfig(**options))
 
 
@@ -318,7 +318,7 @@ def test_an_aioconfig_is_taken() -> None:
 
 def test_connections_of_aiobotocore_are_left_out_by_name() -> None:
     """How aiohttp's connector is set up has no counterpart; whom it trusts or talks to is not passed over."""
-    with pytest.warns(BotocoreConfigWarning, match=r"connector_args\['use_dns_cache'\] is left out"):
+    with pytest.warns(BotocoreConfigWarning, match=r"connector_args\['use_dns_cache'\] is ignored"):
         carried(aio_config(connector_args={"use_dns_cache": False}))
     with pytest.raises(InvalidRequestError, match=r"connector_args\['ssl_context'\] cannot be carried over"):
         carried(aio_config(connector_args={"ssl_context": ssl.create_default_context()}))
@@ -368,7 +368,7 @@ def test_signatures_are_what_credentials_bring(options: dict[str, Any]) -> None:
     config = config_of(**options)
     assert carried(config) == {}
     assert carried(config, {"profile": "dev"}, KEY) == {"profile": "dev"}
-    refusal = f"{next(iter(options))}=.*goes before signatures"
+    refusal = f"{next(iter(options))}=.*takes precedence over signatures"
     with pytest.raises(InvalidRequestError, match=refusal):
         carried(config, {}, KEY)
     with pytest.raises(InvalidRequestError, match=refusal):

@@ -205,7 +205,7 @@ async def test_streams_that_were_made_do_not_see_a_change() -> None:
         ({"temprature": 1}, InvalidRequestError, "Did you mean 'temperature'"),
         ({"inferenceConfig": {}}, InvalidRequestError, "which is boto3's"),
         ({"timeouts": 5}, InvalidRequestError, "not Timeouts"),
-        ({"retry": 5}, InvalidRequestError, "no retry policy"),
+        ({"retry": 5}, InvalidRequestError, "not a retry policy"),
         ({"model": "has blanks"}, InvalidModelIdError, "position 3"),
         ({"model": ""}, InvalidModelIdError, "is empty"),
         ({"model": 5}, InvalidModelIdError, "of type int"),

@@ -247,7 +247,7 @@ def test_the_plan_explains_itself() -> None:
         "2 of 4 cache points",
         "+ system[1] (planned, 1h, about 5,000 tokens before it): the end of the system prompt",
         "+ messages[0].content[1] (manual, 5m, about 5,002 tokens before it): set by the caller",
-        "- messages[0].content[2] (manual): another one stands there",
+        "- messages[0].content[2] (manual): another one is already there",
     ]
 
 

@@ -600,7 +600,7 @@ def test_two_loops_cannot_share_a_client() -> None:
     """The second loop gets WrongEventLoopError, which says to make one client for each."""
     client, _ = client_of([CannedResponse([REPLY]), CannedResponse([REPLY])])
     asyncio.run(_once(client))
-    with pytest.raises(WrongEventLoopError, match="one client for each event loop"):
+    with pytest.raises(WrongEventLoopError, match="one client per event loop"):
         asyncio.run(_once(client))
 
 
@@ -625,7 +625,7 @@ async def test_a_ready_request_is_sent_as_it_is() -> None:
     await client.converse(ready.model_copy(update={"model_id": MODEL}))
     for request in transport.requests:
         assert json.loads(request.body) == {"messages": [{"role": "user", "content": [{"text": "Hi."}]}], "new": 1}
-    with pytest.raises(InvalidRequestError, match="beside it"):
+    with pytest.raises(InvalidRequestError, match="together with messages"):
         await client.converse(ready, "Hi.")  # type: ignore[call-overload]
 
 
@@ -656,7 +656,7 @@ class Careless(ConverseProvider):
 async def test_a_flow_that_yields_no_effect_is_a_fault_of_its_provider() -> None:
     """The error says what to write; the result of the effect before is not handed out a second time."""
     client, transport = client_of([CannedResponse([REPLY])], providers={"careless": Careless()})
-    with pytest.raises(PluginError, match="a flow yielded a generator, which is no effect"):
+    with pytest.raises(PluginError, match="a flow yielded a generator, which is not an effect"):
         await client.converse(MODEL, "Hi.", provider="careless")
     assert len(transport.requests) == 1
 

@@ -332,7 +332,7 @@ async def test_what_is_missing_goes_to_the_other_models_of_the_emulator(mode: Ca
         if mode == "auto":
             assert (await client.converse(MODEL, "Hi")).text == "live"
         else:
-            with pytest.raises(BedrockError, match=r"none\.json, which does not exist, holds no exchange"):
+            with pytest.raises(BedrockError, match=r"none\.json, which does not exist, has no exchanges"):
                 await client.converse(MODEL, "Hi")
 
 
@@ -505,7 +505,7 @@ async def test_a_stream_that_the_caller_left_is_no_failure(tmp_path: Path) -> No
 async def test_a_request_that_could_not_be_sent_leaves_no_trace(tmp_path: Path) -> None:
     """What is refused here, before a connection, has nothing to do with the other side."""
     path = tmp_path / "tape.json"
-    async with recording(path, InvalidRequestError("the URL cannot be read.")) as cassette:
+    async with recording(path, InvalidRequestError("the URL cannot be parsed.")) as cassette:
         with pytest.raises(InvalidRequestError):
             await client_over(cassette).converse(MODEL, "Hi")
     assert not path.exists()
@@ -577,7 +577,7 @@ async def test_a_replaying_cassette_never_sends(tmp_path: Path) -> None:
     transport = CannedTransport([reply()])
     async with Cassette(tmp_path / "none.json", transport=transport, environ={"CI": "1"}) as cassette:
         assert cassette.credentials is not None
-        with pytest.raises(NotRecordedError, match="which does not exist, holds no exchange") as caught:
+        with pytest.raises(NotRecordedError, match="which does not exist, has no exchanges") as caught:
             await client_over(cassette).converse(MODEL, "Hi")
     assert "--bedrock-record=all" in (caught.value.hint or "")
     assert transport.requests == []
@@ -600,7 +600,7 @@ async def test_recording_anew_replaces_the_file_only_when_something_came(tmp_pat
 
 def test_an_unknown_mode_is_refused() -> None:
     """The error names the modes."""
-    with pytest.raises(InvalidRequestError, match="'once' is none of auto, record, replay"):
+    with pytest.raises(InvalidRequestError, match="'once' is not one of auto, record, replay"):
         Cassette(mode="once")  # type: ignore[arg-type]
 
 

@@ -200,8 +200,8 @@ def test_deep_and_strange_json_is_written(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("{", "cannot be read"),
-        ("[]", "is no cassette"),
-        ('{"exchanges": []}', "is no cassette"),
+        ("[]", "is not a cassette"),
+        ('{"exchanges": []}', "is not a cassette"),
         (
             '{"bedrock_async_cassette": 2, "exchanges": []}',
             "of version 2; this release of bedrock-async reads version 1",
@@ -224,7 +224,7 @@ def test_what_cannot_be_read_is_told(text: str, said: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"ended": "later"}, "it ended 'later', which is none of complete, failed, incomplete"),
+        ({"ended": "later"}, "ended is 'later'; expected one of complete, failed, incomplete"),
         ({"response": {"status": 200}}, "KeyError"),
         ({"request": {"method": "POST", "path": "/", "host": "", "headers": {}, "body": {"base64": "?"}}}, "body"),
         (

@@ -185,7 +185,7 @@ def test_without_a_model_the_error_shows_one() -> None:
     """With credentials and no model, the next step is an id to copy or the variable to set."""
     result = run("ask", "Hi")
     assert result.exit_code == 1
-    assert result.stderr.startswith("error: there is no model to ask.")
+    assert result.stderr.startswith("error: no model was given.")
     assert "--model us." in result.stderr
     assert "BEDROCK_ASYNC_MODEL" in result.stderr
 

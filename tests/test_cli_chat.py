@@ -118,17 +118,17 @@ def test_saving_replaces_no_file(tmp_path: Path) -> None:
     file.write_text("precious")
     result, _ = converse(f"/save {file}\n")
     assert result.exit_code == 1
-    assert "is there already" in result.stderr
+    assert "already exists" in result.stderr
     assert file.read_text() == "precious"
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "is no JSON"),
-        ("[]", "is no conversation"),
-        ('{"messages": []}', "is no conversation: model"),
-        ('{"model": "m", "messages": [{"role": "user", "content": 5}]}', "is no conversation: Message: content"),
+        ("", "is not JSON"),
+        ("[]", "is not a conversation"),
+        ('{"messages": []}', "is not a conversation: model"),
+        ('{"model": "m", "messages": [{"role": "user", "content": 5}]}', "is not a conversation: Message: content"),
         (None, "cannot be read"),
     ],
 )

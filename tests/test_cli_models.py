@@ -214,4 +214,4 @@ def test_doctor_lists_nothing_when_the_rest_has_failed(monkeypatch: pytest.Monke
     with serving() as emulator:
         result = run("doctor", "--models", "--endpoint-url", emulator.url)
     assert states(result.stdout)["models"] == "warning"
-    assert "not listed, for want of: credentials" in result.stdout
+    assert "not listed; this failed: credentials" in result.stdout

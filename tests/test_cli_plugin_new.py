@@ -135,7 +135,7 @@ def test_names_that_cannot_be_are_refused(tmp_path: Path, kind: str, name: str, 
     """With what a name is, and the nearest that can be; nothing is written."""
     result = run("plugin", "new", name, "--kind", kind, "-d", str(tmp_path))
     assert result.exit_code == 1
-    assert f"is no name for a {kind}" in result.stderr
+    assert f"is not a valid name for a {kind}" in result.stderr
     assert (f"Did you mean {near!r}?" if near else "For example: acme.") in result.stderr
     assert not files_below(tmp_path)
 
@@ -153,7 +153,7 @@ def test_names_that_are_taken_are_refused(tmp_path: Path, kind: str, name: str, 
     """Two distributions of one name would be a conflict."""
     result = run("plugin", "new", name, "--kind", kind, "-d", str(tmp_path))
     assert result.exit_code == 1
-    assert f"there is a {kind} {name!r} already: {owner}" in result.stderr
+    assert f"the {kind} {name!r} already exists: {owner}" in result.stderr
     assert not files_below(tmp_path)
 
 
@@ -164,11 +164,11 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     before = {path: (package / path).read_bytes() for path in files_below(package)}
     result = run("plugin", "new", "zebra", "-d", str(tmp_path))
     assert result.exit_code == 1
-    assert "is there already" in result.stderr
+    assert "already exists" in result.stderr
     assert "Nothing was written" in result.stderr
     assert {path: (package / path).read_bytes() for path in files_below(package)} == before
     (tmp_path / "bedrock-async-lion").write_text("a file of this name")
-    assert "is there already" in run("plugin", "new", "lion", "-d", str(tmp_path)).stderr
+    assert "already exists" in run("plugin", "new", "lion", "-d", str(tmp_path)).stderr
 
 
 def test_an_empty_folder_may_be_there(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_families_are_listed_with_their_models(folder: Path) -> None:
     install(folder, "acme-zebra", modules={"zebra": FAMILY}, entry_points={FAMILIES: ["zebra = zebra:Family"]})
     listed = run("plugins")
     assert rows(listed.stdout)["zebra"] == ["family", "acme-zebra", "1.2.3", "zebra.*", "installed"]
-    assert "--check tells whether it works, and whether a family is held to recorded traffic." in listed.stdout
+    assert "--check tells whether it works, and whether a family is checked against recorded traffic." in listed.stdout
     assert "zebra" not in sys.modules
     # Hides the real one, which would load an inference engine.
     install(folder, "bedrock-async-local")
@@ -116,7 +116,9 @@ def test_families_are_listed_with_their_models(folder: Path) -> None:
         "zebra.chat-*, zebra.write-1",
         "ok, unverified",
     ]
-    assert checked.stdout.endswith("unverified: not held to recorded traffic of these models, for there was none.\n")
+    assert checked.stdout.endswith(
+        "unverified: not checked against recorded traffic of these models, because there was none.\n"
+    )
     assert checked.exit_code == 0
     del sys.modules["zebra"]
 

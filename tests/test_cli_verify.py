@@ -230,11 +230,11 @@ def test_ctrl_c_shows_what_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     ("arguments", "said"),
     [
         (("--only", "nonsense"), "no check 'nonsense'"),
-        (("--price", "tea=3"), "--price tea=3 cannot be read"),
-        (("--price", "input=x"), "--price input=x cannot be read"),
-        (("--price", "input=3"), "one of input and output"),
+        (("--price", "tea=3"), "--price tea=3 cannot be parsed"),
+        (("--price", "input=x"), "--price input=x cannot be parsed"),
+        (("--price", "input=3"), "both input and output"),
         (("--live", "--native-body", "none.json"), "none.json cannot be read"),
-        (("--live", "--async-input", "list.json"), "list.json holds no JSON object"),
+        (("--live", "--async-input", "list.json"), "list.json does not contain a JSON object"),
     ],
 )
 def test_wrong_options_are_told(
@@ -413,7 +413,7 @@ async def test_an_error_that_is_none_of_the_clients_own_is_a_failure() -> None:
 
     outcome = await examine_one(Check(name="bug", operation="x", promise="", run=bug), subject_of(), VerifyOptions())
     assert outcome.state == "failed"
-    assert outcome.detail == "KeyError, which is none of the client's own errors"
+    assert outcome.detail == "KeyError, which is not one of the client's errors"
 
 
 @pytest.mark.parametrize(
@@ -492,12 +492,12 @@ def test_caching_and_guardrails_cost_more() -> None:
 @pytest.mark.parametrize(
     ("path", "body", "said"),
     [
-        ("/model/acme.unheard-of/converse", CONVERSE, "genai-prices knows no price of the model acme.unheard-of"),
-        (f"/model/{MODEL}/converse", {"messages": []}, "limits its output nowhere"),
-        (f"/model/{MODEL}/invoke", [], "limits its output nowhere"),
-        ("/guardrail/g/version/1/apply", {}, "what a guardrail costs"),
-        ("/async-invoke", {}, "what a job costs"),
-        ("/model/m/new-operation", {}, "what POST /model/m/new-operation costs"),
+        ("/model/acme.unheard-of/converse", CONVERSE, "genai-prices has no price for the model acme.unheard-of"),
+        (f"/model/{MODEL}/converse", {"messages": []}, "does not limit its output"),
+        (f"/model/{MODEL}/invoke", [], "does not limit its output"),
+        ("/guardrail/g/version/1/apply", {}, "the price of a guardrail"),
+        ("/async-invoke", {}, "the price of a job"),
+        ("/model/m/new-operation", {}, "the cost of POST /model/m/new-operation"),
     ],
 )
 async def test_what_nobody_can_price_is_not_sent(path: str, body: object, said: str) -> None:
@@ -614,7 +614,7 @@ def test_a_model_without_a_price_is_not_asked() -> None:
         assert not emulator.requests
     assert result.exit_code == 1
     assert states(document) == {"converse": "not run"}
-    assert "knows no price of the model acme.unheard-of" in document["checks"][0]["detail"]
+    assert "has no price for the model acme.unheard-of" in document["checks"][0]["detail"]
 
 
 # -- replay
@@ -660,7 +660,7 @@ def test_a_cassette_is_served(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("[]", "is no cassette"), ('{"bedrock_async_cassette": 9}', "of version 9")]
+    ("text", "said"), [("[]", "is not a cassette"), ('{"bedrock_async_cassette": 9}', "of version 9")]
 )
 def test_what_is_no_cassette_is_not_served(text: str, said: str, tmp_path: Path) -> None:
     """The server says why it does not start, and prints no URL."""

@@ -218,7 +218,7 @@ def test_pages_are_read_to_the_last() -> None:
 def test_pages_in_a_circle_are_an_error() -> None:
     """A server that hands out a token again would be read for ever."""
     flow = list_inference_profiles(ListInferenceProfilesRequest(), endpoint=URL)
-    with pytest.raises(ResponseDecodeError, match="page 3 points back"):
+    with pytest.raises(ResponseDecodeError, match="page 3 refers back"):
         played(flow, page("a", token="t1"), page("b", token="t2"), page("c", token="t1"))
 
 
@@ -508,9 +508,15 @@ async def test_a_foundation_model_needs_no_request(model: str) -> None:
 @pytest.mark.parametrize(
     ("model", "complaint"),
     [
-        ("arn:aws:bedrock:us-east-1:123456789012:provisioned-model/abcdefghijkl", "provisioned-model, no inference"),
-        ("arn:aws:bedrock:us-east-1:123456789012:prompt-router/abcdefghijkl", "prompt-router, no inference profile"),
-        (APPLICATION_ARN.replace("us-east-1", "eu-west-1"), "of the region eu-west-1; the client's is us-east-1"),
+        (
+            "arn:aws:bedrock:us-east-1:123456789012:provisioned-model/abcdefghijkl",
+            "provisioned-model, not an inference",
+        ),
+        (
+            "arn:aws:bedrock:us-east-1:123456789012:prompt-router/abcdefghijkl",
+            "prompt-router, not an inference profile",
+        ),
+        (APPLICATION_ARN.replace("us-east-1", "eu-west-1"), "to the region eu-west-1; the client's is us-east-1"),
         ("arn:aws:bedrock:us-east-1", "4 of 6 parts"),
         ("", "is empty"),
     ],

@@ -160,9 +160,9 @@ async def test_a_history_that_ends_with_the_user_is_answered_without_a_turn() ->
     await begun.converse()
     assert sent(transport)["messages"] == [user("Hi.")]
     assert wire(begun) == [user("Hi."), assistant("Hello.")]
-    with pytest.raises(InvalidRequestError, match="the history ends with an answer, and nothing was said"):
+    with pytest.raises(InvalidRequestError, match="the history ends with an answer, and the turn is empty"):
         await begun.converse()
-    with pytest.raises(InvalidRequestError, match="the history is empty, and nothing was said"):
+    with pytest.raises(InvalidRequestError, match="the history is empty, and the turn is empty"):
         await chat.converse()
 
 
@@ -402,7 +402,7 @@ async def test_the_results_of_tools_come_next() -> None:
     )
     for wrong in ("Never mind.", None, [user("Never mind.")]):
         with pytest.raises(
-            InvalidRequestError, match=r"2 tool uses without a result behind it: weather \(t1\), weather"
+            InvalidRequestError, match=r"2 tool uses without a result after it: weather \(t1\), weather"
         ):
             await chat.converse(wrong)
     results = chat.tool_results({"t2": ValueError("no such city"), "t1": {"degrees": 18}})
@@ -431,7 +431,7 @@ async def test_results_are_named_by_id_or_by_a_tool_that_was_asked_once() -> Non
         chat.tool_results({"weather": "18"})
     with pytest.raises(InvalidRequestError, match=r"the results of t2 \(weather\) are missing"):
         chat.tool_results({"t1": "18"})
-    with pytest.raises(InvalidRequestError, match=r"the result of weather \(t1\) is none: JSON cannot hold"):
+    with pytest.raises(InvalidRequestError, match=r"the result of weather \(t1\) is invalid: JSON cannot represent"):
         chat.tool_results({"t1": object(), "t2": ""})
     fresh, _ = talking(text("Hi."))
     with pytest.raises(InvalidRequestError, match="asked for no tool"):
@@ -546,7 +546,7 @@ def test_what_json_cannot_hold_is_refused_when_it_is_saved() -> None:
     chat, _ = talking(
         messages=[{"role": "user", "content": [{"text": "Hi."}]}, {"role": "assistant", "content": [held]}]
     )
-    with pytest.raises(InvalidRequestError, match="what JSON cannot"):
+    with pytest.raises(InvalidRequestError, match="a value that JSON cannot represent"):
         chat.to_json()
 
 
@@ -788,11 +788,11 @@ NO_BASE64: Final = json.dumps(
 @pytest.mark.parametrize(
     ("saved", "path", "message"),
     [
-        ("", "saved", "no JSON"),
-        ("[]", "saved", "JSON, but no object"),
-        (None, "saved", "no JSON"),
+        ("", "saved", "not JSON"),
+        ("[]", "saved", "JSON, but not an object"),
+        (None, "saved", "not JSON"),
         ("{}", "version", "the form None"),
-        ('{"version": 2, "messages": []}', "version", "the form 2; known is 1"),
+        ('{"version": 2, "messages": []}', "version", "the form 2; this version reads 1"),
         ('{"version": 1}', "messages", "has no messages"),
         ('{"version": 1, "messages": [{"role": "user"}]}', "messages[0].content", "Field required"),
         ('{"version": 1, "messages": {}}', "messages", "valid array"),

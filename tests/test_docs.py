@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
@@ -41,6 +41,12 @@ EXAMPLES = [
 ]
 CLAUDE_ID = re.compile(r"\banthropic\.claude[\w:.-]*\w(?=[^\w:.*-])")
 CLAUDE = sorted({name for page in PAGES for name in CLAUDE_ID.findall(page.read_text("utf-8"))})
+
+
+def python(*arguments: str, cwd: Path, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+    """Run an interpreter of this environment, and return what it printed and how it ended."""
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout_s, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -79,16 +85,7 @@ async def test_example(
         monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", emulator.url)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    finished = await anyio.to_thread.run_sync(
-        lambda: subprocess.run(
-            [sys.executable, "-W", "error", "-c", code],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-    )
+    finished = await anyio.to_thread.run_sync(partial(python, "-W", "error", "-c", code, cwd=tmp_path))
     assert finished.returncode == 0, finished.stderr
     assert not finished.stderr
 
@@ -99,34 +96,21 @@ def test_the_pytest_examples_pass(tmp_path: Path) -> None:
     (code,) = (code for code in shown if "def test_" in code and "BedrockEmulator(" in code)
     (tmp_path / "test_shown.py").write_text(code, "utf-8")
     (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\n", "utf-8")
-    finished = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    finished = python("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=tmp_path)
     assert finished.returncode == 0, finished.stdout
     assert "2 passed" in finished.stdout
 
 
-def test_the_examples_are_typed(tmp_path: Path) -> None:
+def test_the_examples_are_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a reader copies passes ``mypy --strict`` as it stands: our annotations ask for no casts."""
     files = [tmp_path / f"example_{number}.py" for number in range(len(EXAMPLES))]
     for file, example in zip(files, EXAMPLES, strict=True):
         file.write_text(f"{example.values[0]}", "utf-8")
     names = {file.name: str(example.id) for file, example in zip(files, EXAMPLES, strict=True)}
     options = ["--strict", "--config-file=", "--follow-imports=silent", "--ignore-missing-imports"]
-    checked = subprocess.run(
-        [sys.executable, "-m", "mypy", *options, f"--cache-dir={tmp_path / 'cache'}", *files],
-        cwd=ROOT,
-        env={**os.environ, "MYPYPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    monkeypatch.setenv("MYPYPATH", str(ROOT))
+    cache = f"--cache-dir={tmp_path / 'cache'}"
+    checked = python("-m", "mypy", *options, cache, *map(str, files), cwd=ROOT, timeout_s=300)
     found = re.sub(r"\S*(example_\d+\.py)", lambda match: names[match[1]], checked.stdout)
     assert checked.returncode == 0, found + checked.stderr
 

@@ -621,7 +621,7 @@ async def test_start_and_aclose_without_a_context() -> None:
     with pytest.raises(InvalidRequestError, match="not running"):
         _ = emulator.url
     await emulator.start()
-    with pytest.raises(InvalidRequestError, match="already runs"):
+    with pytest.raises(InvalidRequestError, match="already running"):
         await emulator.start()
     await emulator.aclose()
     await emulator.aclose()

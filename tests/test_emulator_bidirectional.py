@@ -142,7 +142,7 @@ async def test_a_cassette_lets_no_conversation_past(tmp_path: Path) -> None:
         Cassette(tmp_path / "cassette.json", mode="auto") as cassette,
         BedrockClient(region="us-east-1", credentials=KEYS, transport=cassette) as client,
     ):
-        with pytest.raises(InvalidRequestError, match="no conversations"):
+        with pytest.raises(InvalidRequestError, match="cannot record conversations"):
             await client.invoke_bidirectional(MODEL).__aenter__()
 
 
@@ -235,10 +235,10 @@ BAD_INPUT: Final[dict[str, tuple[BadInput, str, str]]] = {
         "ValidationException",
         "less than or equal to 1000000",
     ),
-    "no chunk": (
+    "not a chunk": (
         lambda events: [events.sign(event_frame("other", {}), datetime.now(UTC))],
         "ValidationException",
-        "no chunk",
+        "not a chunk",
     ),
     "no base64": (
         lambda events: [events.sign(event_frame("chunk", {"bytes": "~"}), datetime.now(UTC))],
@@ -248,12 +248,12 @@ BAD_INPUT: Final[dict[str, tuple[BadInput, str, str]]] = {
     "two in one": (
         lambda events: [events.sign(encode_input(b"1") * 2, datetime.now(UTC))],
         "ValidationException",
-        "holds no event",
+        "contains no event",
     ),
     "no frame within": (
         lambda events: [events.sign(encode_frame({}, b"")[:8], datetime.now(UTC))],
         "ValidationException",
-        "holds no event",
+        "contains no event",
     ),
 }
 
@@ -471,9 +471,9 @@ async def test_a_model_that_never_listens_is_given_up() -> None:
         await asyncio.get_running_loop().create_future()
 
     async with conversation(deaf, Timeouts(idle_s=0.05)) as (duplex, _):
-        with pytest.raises(IdleTimeoutError, match="took nothing"):
+        with pytest.raises(IdleTimeoutError, match="accepted none"):
             await duplex.send(b'"' + bytes(300_000) + b'"')
-        with pytest.raises(IdleTimeoutError, match="took nothing"):
+        with pytest.raises(IdleTimeoutError, match="accepted none"):
             await anext(duplex)
 
 
@@ -484,7 +484,7 @@ async def test_a_conversation_that_the_model_ends() -> None:
         await session.send(b"bye")
 
     async with conversation(hang_up) as (duplex, _):
-        with pytest.raises(ConnectionLostError, match="takes nothing more"):
+        with pytest.raises(ConnectionLostError, match="accepts nothing more"):
             while True:
                 await duplex.send(b"1")
                 await asyncio.sleep(0)

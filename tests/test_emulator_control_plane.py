@@ -85,7 +85,7 @@ async def test_a_profile_routes_to_the_regions_of_its_geography(
         ("/inference-profiles?nextToken=%C3%A4", 400, "ValidationException", "invalid or has expired"),
         ("/inference-profiles?type=NOBODY", 400, "ValidationException", "[SYSTEM_DEFINED, APPLICATION]"),
         ("/foundation-models?byOutputModality=SMELL", 400, "ValidationException", "[TEXT, IMAGE, EMBEDDING]"),
-        ("/guardrails", 404, "UnknownOperationException", "is no operation"),
+        ("/guardrails", 404, "UnknownOperationException", "is not an operation"),
     ],
 )
 async def test_what_the_service_refuses_is_refused(path: str, status: int, code: str, message: str) -> None:

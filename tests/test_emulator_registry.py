@@ -95,7 +95,7 @@ def test_a_name_that_two_claim_is_a_conflict(install: Install) -> None:
     """Neither wins silently: both distributions are named."""
     install("example-models", {"specimen": "make"})
     install("other-models", {"specimen": "make"})
-    with pytest.raises(PluginError, match="2 distributions bring an emulator model 'specimen': ") as caught:
+    with pytest.raises(PluginError, match="2 distributions register an emulator model 'specimen': ") as caught:
         load_emulator_model("specimen")
     assert all(name in str(caught.value) for name in ("example-models 1.0", "other-models 1.0"))
 

@@ -280,7 +280,7 @@ def test_a_directory_of_recordings_is_read(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequestError, match="cannot be read"):
         ReplayModel.from_directory(tmp_path)
     (tmp_path / "a.json").write_text("{}")
-    with pytest.raises(InvalidRequestError, match="no recorded exchange: KeyError at 'request_body'"):
+    with pytest.raises(InvalidRequestError, match="not a recorded exchange: KeyError at 'request_body'"):
         ReplayModel.from_directory(tmp_path)
 
 

@@ -327,7 +327,7 @@ def test_a_step_that_is_none_is_refused_when_the_script_is_written() -> None:
     with pytest.raises(InvalidRequestError, match=f"step {len(HELLO)} of the script is of type str") as caught:
         ScriptedModel(wrong)
     assert caught.value.path == f"script[{len(HELLO)}]"
-    with pytest.raises(InvalidRequestError, match="in_turn needs a script"):
+    with pytest.raises(InvalidRequestError, match="in_turn needs at least one script"):
         ScriptedModel.in_turn()
     with pytest.raises(InvalidRequestError, match="of type str"):
         ScriptedModel.in_turn(wrong)

@@ -165,7 +165,7 @@ def test_a_missing_services_section_is_an_error() -> None:
     text = "[profile dev]\nservices = locale\n[services local]\nbedrock_runtime =\n  endpoint_url = https://a.example\n"
     with pytest.raises(InvalidRequestError, match=r"'dev' names the services section 'locale'") as caught:
         resolve_endpoint("eu-west-1", environ={}, config=config_of(text, {}, "dev"))
-    assert caught.value.hint == "Write a section [services locale], or take the line out of the profile."
+    assert caught.value.hint == "Write a section [services locale], or remove the line from the profile."
     full: dict[str, Any] = {"services": {"local": {"bedrock_runtime": {}}}}
     with pytest.raises(InvalidConfigError):
         ConfiguredEndpointProvider(full, {"services": "locale"}, "bedrock-runtime", {}).provide()
@@ -299,5 +299,5 @@ async def test_requests_are_signed_for_the_clients_region(aws: Path, url: str) -
 def test_a_broken_configuration_is_told_when_the_client_is_made(aws: Path) -> None:
     """The endpoint may stand in a file that cannot be read: no request goes to another one instead."""
     (aws / "config").write_text("[profile dev\n")
-    with pytest.raises(CredentialsError, match="no valid INI file"):
+    with pytest.raises(CredentialsError, match="not a valid INI file"):
         BedrockClient(region="eu-west-1", credentials=KEYS)

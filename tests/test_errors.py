@@ -227,9 +227,9 @@ def test_the_code_may_stand_in_the_body(member: str) -> None:
     ("error", "message"),
     [
         ({"message": "no such model", "type": "invalid_request_error", "code": None}, "no such model"),
-        ({"message": None}, "the answer of 28 bytes (application/json) holds no error message"),
+        ({"message": None}, "the answer of 28 bytes (application/json) contains no error message"),
         ("no such model", "no such model"),
-        (["no such model"], "the answer of 28 bytes (application/json) holds no error message"),
+        (["no such model"], "the answer of 28 bytes (application/json) contains no error message"),
     ],
 )
 def test_the_message_may_stand_in_an_error_of_the_body(error: object, message: str) -> None:
@@ -272,7 +272,7 @@ def test_an_answer_without_code_is_the_error_of_its_status(
     assert type(error) is kind
     assert (error.code, error.status, error.retryable) == (f"HTTP {status}", status, retryable)
     assert error.message == (
-        f"the answer of {len(body)} bytes ({content_type or 'no content type'}) holds no error message"
+        f"the answer of {len(body)} bytes ({content_type or 'no content type'}) contains no error message"
     )
     assert "Gateway" not in str(error)
     assert "None" not in str(error)

@@ -305,10 +305,10 @@ def test_an_unknown_event_without_payload_has_no_members(event: Event) -> None:
 @pytest.mark.parametrize(
     ("payload", "fault"),
     [
-        (b"", "no JSON"),
-        (b'{"contentBlockIndex":0,"delta":{"text":"a"}', "no JSON"),
-        (b'{"delta":{"text":"\xff\xfe"}}', "no JSON"),
-        (b'{"delta":{"text":"a"}}trailing', "no JSON"),
+        (b"", "not JSON"),
+        (b'{"contentBlockIndex":0,"delta":{"text":"a"}', "not JSON"),
+        (b'{"delta":{"text":"\xff\xfe"}}', "not JSON"),
+        (b'{"delta":{"text":"a"}}trailing', "not JSON"),
         (b"null", "of type NoneType"),
         (b"[]", "of type list"),
         (b'"text"', "of type str"),
@@ -318,8 +318,8 @@ def test_an_unknown_event_without_payload_has_no_members(event: Event) -> None:
         (b'{"contentBlockIndex":1.5}', "not as the service documents it"),
         (b'{"contentBlockIndex":"one"}', "not as the service documents it"),
         (b'{"contentBlockIndex":true}', "not as the service documents it"),
-        (b"[" * 100_000, "no JSON"),
-        (b'{"x":' + b"[" * 200_000 + b"]" * 200_000 + b"}", "no JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b'{"x":' + b"[" * 200_000 + b"]" * 200_000 + b"}", "not JSON"),
     ],
 )
 def test_a_known_event_that_cannot_be_read_is_an_error_with_its_payload(payload: bytes, fault: str) -> None:
@@ -557,7 +557,7 @@ def test_an_error_frame_has_code_and_text_in_its_headers() -> None:
 @pytest.mark.parametrize("payload", [b"", b"not JSON", b"[]", b'{"message":5}', b'{"originalStatusCode":true}'])
 def test_an_exception_frame_without_a_message_says_so(payload: bytes) -> None:
     """A frame with neither code nor text is an error without None in it."""
-    with pytest.raises(ServiceError, match=f"exception frame of {len(payload)} bytes holds no message") as caught:
+    with pytest.raises(ServiceError, match=f"exception frame of {len(payload)} bytes contains no message") as caught:
         received(encode_frame({":message-type": "exception"}, payload))
     assert caught.value.code == "UnknownException"
     assert caught.value.original_status_code is None

@@ -230,7 +230,7 @@ class TestFaults:
 
     def test_a_body_that_is_no_event_stream_is_called_that(self) -> None:
         """A gateway's page fails at its first 12 bytes, and the error says where to look."""
-        with pytest.raises(EventStreamError, match="no event stream: look at the status and the content type"):
+        with pytest.raises(EventStreamError, match="not an event stream: check the status and the content type"):
             fed(b"<html><head>").next_frames()
 
     @pytest.mark.parametrize("size", [None, 1])
@@ -485,9 +485,9 @@ class TestHeaders:
     @pytest.mark.parametrize(
         ("block", "message"),
         [
-            (b"\x00", "declares a name of 0 bytes; 0 are left beside its type"),
-            (b"\x05abc", "byte 0 of 4 declares a name of 5 bytes; 2 are left beside its type"),
-            (b"\x03abc", "declares a name of 3 bytes; 2 are left beside its type"),
+            (b"\x00", "declares a name of 0 bytes; 0 are left besides its type"),
+            (b"\x05abc", "byte 0 of 4 declares a name of 5 bytes; 2 are left besides its type"),
+            (b"\x03abc", "declares a name of 3 bytes; 2 are left besides its type"),
             (build_header(b"a", 0, b"") + b"\xff", "byte 3 of 4 declares a name of 255 bytes; 0 are left"),
             (build_header(b"a", 10, b""), "'a' is of type 10; 0 to 9 are known"),
             (build_header(b"a", 255, b""), "'a' is of type 255; 0 to 9 are known"),
@@ -563,8 +563,8 @@ class TestHeaders:
             ({"a": EpochMilliseconds(2**63)}, "'a' needs 65 bits; its type has 64"),
             ({"a": 10**5000}, "'a' needs 16611 bits; its type has 64"),
             ({"a": datetime(2024, 1, 1)}, "datetime in the header 'a' has no time zone"),  # noqa: DTZ001 - the point
-            ({"a": "\ud800"}, "value of the header 'a' has no UTF-8 form: character 0"),
-            ({"a\ud800": "x"}, r"name of the header 'a\\ud800' has no UTF-8 form: character 1"),
+            ({"a": "\ud800"}, "value of the header 'a' cannot be encoded as UTF-8: character 0"),
+            ({"a\ud800": "x"}, r"name of the header 'a\\ud800' cannot be encoded as UTF-8: character 1"),
             ({"a": 1.5}, "'a' is a float; bool, int, bytes, str, datetime or UUID are possible"),
             ({"a": None}, "'a' is a NoneType; bool"),
         ],

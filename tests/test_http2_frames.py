@@ -55,8 +55,8 @@ def test_any_other_goaway_passes(last_stream_id: int, code: int) -> None:
 @pytest.mark.parametrize(
     ("data", "complaint"),
     [
-        (DATA, "its first frame is none of settings"),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "its first frame is none of settings"),
+        (DATA, "its first frame is not SETTINGS"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "its first frame is not SETTINGS"),
         (SETTINGS + b"\0\x40\x01" + DATA[3:9], "a frame of 16385 bytes; 16384 are allowed"),
         (SETTINGS + b"\xff\xff\xff" + DATA[3:9], "a frame of 16777215 bytes; 16384 are allowed"),
     ],

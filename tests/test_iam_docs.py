@@ -307,15 +307,15 @@ def refused(action: str, resource: str | None, policy: str) -> str:
         ),
         (
             refused("bedrock:InvokeModel", FOREIGN, "resource-based policy"),
-            ["belongs to the account 999999999999", "allow bedrock:InvokeModel"],
+            ["belongs to account 999999999999", "allow the caller bedrock:InvokeModel"],
         ),
         (
             refused("bedrock:InvokeModel", MODEL_ARN, "VPC endpoint policy"),
-            ["Allow the action bedrock:InvokeModel in the VPC endpoint policy"],
+            ["Allow the action bedrock:InvokeModel also in the VPC endpoint policy"],
         ),
         (
             refused("s3:PutObject", "arn:aws:s3:::bucket/key", "permissions boundary"),
-            ["Allow the action s3:PutObject in the permissions boundary"],
+            ["Allow the action s3:PutObject also in the permissions boundary"],
         ),
         (refused(BEARER_ACTION, "*", "identity-based policy"), [f"Allow the action {BEARER_ACTION}"]),
     ],

@@ -175,7 +175,7 @@ async def test_once_resolved_a_profile_is_known_for_what_it_is() -> None:
 @pytest.mark.parametrize(
     ("model", "profile", "complaint"),
     [
-        (BASE, ARN.replace("us-east-1", "eu-west-1"), "of the region eu-west-1; the client's is us-east-1"),
+        (BASE, ARN.replace("us-east-1", "eu-west-1"), "to the region eu-west-1; the client's is us-east-1"),
         (BASE, "arn:aws:bedrock:us-east-1:1234:application-inference-profile/abc", "has the account '1234'"),
         (BASE, "arn:aws:bedrock", "3 of 6 parts"),
         (BASE, "", "is empty"),

@@ -471,7 +471,7 @@ def test_a_decoder_of_ones_own_that_never_stops_is_truncated() -> None:
         def eof(self) -> list[Event]:
             return []
 
-    with pytest.raises(StreamTruncatedError, match="before the model told why it stopped"):
+    with pytest.raises(StreamTruncatedError, match="before the model gave a stop reason"):
         streamed({"text": "a"}, family=Acme(stream_decoder=giving(Silent())))
 
 
@@ -509,7 +509,7 @@ def test_the_mark_at_the_end_of_openais_streams_says_nothing() -> None:
 
 
 WRONG: Final[list[tuple[Any, str]]] = [
-    ([{"contentBlockDelta": {}}], "gave a dict for an event"),
+    ([{"contentBlockDelta": {}}], "returned a dict instead of an event"),
     ([MessageStopEvent(stop_reason="end_turn")], "out of order: it comes once, after messageStart"),
     (None, "not a list of events"),
 ]
@@ -534,7 +534,7 @@ def test_a_decoder_that_gives_something_else_names_its_family(events: object, sa
     ("stream_decoder", "says"),
     [
         (raising(ZeroDivisionError("boom")), "failed in stream_decoder: ZeroDivisionError: boom"),
-        (giving(None), r"gave a NoneType, not a decoder with receive\(chunk\) and eof\(\)"),
+        (giving(None), r"returned a NoneType, not a decoder with receive\(chunk\) and eof\(\)"),
     ],
 )
 def test_a_family_without_a_decoder_is_named(stream_decoder: Any, says: str) -> None:  # noqa: ANN401 - any method

@@ -229,7 +229,7 @@ async def test_the_handle_learns_model_and_output() -> None:
 
 async def test_output_that_nobody_tells_of_is_an_error() -> None:
     """Without a place there is nothing to read."""
-    with pytest.raises(ResponseDecodeError, match="does not tell where the output"):
+    with pytest.raises(ResponseDecodeError, match="does not say where the output"):
         await Service().job().result()
 
 
@@ -329,7 +329,7 @@ async def test_a_list_can_be_taken_up_again() -> None:
 async def test_an_expired_token_is_told_with_the_next_step() -> None:
     """The service's refusal of a token says to begin anew; other refusals keep their own advice."""
     refused = service_error("ValidationException", "The provided next token has expired.")
-    with pytest.raises(ValidationError, match=r"has expired.*begin the listing anew"):
+    with pytest.raises(ValidationError, match=r"has expired.*start the listing again"):
         await numbers(AsyncInvokeListing(Pages(page(1, token="a"), refused).fetch))
     other = service_error("ValidationException", "maxResults is wrong")
     with pytest.raises(ValidationError) as caught:
@@ -351,7 +351,7 @@ async def test_a_failed_page_is_asked_for_again() -> None:
 async def test_a_list_without_an_end_is_an_error() -> None:
     """A page that points back at an earlier one does not make the client go in circles."""
     pages = Pages(page(1, token="a"), page(2, token="b"), page(3, token="a"))
-    with pytest.raises(ResponseDecodeError, match="no end: page 3"):
+    with pytest.raises(ResponseDecodeError, match="cyclic: page 3"):
         await numbers(AsyncInvokeListing(pages.fetch))
 
 
@@ -377,7 +377,7 @@ async def test_a_list_without_an_end_is_an_error() -> None:
 def test_what_is_no_arn_is_refused(arn: Any) -> None:  # noqa: ANN401
     """A malformed ARN is told before anything is sent, with what one looks like."""
     service = Service()
-    with pytest.raises(InvalidRequestError, match=r"invocation ARN is .*It reads arn:aws:bedrock:") as caught:
+    with pytest.raises(InvalidRequestError, match=r"invocation ARN is .*It looks like arn:aws:bedrock:") as caught:
         AsyncInvokeJob(arn, poll=service.poll, objects=NoObjects(), max_bytes=1)
     assert caught.value.path == "arn"
 

@@ -27,9 +27,7 @@ LAYERS: Final[tuple[frozenset[str], ...]] = (
     frozenset({"auth", "transport"}),
     frozenset({"in_flight", "limiting"}),
     frozenset({"calls"}),
-    frozenset(
-        {"bidirectional", "botocore_config", "control_plane", "conversation", "jobs", "media", "stream", "telemetry"}
-    )
+    frozenset({"bidirectional", "botocore_config", "control_plane", "conversation", "jobs", "media", "stream"})
     | {"bound_model", "continuing", "counting", "outputs", "routing", "targets", "tasks", "tool_loop"},
     frozenset({"engine"}),
     frozenset({"client"}),

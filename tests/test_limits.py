@@ -14,7 +14,9 @@ from bedrock_async import InvalidRequestError, Limits
 def test_a_limit_that_nothing_can_keep_is_refused(name: str, value: object) -> None:
     """The error names the limit and what was given, not the first call that meets it."""
     wrong: Any = {name: value}
-    with pytest.raises(InvalidRequestError, match=rf"limits\.{name} is {value!r}; a whole number from 1 on") as caught:
+    with pytest.raises(
+        InvalidRequestError, match=rf"limits\.{name} is {value!r}; it must be a whole number, 1 or more"
+    ) as caught:
         Limits(**wrong)
     assert caught.value.path == f"limits.{name}"
     assert caught.value.hint

@@ -97,7 +97,7 @@ def test_names_that_mean_the_same_are_taken() -> None:
         (lambda: Document.from_bytes(DOCUMENTS["pdf"], format="docx"), "are a pdf file", "format='pdf'"),
         (lambda: Document.from_bytes(DOCUMENTS["html"], name="prices.csv"), "'prices.csv' says csv", "format='html'"),
         (lambda: Video.from_bytes(VIDEOS["webm"], format="mp4"), "are a webm file", "format='webm'"),
-        (lambda: Image.from_bytes(b"<html>"), "of no image that the service takes", "png, jpeg, gif, webp"),
+        (lambda: Image.from_bytes(b"<html>"), "not those of a supported image format", "png, jpeg, gif, webp"),
         (lambda: Image.from_bytes(b""), "data is empty", "png"),
         (lambda: Document.from_bytes(b""), "data is empty", "pdf"),
         (lambda: Image.from_bytes(b"II*\x00\x08\x00"), "a TIFF file", "png"),
@@ -106,18 +106,26 @@ def test_names_that_mean_the_same_are_taken() -> None:
         (lambda: Document.from_bytes(office("a.txt")), "a zip archive", "pdf"),
         (lambda: Document.from_bytes(b"hello", format="pdf"), "not those of a pdf file", "pdf"),
         (lambda: Document.from_bytes(b"\x00\x01\x02", format="txt"), "not those of a txt file", "txt"),
-        (lambda: Audio.from_bytes(b"\x01\x00"), "of no audio", "mp3"),
-        (lambda: Image.from_bytes(IMAGES["png"], format="jpg"), "'jpg', which is no image", "format='jpeg'"),
-        (lambda: Video.from_bytes(VIDEOS["three_gp"], format="3gp"), "'3gp', which is no video", "'three_gp'"),
-        (lambda: Video.from_bytes(b"x", format="avi"), "'avi', which is no video", "flv, mkv"),
+        (lambda: Audio.from_bytes(b"\x01\x00"), "of a supported audio format", "mp3"),
+        (
+            lambda: Image.from_bytes(IMAGES["png"], format="jpg"),
+            "'jpg', which is not a supported image format",
+            "format='jpeg'",
+        ),
+        (
+            lambda: Video.from_bytes(VIDEOS["three_gp"], format="3gp"),
+            "'3gp', which is not a supported video format",
+            "'three_gp'",
+        ),
+        (lambda: Video.from_bytes(b"x", format="avi"), "'avi', which is not a supported video format", "flv, mkv"),
         (lambda: Image.from_bytes("iVBORw0KGgo="), "data is a str, not bytes", "from_data_url"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-        (lambda: Image.from_s3("https://example.com/cat.png"), "no place in S3", "s3://"),
+        (lambda: Image.from_s3("https://example.com/cat.png"), "is not an S3 location", "s3://"),
         (lambda: Image.from_s3("s3://bucket"), "no object", "s3://bucket/key"),
-        (lambda: Image.from_s3("s3://bucket/cat"), "no ending that tells its format", "png"),
-        (lambda: Image.from_s3("s3://bucket/cat.pdf"), "no ending that tells its format", "png"),
+        (lambda: Image.from_s3("s3://bucket/cat"), "no extension that tells its format", "png"),
+        (lambda: Image.from_s3("s3://bucket/cat.pdf"), "no extension that tells its format", "png"),
         (lambda: Image.from_s3("s3://bucket/cat.png", bucket_owner="me"), "an account has 12 digits", None),
-        (lambda: Image.from_data_url("data:image/png,abc"), "no base64 data URL", "data:image/png;base64"),
-        (lambda: Image.from_data_url("data:image/png;base64,a*b"), "no base64", None),
+        (lambda: Image.from_data_url("data:image/png,abc"), "not a base64 data URL", "data:image/png;base64"),
+        (lambda: Image.from_data_url("data:image/png;base64,a*b"), "not valid base64", None),
     ],
 )
 def test_what_is_wrong_is_refused_with_what_it_is(make: Any, said: str, hint: str | None) -> None:  # noqa: ANN401
@@ -228,7 +236,7 @@ async def test_what_is_no_path_is_refused(path: Any) -> None:  # noqa: ANN401 - 
 def test_what_never_ends_is_not_read(tmp_path: Path) -> None:
     """A pipe nobody writes to would hold up the caller for ever."""
     os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(InvalidRequestError, match=r"pipe\.png is no file but a pipe"):
+    with pytest.raises(InvalidRequestError, match=r"pipe\.png is not a file but a pipe"):
         Image.from_path(tmp_path / "pipe.png")
 
 

@@ -94,7 +94,7 @@ async def test_an_image_is_fetched(site: Site) -> None:
 async def test_a_private_address_is_not_reached(site: Site, url: str) -> None:
     """An address, a name that resolves to one, and one wrapped in IPv6: no request is made to any of them."""
     port = site.url.rpartition(":")[2]
-    with pytest.raises(InvalidRequestError, match="no address of the public internet") as caught:
+    with pytest.raises(InvalidRequestError, match="not a public internet address") as caught:
         await Image.fetch(url.format(site=site.url, port=port))
     assert "allow_private=True" in str(caught.value.hint)
     assert not site.requests
@@ -109,7 +109,7 @@ async def test_a_redirect_is_checked_again(site: Site) -> None:
         return len(seen) == 1
 
     site.answer = moved("/inside")
-    with pytest.raises(InvalidRequestError, match="no address of the public internet"):
+    with pytest.raises(InvalidRequestError, match="not a public internet address"):
         await download(f"{site.url}/outside", max_bytes=1_000, timeout_s=30, public=public_at_first)
     assert [request.path for request in site.requests] == ["/outside"]
 
@@ -128,7 +128,7 @@ async def test_redirects_are_followed(site: Site, status: int) -> None:
 async def test_redirects_are_counted(site: Site) -> None:
     """A page that leads to itself is given up after five redirects."""
     site.answer = moved("/again")
-    with pytest.raises(RedirectError, match="more than 5 redirects"):
+    with pytest.raises(RedirectError, match="redirects more than 5 times"):
         await Image.fetch(site.url, allow_private=True)
     assert len(site.requests) == 6
 
@@ -167,7 +167,7 @@ async def test_other_urls_are_refused(url: Any) -> None:  # noqa: ANN401 - also 
 
 async def test_the_size_is_bounded(site: Site) -> None:
     """A length that is too large is refused before the body; a body that goes on without one is cut."""
-    with pytest.raises(InvalidRequestError, match=rf"has {len(BODY)} bytes; 10 are fetched at most"):
+    with pytest.raises(InvalidRequestError, match=rf"has {len(BODY)} bytes; at most 10 are downloaded"):
         await Image.fetch(site.url, allow_private=True, max_bytes=10)
 
     async def endless(request: web.Request) -> web.StreamResponse:

@@ -70,7 +70,7 @@ async def test_an_image_of_claude_has_at_most_so_many_bytes(client: BedrockClien
     await passes(client, CLAUDE, Image.from_bytes(padded(IMAGES["png"], IMAGE_LIMIT)))
     error = await refused(client, CLAUDE, ASK, Image.from_bytes(padded(IMAGES["png"], IMAGE_LIMIT + 1)))
     assert error.path == "messages[0].content[1].image.source.bytes"
-    assert "has 3932161 bytes (3.75 MB); this model takes 3932160 (3.75 MB) of a png image" in error.message
+    assert "has 3932161 bytes (3.75 MB); this model accepts 3932160 (3.75 MB) for a png image" in error.message
     await passes(client, NOVA, Image.from_bytes(padded(IMAGES["png"], IMAGE_LIMIT + 1)))
 
 
@@ -79,7 +79,7 @@ async def test_an_image_has_at_most_8000_pixels_of_a_side(client: BedrockClient)
     for model in (CLAUDE, NOVA, "acme.unknown-v1"):
         await passes(client, model, Image.from_bytes(png(8_000, 1)))
         error = await refused(client, model, Image.from_bytes(png(1, 8_001)))
-        assert "has 1 x 8001 pixels; 8000 of a side are allowed." in error.message
+        assert "has 1 x 8001 pixels; at most 8000 per side are allowed." in error.message
 
 
 async def test_many_images_are_smaller(client: BedrockClient) -> None:
@@ -89,14 +89,14 @@ async def test_many_images_are_smaller(client: BedrockClient) -> None:
     await passes(client, CLAUDE_5, *[small] * 29)
     error = await refused(client, CLAUDE_5, *[small] * 28, large)
     assert error.path == "messages[0].content[28].image.source.bytes"
-    assert "2001 x 1 pixels; 2000 of a side are allowed beside more than 20 images" in error.message
+    assert "2001 x 1 pixels; at most 2000 per side are allowed in a request with more than 20 images" in error.message
 
 
 async def test_the_number_of_images_is_the_models(client: BedrockClient) -> None:
     """100 for Claude with a window of 200,000 tokens, 600 with a million; for Nova only the sum counts."""
     image = Image.from_bytes(IMAGES["gif"])
     error = await refused(client, CLAUDE, *[image] * 101)
-    assert "the request has 101 images; this model takes 100." in error.message
+    assert "the request has 101 images; this model accepts 100." in error.message
     assert error.path == "messages[0].content[100].image"
     for model in (CLAUDE_5, NOVA):
         await passes(client, model, *[image] * 101)
@@ -110,7 +110,7 @@ async def test_documents_are_counted_over_all_messages(client: BedrockClient) ->
         await passes(client, model, *[document] * 5)
         error = await refused(client, model, result, *[document] * 5)
         assert error.path == "messages[0].content[5].document"
-        assert "6 documents; this model takes 5" in error.message
+        assert "6 documents; this model accepts 5" in error.message
 
 
 async def test_documents_in_s3_count_where_the_service_says_so(client: BedrockClient) -> None:
@@ -139,7 +139,8 @@ async def test_the_size_of_a_document(client: BedrockClient, model: str, name: s
     await passes(client, model, fits)
     if limited:
         error = await refused(client, model, larger)
-        assert f"has {size + 1} bytes (4.5 MB); this model takes {size} (4.5 MB) of a {name} document" in error.message
+        said = f"has {size + 1} bytes (4.5 MB); this model accepts {size} (4.5 MB) for a {name} document"
+        assert said in error.message
     else:
         await passes(client, model, larger)
 
@@ -148,7 +149,7 @@ async def test_videos_of_nova(client: BedrockClient) -> None:
     """One in a request, of 25 MB; larger ones belong into S3."""
     video = Video.from_bytes(VIDEOS["mp4"])
     await passes(client, NOVA, video)
-    assert "2 videos; this model takes 1" in (await refused(client, NOVA, video, video)).message
+    assert "2 videos; this model accepts 1" in (await refused(client, NOVA, video, video)).message
     error = await refused(client, NOVA, Video.from_bytes(padded(VIDEOS["mp4"], 25 * MB + 1)))
     assert "Video.from_s3(uri)" in str(error.hint)
     await passes(client, NOVA, Video.from_s3("s3://bucket/film.mp4"))
@@ -158,7 +159,7 @@ async def test_the_media_of_a_request_to_nova_have_25_mb_in_all(client: BedrockC
     """The largest is named."""
     images = [Image.from_bytes(padded(IMAGES["png"], size)) for size in (10 * MB, 12 * MB, 4 * MB)]
     error = await refused(client, NOVA, *images)
-    assert "have 27262976 bytes (26 MB) in all; this model takes 26214400 (25 MB)" in error.message
+    assert "have 27262976 bytes (26 MB) in all; this model accepts 26214400 (25 MB)" in error.message
     assert error.path == "messages[0].content[1].image.source.bytes"
 
 
@@ -190,7 +191,7 @@ async def test_who_knows_better_says_so(client: BedrockClient) -> None:
     limits = replace(find_profile("anthropic.claude-sonnet-4-20250514-v1:0").media, images=1)
     image = Image.from_bytes(IMAGES["png"])
     options = {"profile": {"media": limits}}
-    assert "this model takes 1" in (await refused(client, CLAUDE, image, image, provider_options=options)).message
+    assert "this model accepts 1" in (await refused(client, CLAUDE, image, image, provider_options=options)).message
     huge = Image.from_bytes(padded(IMAGES["png"], IMAGE_LIMIT + 1))
     await passes(client, CLAUDE, huge, provider_options={"profile": {"media": MediaLimits()}})
     ready = ConverseRequest.from_dict({"modelId": CLAUDE, "messages": [{"role": "user", "content": [huge.to_dict()]}]})

@@ -104,13 +104,13 @@ CASES: Final[dict[str, tuple[str, tuple[Any, ...], tuple[Any, ...], str]]] = {
         CLAUDE,
         (assistant(USE), user({"toolResult": {"toolUseId": "u", "content": []}})),
         (assistant(USE), user({"toolResult": {"toolUseId": "u", "content": [{"text": NO_OUTPUT}]}})),
-        "messages[1].content[0].toolResult.content: is empty: '(no output)' put there (empty_tool_result)",
+        "messages[1].content[0].toolResult.content: was empty: '(no output)' added (empty_tool_result)",
     ),
     "empty_message": (
         CLAUDE,
         (user(TEXT), assistant(POINT), user(TEXT)),
         (user(TEXT, TEXT),),
-        "messages[1]: a message without content dropped (empty_message)",
+        "messages[1]: message without content dropped (empty_message)",
     ),
     "tool_result_json": (
         NOVA,
@@ -122,7 +122,7 @@ CASES: Final[dict[str, tuple[str, tuple[Any, ...], tuple[Any, ...], str]]] = {
         LLAMA,
         (assistant(USE), user(TEXT, RESULT, POINT)),
         (assistant(USE), user(RESULT, POINT), assistant({"text": SEPARATOR}), user(TEXT)),
-        "messages[1]: tool results separated from 1 block by a turn of the assistant (tool_result_alone)",
+        "messages[1]: tool results separated from 1 block by an assistant message (tool_result_alone)",
     ),
     "document_name": (
         CLAUDE,
@@ -134,7 +134,7 @@ CASES: Final[dict[str, tuple[str, tuple[Any, ...], tuple[Any, ...], str]]] = {
         CLAUDE,
         (user(document(), POINT),),
         (user(document(), {"text": DOCUMENT_TEXT}, POINT),),
-        "messages[0].content: 'The document is attached.' put beside a document without text (document_text)",
+        "messages[0].content: 'The document is attached.' added to a document without text (document_text)",
     ),
     "block_order": (
         CLAUDE,
@@ -146,7 +146,7 @@ CASES: Final[dict[str, tuple[str, tuple[Any, ...], tuple[Any, ...], str]]] = {
         CLAUDE,
         (user(TEXT), assistant({"text": "So: \n"})),
         (user(TEXT), assistant({"text": "So:"})),
-        "messages[1].content[0].text: white space at the end dropped (trailing_space)",
+        "messages[1].content[0].text: trailing whitespace dropped (trailing_space)",
     ),
     "reasoning_replay": (
         CLAUDE,
@@ -158,13 +158,13 @@ CASES: Final[dict[str, tuple[str, tuple[Any, ...], tuple[Any, ...], str]]] = {
         NOVA,
         (user({"text": "a"}, POINT, POINT), assistant(TEXT), user(POINT, TEXT)),
         (user({"text": "a"}, POINT), assistant(TEXT), user(TEXT)),
-        "messages[0].content[2]: cache point dropped: another one stands there (cache_points)",
+        "messages[0].content[2]: cache point dropped: another one is already there (cache_points)",
     ),
     "tool_input": (
         CLAUDE,
         (assistant({"toolUse": {"toolUseId": "u", "name": "t", "input": '{"a": '}}), user(RESULT)),
         (assistant({"toolUse": {"toolUseId": "u", "name": "t", "input": {INVALID_JSON: '{"a": '}}}), user(RESULT)),
-        "messages[0].content[0].toolUse.input: no JSON object: kept as text below 'INVALID_JSON' (tool_input)",
+        "messages[0].content[0].toolUse.input: not a JSON object: kept as text under 'INVALID_JSON' (tool_input)",
     ),
 }
 
@@ -212,7 +212,7 @@ def test_strict_mode_passes_what_needs_no_change() -> None:
 def test_every_rule_is_documented() -> None:
     """The table of docs/requests.md has each rule with its models and its reason, in the order in which they run."""
     page = (Path(__file__).parent.parent / "docs" / "requests.md").read_text("utf-8")
-    section = page.partition("\n## What is put right\n")[2].partition("\n## ")[0]
+    section = page.partition("\n## Automatic corrections\n")[2].partition("\n## ")[0]
     rows = [line for line in section.splitlines() if re.match(r"\| `\w+` \| `", line)]
     assert rows == [
         f"| `{rule.name}` | {', '.join(f'`{pattern}`' for pattern in rule.models)} | {rule.why} |" for rule in RULES
@@ -260,7 +260,7 @@ def test_strict_tools_are_for_models_that_know_them(model: str | None, stays: bo
     found = normalized(user(TEXT), model=model, toolConfig={"tools": [loose, strict]})
     assert found.request.to_dict()["toolConfig"] == {"tools": [loose, strict if stays else loose]}
     assert [str(each) for each in found.adjustments] == [
-        "toolConfig.tools[1].toolSpec.strict: dropped, because the model takes none (strict_tool)"
+        "toolConfig.tools[1].toolSpec.strict: dropped, because the model does not support it (strict_tool)"
     ] * (not stays)
     plain = ConverseRequest.from_dict({"messages": [user(TEXT)], "toolConfig": {"tools": [strict]}})
     assert is_plain(plain, find_profile(model)) is (model == CLAUDE)

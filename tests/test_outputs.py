@@ -365,15 +365,15 @@ async def test_repairs_come_to_an_end(max_repairs: int) -> None:
         (text_events("I cannot.", stop_reason="refusal"), OutputRefusedError, "refusal"),
         (text_events("Blocked.", stop_reason="guardrail_intervened"), OutputRefusedError, "guardrail_intervened"),
         (text_events("", stop_reason="content_filtered"), OutputRefusedError, "content_filtered"),
-        (text_events('{"city": "Pa', stop_reason="max_tokens"), OutputTruncatedError, "larger max_tokens"),
+        (text_events('{"city": "Pa', stop_reason="max_tokens"), OutputTruncatedError, "Raise max_tokens"),
         (
             text_events("{", stop_reason="model_context_window_exceeded"),
             OutputTruncatedError,
             "Shorten the conversation",
         ),
-        (tool_use_events("get_weather", {}), OutputToolUseError, "wants get_weather to run"),
-        (text_events("no idea"), OutputInvalidError, "there is no JSON"),
-        (text_events("", stop_reason="malformed_model_output"), OutputInvalidError, "it is empty"),
+        (tool_use_events("get_weather", {}), OutputToolUseError, "requests get_weather before"),
+        (text_events("no idea"), OutputInvalidError, "the answer contains no JSON"),
+        (text_events("", stop_reason="malformed_model_output"), OutputInvalidError, "the answer is empty"),
     ],
 )
 @pytest.mark.parametrize("streamed", [False, True])

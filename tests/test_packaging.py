@@ -27,7 +27,6 @@ ROOT: Final = Path(__file__).parent.parent
 PROJECTS: Final = (ROOT, *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml")))
 
 # Everything that an installed package must not bring along.
-DEVELOPMENT: Final = ("benchmarks/", "docs/", "fuzz/", "plugins/", "scripts/", "tests/")
 
 
 def project_table(project: Path) -> dict[str, Any]:

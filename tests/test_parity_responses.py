@@ -354,7 +354,7 @@ def test_blocks_that_need_not_tell_everything() -> None:
         ReasoningBlock(reasoning_text=ReasoningText(text="", signature="signed")),
         ToolUseBlock(tool_use_id="1", name="now", input={}),
     ]
-    deltas = [
+    deltas: list[Mapping[str, object]] = [
         {"contentBlockDelta": {"contentBlockIndex": 0, "delta": {"reasoningContent": {"signature": "signed"}}}},
         {"contentBlockStop": {"contentBlockIndex": 0}},
         {"contentBlockStart": {"contentBlockIndex": 1, "start": use}},

@@ -135,7 +135,7 @@ async def test_the_first_call_has_the_facts_that_a_family_brings(install: Instal
     transport = CannedTransport([CannedResponse([b"{}"]) for _ in range(2)])
     async with BedrockClient(region="us-east-1", transport=transport, credentials=Credentials("any", "key")) as client:
         for _ in range(2):
-            with pytest.raises(PluginError, match="gave a NoneType, not a ConverseResponse"):
+            with pytest.raises(PluginError, match="returned a NoneType, not a ConverseResponse"):
                 await client.converse("zebra.chat-1", "Hi", provider="invoke")
     assert [request.body for request in transport.requests] == [b'{"limit":77}'] * 2
 
@@ -204,7 +204,7 @@ def test_an_id_that_does_not_tell_its_vendor_says_how_to_tell() -> None:
         "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2",
         "arn:aws:bedrock:us-east-1:123456789012:imported-model/a1b2",
     ):
-        with pytest.raises(PluginError, match="does not tell its vendor") as caught:
+        with pytest.raises(PluginError, match="the vendor, and so the family, cannot be told") as caught:
             FamilyRegistry().resolve(parse_model_id(arn))
         assert "inference_profile=" in str(caught.value)
         assert 'provider_options={"family"' in str(caught.value)
@@ -246,7 +246,7 @@ BROKEN: Final[dict[str, tuple[str, str]]] = {
     "verified is no bool": (FAMILY.replace("verified = True", "verified = 'yes'"), "lacks verified: bool"),
     "facts are none": (FAMILY + "        profiles = {'zebra.*': 5}\n", "lacks profiles: dict of ModelProfile"),
     "facts are a list": (FAMILY + "        profiles = [1]\n", "lacks profiles: dict of ModelProfile"),
-    "a class of a class": ("class Inner: ...\ndef Family(): return Inner", "is the class Inner, not an object of it"),
+    "a class of a class": ("class Inner: ...\ndef Family(): return Inner", "is the class Inner, not an instance"),
     "another interface": (
         FAMILY.replace("interface_version = 1", "interface_version = 99"),
         f"speaks interface version 99; this bedrock_async speaks {INTERFACE_VERSION}",
@@ -254,7 +254,7 @@ BROKEN: Final[dict[str, tuple[str, str]]] = {
     "another name": (FAMILY.replace('name = "zebra"', 'name = "lion"'), r"\(Family\) calls itself 'lion'"),
     "raises when looked at": (
         "class Family:\n    interface_version = 1\n    @property\n    def name(self): raise RuntimeError('boom')",
-        "cannot be looked at: RuntimeError",
+        "cannot be inspected: RuntimeError",
     ),
 }
 
@@ -277,7 +277,7 @@ def test_two_distributions_of_one_vendor_are_a_conflict(install: Install) -> Non
     """Neither wins silently, and the one that is given does."""
     install("acme-zebra")
     install("other-zebra")
-    with pytest.raises(PluginError, match="2 distributions bring a family 'zebra'") as caught:
+    with pytest.raises(PluginError, match="2 distributions register a family 'zebra'") as caught:
         FamilyRegistry().resolve(MODEL)
     assert "acme-zebra 1.2.3" in str(caught.value)
     assert "other-zebra 1.2.3" in str(caught.value)
@@ -327,7 +327,7 @@ def test_the_families_of_models_are_remembered_for_as_many_as_there_are() -> Non
 def test_a_class_in_the_place_of_a_family_is_told() -> None:
     """A forgotten pair of parentheses."""
     forgotten: Any = Acme
-    with pytest.raises(PluginError, match=r"'acme' of families= is the class Acme, not an object of it.*Pass Acme\(\)"):
+    with pytest.raises(PluginError, match=r"'acme' of families= is the class Acme, not an instance.*Pass Acme\(\)"):
         FamilyRegistry({"acme": forgotten})
 
 

@@ -192,7 +192,7 @@ def test_what_json_cannot_hold_is_refused_before_anything_is_sent(value: Any) ->
             {"messages": [{"role": "user", "content": [UnknownBlock(raw={"new": {"a": value}})]}]}
         ),
     ):
-        with pytest.raises(InvalidRequestError, match="the request holds what JSON cannot") as caught:
+        with pytest.raises(InvalidRequestError, match="the request contains a value that JSON cannot") as caught:
             next(ConverseProvider().converse(request, context()))
         assert caught.value.hint
         with pytest.raises(InvalidRequestError):
@@ -216,7 +216,7 @@ def test_a_number_that_json_cannot_hold_is_found_wherever_it_stands(members: dic
     """Also beside texts, in members that no class knows, and however long the texts are."""
     before = {"role": "user", "content": [{"text": "x" * characters}]}
     request = ConverseRequest.from_dict({**members, "messages": [before, *members.get("messages", ())]})
-    with pytest.raises(InvalidRequestError, match="the request holds what JSON cannot"):
+    with pytest.raises(InvalidRequestError, match="the request contains a value that JSON cannot"):
         next(ConverseProvider().converse(request, context()))
 
 

@@ -152,7 +152,7 @@ def test_two_distributions_of_one_name_are_a_conflict(install: Install) -> None:
     install("acme")
     install("zenith", version="9", other="zenith_plugin:Other")
     registry = ProviderRegistry()
-    with pytest.raises(PluginError, match=r"2 distributions bring a provider 'echo': ") as caught:
+    with pytest.raises(PluginError, match=r"2 distributions register a provider 'echo': ") as caught:
         registry.get("echo")
     assert "acme 1.2" in str(caught.value)
     assert "zenith 9" in str(caught.value)
@@ -190,7 +190,7 @@ BROKEN: dict[str, tuple[str, str]] = {
     "another name": (OTHER, r"\(Provider\) calls itself 'other'"),
     "raises when looked at": (
         "class Provider:\n    interface_version = 1\n    @property\n    def name(self): raise RuntimeError('boom')",
-        "cannot be looked at: RuntimeError",
+        "cannot be inspected: RuntimeError",
     ),
     "another interface": (
         GOOD.replace("= INTERFACE_VERSION", "= 99"),

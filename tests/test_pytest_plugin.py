@@ -83,7 +83,7 @@ def test_nothing_is_sent_without_the_option(suite: Suite) -> None:
     """A test whose cassette does not exist fails, names the file and the option, and leaves nothing behind."""
     result = suite.run()
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*test_plain.json, which does not exist, holds no exchange*--bedrock-record=all*"])
+    result.stdout.fnmatch_lines(["*test_plain.json, which does not exist, has no exchanges*--bedrock-record=all*"])
     assert suite.cassettes == []
     assert not suite.emulator.requests
 

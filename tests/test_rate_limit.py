@@ -93,7 +93,7 @@ def test_limits_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
 @pytest.mark.parametrize("wrong", [60, "60", {}, {"*": 60}, [RateLimit(max_in_flight=1)]], ids=str)
 def test_what_is_no_limit_is_refused_by_the_client(wrong: object) -> None:
     """With what to pass in its place."""
-    with pytest.raises(InvalidRequestError, match="no RateLimit") as caught:
+    with pytest.raises(InvalidRequestError, match="not a RateLimit") as caught:
         BedrockClient(region="us-east-1", rate_limit=wrong)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert caught.value.path == "rate_limit"
 
@@ -468,7 +468,7 @@ def test_a_full_queue_is_an_error_of_its_own() -> None:
         holder = await limited.enter("holder")
         waiting = [asyncio.ensure_future(limited.enter(name)) for name in "ab"]
         await settled()
-        with pytest.raises(QueueFullError, match="2 wait already") as caught:
+        with pytest.raises(QueueFullError, match="2 calls are already waiting") as caught:
             await limited.enter("c")
         assert caught.value.retryable
         assert caught.value.max_queue == 2
@@ -486,7 +486,7 @@ def test_nobody_need_wait() -> None:
     async def main() -> None:
         limited = Limited(RateLimit(requests_per_minute=1, max_queue=0))
         await limited.enter("first")
-        with pytest.raises(QueueFullError, match="nobody may wait"):
+        with pytest.raises(QueueFullError, match="no call may wait"):
             await limited.enter("second")
         assert limited.limiter.waiting() == 0
 

@@ -89,7 +89,7 @@ def test_each_model_is_told_its_own_way(model: str, reasoning: Reasoning, fields
             SONNET_4,
             "high",
             thinking(16_384),
-            "reasoning.effort: level high written as 16,384 thinking tokens: the model takes a number (reasoning)",
+            "reasoning.effort: level high written as 16,384 thinking tokens: the model requires a number (reasoning)",
         ),
         (
             GPT_OSS,
@@ -107,7 +107,7 @@ def test_each_model_is_told_its_own_way(model: str, reasoning: Reasoning, fields
             "deepseek.r1-v1:0",
             "low",
             None,
-            "reasoning.effort: level low left out: the model always reasons, and takes no level (reasoning)",
+            "reasoning.effort: level low left out: the model always reasons, and accepts no level (reasoning)",
         ),
     ],
 )
@@ -132,12 +132,12 @@ def test_a_number_made_of_a_level_leaves_tokens_to_answer() -> None:
     ("model", "reasoning", "members", "path", "why"),
     [
         ("amazon.nova-lite-v1:0", Reasoning(effort="low"), {}, "reasoning", "does not reason"),
-        ("acme.new-model-v1:0", Reasoning(effort="low"), {}, "reasoning", "nobody knows here how"),
-        (OPUS_47, Reasoning(budget_tokens=2000), {}, "reasoning.budget_tokens", "takes no number"),
-        (NOVA_2, Reasoning(budget_tokens=2000), {}, "reasoning.budget_tokens", "takes no number"),
-        ("deepseek.r1-v1:0", Reasoning(budget_tokens=2000), {}, "reasoning.budget_tokens", "takes no number"),
-        (NOVA_2, Reasoning(), {}, "reasoning", "wants to be told how much"),
-        (SONNET_4, Reasoning(), {}, "reasoning", "wants to be told how much"),
+        ("acme.new-model-v1:0", Reasoning(effort="low"), {}, "reasoning", "not known here how"),
+        (OPUS_47, Reasoning(budget_tokens=2000), {}, "reasoning.budget_tokens", "does not accept a number"),
+        (NOVA_2, Reasoning(budget_tokens=2000), {}, "reasoning.budget_tokens", "does not accept a number"),
+        ("deepseek.r1-v1:0", Reasoning(budget_tokens=2000), {}, "reasoning.budget_tokens", "does not accept a number"),
+        (NOVA_2, Reasoning(), {}, "reasoning", "needs one of them"),
+        (SONNET_4, Reasoning(), {}, "reasoning", "needs one of them"),
         (
             SONNET_4,
             Reasoning(budget_tokens=2000),
@@ -157,7 +157,7 @@ def test_a_number_made_of_a_level_leaves_tokens_to_answer() -> None:
             Reasoning(budget_tokens=2000),
             {"additionalModelRequestFields": thinking(4000)},
             "additional_request_fields.thinking.budget_tokens",
-            "say thinking.budget_tokens = 4000, and reasoning would say 2000",
+            "say thinking.budget_tokens = 4000, but reasoning would set 2000",
         ),
         (
             SONNET_4,

@@ -152,11 +152,11 @@ def test_files_are_read_only_when_it_comes_to_that() -> None:
 )
 def test_what_is_no_region_is_refused(region: str) -> None:
     """A region becomes part of a host name, so that anything else is an error that says where it came from."""
-    with pytest.raises(InvalidRequestError, match=r"argument.*is no region name") as caught:
+    with pytest.raises(InvalidRequestError, match=r"argument.*is not a region name") as caught:
         resolve_region(region, environ={})
     assert caught.value.path == "region"
     if region:
-        with pytest.raises(InvalidRequestError, match=r"AWS_REGION.*is no region name"):
+        with pytest.raises(InvalidRequestError, match=r"AWS_REGION.*is not a region name"):
             resolve_region(None, environ={"AWS_REGION": region}, config_reader=lambda _path: None)
 
 
@@ -172,7 +172,7 @@ def test_new_regions_are_accepted(region: str) -> None:
 )
 def test_a_broken_file_is_an_error_that_does_not_quote_it(text: str) -> None:
     """A configuration file that cannot be parsed is named; its lines, which may hold keys, are nowhere in the error."""
-    with pytest.raises(CredentialsError, match=r"~/\.aws/credentials is no valid INI file") as caught:
+    with pytest.raises(CredentialsError, match=r"~/\.aws/credentials is not a valid INI file") as caught:
         resolve_region(None, environ={}, config_reader=Files(**{"~/.aws/credentials": text}).read)
     assert CANARY not in str(caught.value)
     assert caught.value.__cause__ is None

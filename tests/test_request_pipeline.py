@@ -126,7 +126,7 @@ async def test_changes_are_reported_with_the_reply(wire: Wire) -> None:
     assert wire.sent["messages"][0]["content"][1] == {"text": "The document is attached."}
     assert reply.meta.adjustments == (
         "messages[0].content[1]: blank text dropped (blank_text)",
-        "messages[0].content: 'The document is attached.' put beside a document without text (document_text)",
+        "messages[0].content: 'The document is attached.' added to a document without text (document_text)",
         "messages[0].content[0].document.name: changed to 'report 2-0' (document_name)",
     )
     assert messages == [user(document("report 2.0.txt"), " ")]
@@ -256,14 +256,14 @@ async def test_a_ready_request_is_not_touched(wire: Wire) -> None:
     assert reply.meta.adjustments == ()
     beside: list[CallSettings] = [{"normalize": True}, {"cache": "auto"}, {"reasoning": Reasoning(effort="low")}]
     for each in beside:
-        with pytest.raises(InvalidRequestError, match="beside a ready request"):
+        with pytest.raises(InvalidRequestError, match="together with a ready request"):
             await wire.client.converse(request, **each)
 
 
 async def test_a_blank_question_is_no_wish_to_have_the_last_answer_continued(wire: Wire) -> None:
     """Dropping it would leave an answer to be continued, which nobody asked for; a blank beginning of one may go."""
     history = [user("a"), assistant("b")]
-    with pytest.raises(InvalidRequestError, match="nothing but blank text") as failure:
+    with pytest.raises(InvalidRequestError, match="contains only blank text") as failure:
         await wire.client.converse(CLAUDE, [*history, user(" ")])
     assert failure.value.path == "messages[2]"
     assert wire.transport.requests == []
@@ -594,7 +594,10 @@ async def test_an_image_that_cannot_be_assessed_is_reported(wire: Wire) -> None:
     guardrail = GuardrailSettings("g", "1", latest_turn_only=True)
     reply = await wire.client.converse(CLAUDE, [user("a", webp)], guardrail=guardrail)
     assert reply.meta.adjustments == (
-        "messages[0].content[1]: not assessed by the guardrail, which takes png and jpeg, not webp (latest_turn_only)",
+        (
+            "messages[0].content[1]: not assessed by the guardrail, which accepts png and jpeg, not webp "
+            "(latest_turn_only)"
+        ),
     )
 
 

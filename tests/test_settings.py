@@ -322,7 +322,7 @@ def content(*blocks: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - what a call
         ({"toolUse": {"toolUseId": "t", "input": {}}}, ".toolUse.name", "required"),
         ({"toolUse": None}, ".toolUse.toolUseId", "required"),
         ({"text": 5}, ".text", "string"),
-        ({"text": "x", "image": PNG}, "", "text and image are set together"),
+        ({"text": "x", "image": PNG}, "", "text and image are both set"),
         ("x", "", 'a block is an object such as {"text": ...}'),
         (None, "", 'a block is an object such as {"text": ...}'),
         ({"searchResult": {"title": "t", "content": [{"text": "x"}]}}, ".searchResult.source", "required"),
@@ -341,7 +341,7 @@ def test_the_number_of_further_faults_is_told() -> None:
     """One fault at a time, but not as if it were the only one."""
     error = refused(content({"image": {}}, {"video": {}}))
     assert error.path == "messages[2].content[0].image.format"
-    assert "(3 more faults behind it)" in str(error)
+    assert "(3 more faults follow)" in str(error)
 
 
 def test_content_that_is_a_text_is_explained() -> None:

@@ -178,7 +178,7 @@ def test_a_type_without_a_schema_is_refused() -> None:
         ({"type": ["string", 5]}, "schema.type[1] is an int, not text"),
         ({"description": 5}, "schema.description is an int, not text"),
         ({"$ref": 5}, "schema.$ref is an int, not text"),
-        ({"default": {1, 2}}, "holds what JSON cannot"),
+        ({"default": {1, 2}}, "contains a value that JSON cannot represent"),
     ],
 )
 def test_what_is_no_schema_is_refused_with_its_place(schema: dict[str, Any], fault: str) -> None:
@@ -243,7 +243,7 @@ def test_tools_get_an_object_at_the_top() -> None:
         ({"city": "Paris"}, []),
         ({}, ["city: is missing"]),
         ({"city": 1}, ["city: is an int, not string"]),
-        ({"city": "Paris", "size": "huge"}, ["size: is none of the 2 allowed values"]),
+        ({"city": "Paris", "size": "huge"}, ["size: is not one of the 2 allowed values"]),
         ({"city": "Paris", "x": 1}, ["x: is not a member of this object"]),
         ([], ["the output: is a list, not object"]),
     ],
@@ -550,12 +550,12 @@ def test_of_several_documents_the_first_that_is_of_the_type_counts() -> None:
         (answer("I cannot.", stop_reason="refusal"), OutputRefusedError, "refusal"),
         (answer("Sorry.", stop_reason="guardrail_intervened"), OutputRefusedError, "guardrail_intervened"),
         (answer("", stop_reason="content_filtered"), OutputRefusedError, "content_filtered"),
-        (answer('{"x": 1', stop_reason="max_tokens"), OutputTruncatedError, "Pass a larger max_tokens"),
+        (answer('{"x": 1', stop_reason="max_tokens"), OutputTruncatedError, "Raise max_tokens"),
         (answer("{", stop_reason="model_context_window_exceeded"), OutputTruncatedError, "Shorten the conversation"),
         (answer('{"x": "secret"}'), OutputInvalidError, "y: Field required"),
-        (answer("no idea"), OutputInvalidError, "there is no JSON in the answer"),
-        (answer(), OutputInvalidError, "it is empty"),
-        (answer(use("Point", '{"x": 1')), OutputInvalidError, "the input of the tool is no JSON object"),
+        (answer("no idea"), OutputInvalidError, "the answer contains no JSON"),
+        (answer(), OutputInvalidError, "the answer is empty"),
+        (answer(use("Point", '{"x": 1')), OutputInvalidError, "the tool input is not a JSON object"),
     ],
 )
 def test_refused_truncated_and_invalid_are_three_errors(
@@ -584,7 +584,7 @@ def test_tools_of_the_caller_come_first() -> None:
     output = OutputType.of(Point)
     waiting = answer(use("look_up", {}), stop_reason="tool_use")
     for mode in RUNGS:
-        with pytest.raises(OutputToolUseError, match="wants look_up to run") as failure:
+        with pytest.raises(OutputToolUseError, match="requests look_up before") as failure:
             read_output(waiting, output, mode, others=frozenset({"look_up", "other"}))  # type: ignore[arg-type]
         assert failure.value.response is waiting
     both = answer(use("look_up", {}), use("Point", {"x": 1, "y": 2}), stop_reason="tool_use")

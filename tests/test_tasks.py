@@ -206,21 +206,21 @@ async def test_what_is_no_input_is_refused_before_anything_is_sent(inputs: Any, 
 @pytest.mark.parametrize(
     ("keywords", "said"),
     [
-        ({"dimensions": 0}, "dimensions is 0; 1 or more is allowed"),
+        ({"dimensions": 0}, "dimensions is 0; it must be 1 or more"),
         ({"dimensions": "256"}, "dimensions is a str, not a whole number"),
         ({"dimensions": True}, "dimensions is a bool, not a whole number"),
-        ({"max_concurrency": 0}, "max_concurrency is 0; 1 or more"),
-        ({"max_concurrency": -1}, "max_concurrency is -1; 1 or more"),
+        ({"max_concurrency": 0}, "max_concurrency is 0; it must be 1 or more"),
+        ({"max_concurrency": -1}, "max_concurrency is -1; it must be 1 or more"),
         ({"purpose": 5}, "purpose is an int, not text"),
         ({"truncate": True}, "truncate is a bool, not text"),
         ({"additional_request_fields": [1]}, "additional_request_fields is a list, not a mapping"),
         ({"timeouts": 5}, "timeouts is an int, not Timeouts"),
-        ({"retry": 3}, "retry is an int, no retry policy"),
+        ({"retry": 3}, "retry is an int, not a retry policy"),
         (
             {"guardrail": {"guardrailIdentifier": FOREIGN, "guardrailVersion": "1"}},
             "eu-west-1; the client's is us-east",
         ),
-        ({"request_metadata": {"a": object()}}, "request_metadata holds what JSON cannot"),
+        ({"request_metadata": {"a": object()}}, "request_metadata contains a value that JSON cannot"),
     ],
 )
 async def test_keywords_that_cannot_be_are_refused(keywords: dict[str, Any], said: str) -> None:
@@ -466,16 +466,16 @@ async def test_a_model_without_a_family_is_told_apart() -> None:
     ("method", "failing", "error", "said"),
     [
         ("encode_embed", raising(KeyError("x")), PluginError, "failed in encode_embed: KeyError"),
-        ("encode_embed", giving({}), PluginError, "encode_embed of the family 'acme' .* gave a dict"),
+        ("encode_embed", giving({}), PluginError, "encode_embed of the family 'acme' .* returned a dict"),
         ("decode_embed", raising(KeyError("x")), ResponseDecodeError, "the family 'acme' .* cannot read the answer"),
-        ("decode_embed", giving([[1.0]]), PluginError, "gave a list, not an object of Embeddings"),
+        ("decode_embed", giving([[1.0]]), PluginError, "returned a list, not an object of Embeddings"),
         ("decode_embed", giving(Embeddings([])), ResponseDecodeError, "has 0 vectors for 1 inputs"),
-        ("decode_rerank", giving([0]), PluginError, "gave an int, not a list of RankedDocument"),
-        ("decode_rerank", giving(None), PluginError, "gave a NoneType, not a list of RankedDocument"),
-        ("decode_rerank", giving([RankedDocument(1, 0.5)]), ResponseDecodeError, "ranks a document 1, and 1 were sent"),
+        ("decode_rerank", giving([0]), PluginError, "returned an int, not a list of RankedDocument"),
+        ("decode_rerank", giving(None), PluginError, "returned a NoneType, not a list of RankedDocument"),
+        ("decode_rerank", giving([RankedDocument(1, 0.5)]), ResponseDecodeError, "ranks a document 1, but 1 were sent"),
         ("decode_rerank", giving([RankedDocument(-1, 0.5)]), ResponseDecodeError, "ranks a document -1"),
-        ("decode_image", giving([b"png"]), PluginError, "gave a bytes, not a list of GeneratedImage"),
-        ("encode_video", giving(None), PluginError, "encode_video of the family 'acme' .* gave a NoneType"),
+        ("decode_image", giving([b"png"]), PluginError, "returned a bytes, not a list of GeneratedImage"),
+        ("encode_video", giving(None), PluginError, "encode_video of the family 'acme' .* returned a NoneType"),
     ],
 )
 async def test_a_family_that_fails_is_named(
@@ -696,9 +696,9 @@ async def test_a_video_from_prompt_to_bytes(s3: S3Server, monkeypatch: pytest.Mo
     [
         ({"video_object": giving("other.mp4")}, ObjectNotFoundError, "wrote no object 'other.mp4'.*output.mp4"),
         ({"video_object": raising(KeyError("x"))}, PluginError, "failed in video_object"),
-        ({"video_object": giving(None)}, PluginError, "gave a NoneType, not the name of an object"),
+        ({"video_object": giving(None)}, PluginError, "returned a NoneType, not the name of an object"),
         ({"decode_video": raising(ValueError("x"))}, ResponseDecodeError, "cannot read the answer of 6 bytes"),
-        ({"decode_video": giving(b"frames")}, PluginError, "gave a bytes, not an object of GeneratedVideo"),
+        ({"decode_video": giving(b"frames")}, PluginError, "returned a bytes, not an object of GeneratedVideo"),
     ],
 )
 async def test_a_video_that_cannot_be_read_is_an_error(

@@ -531,7 +531,7 @@ async def test_input_that_was_cut_off_is_never_run(value: str, stop_reason: str,
     """Text that is no object, and the last use of an answer that was cut off, which the service may have filled in."""
     script = uses(("weather", "u1", value), stop_reason=stop_reason)
     told = await ended_with(ToolInputError, script, streaming=streaming)
-    assert "was cut off or is no JSON object" in told["content"][0]["text"]
+    assert "was cut off or is not a JSON object" in told["content"][0]["text"]
     assert stop_reason in told["content"][0]["text"]
 
 
@@ -678,9 +678,9 @@ FAILING: Final[list[tuple[Callable[..., Any], str]]] = [
     (await_what_was_cancelled, "The tool 'await_what_was_cancelled' failed: it was cancelled."),
     (
         return_what_is_no_result,
-        "The tool 'return_what_is_no_result' failed: TypeError: JSON cannot hold a value of type object",
+        "The tool 'return_what_is_no_result' failed: TypeError: JSON cannot represent a value of type object",
     ),
-    (return_bytes, "The tool 'return_bytes' failed: TypeError: bytes are no result"),
+    (return_bytes, "The tool 'return_bytes' failed: TypeError: bytes are not a result"),
 ]
 
 
@@ -827,7 +827,7 @@ async def test_what_such_a_function_raises_ends_the_loop() -> None:
         with pytest.raises(KeyError):
             async with service.run(fail, on_tool_error=told) as run:
                 await run.result()
-        with pytest.raises(ToolFailedError, match="on_tool_error says"):
+        with pytest.raises(ToolFailedError, match="on_tool_error returned"):
             await service.run(fail, on_tool_error=what_is_no_result).result()
 
 

@@ -122,9 +122,9 @@ def test_arguments_come_in_the_types_of_the_function() -> None:
         ({"city": "Paris", "days": "many"}, "- days: Input should be a valid integer"),
         ({"city": "Paris", "x": 1}, "- x: Extra inputs are not permitted"),
         ({"city": {"secret": 1}}, "- city: Input should be a valid string"),
-        ('{"city": "Par', "no complete JSON object"),
-        ("", "no complete JSON object"),
-        (["Paris"], "no complete JSON object"),
+        ('{"city": "Par', "not a complete JSON object"),
+        ("", "not a complete JSON object"),
+        (["Paris"], "not a complete JSON object"),
     ],
 )
 def test_what_does_not_fit_is_told_and_not_run(value: object, part: str) -> None:

@@ -784,5 +784,5 @@ def test_a_ready_request_takes_no_tools() -> None:
     """It is sent as it is; only the loop takes the functions of what it declares."""
     client, _ = client_of()
     request = ConverseRequest.from_dict({"modelId": CLAUDE, "messages": HISTORY})
-    with pytest.raises(InvalidRequestError, match="tools beside a ready request"):
+    with pytest.raises(InvalidRequestError, match="tools together with a ready request"):
         client.stream(request, tools=[weather])

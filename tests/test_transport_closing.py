@@ -423,7 +423,7 @@ async def test_closing_is_idempotent_and_final(kind: str, *, tls: bool) -> None:
         await transport.aclose()
         if not kind.endswith("-client"):
             await seen_closed(server.connections[0])
-        with pytest.raises(ClientClosedError, match="Make a new client"):
+        with pytest.raises(ClientClosedError, match="Create a new client"):
             await transport.send(post(server), connect_timeout_s=CONNECT_S)
         response.abort()
 

@@ -213,7 +213,7 @@ def test_a_union_of_the_wire_is_kept_as_it_came(source: dict[str, Any]) -> None:
 def test_two_kinds_at_once_are_an_error_in_what_we_send_and_unknown_in_what_we_receive() -> None:
     """A block has one kind; a received object with two is kept whole."""
     both = {"text": "x", "cachePoint": {"type": "default"}}
-    with pytest.raises(InvalidRequestError, match="text and cachePoint are set together"):
+    with pytest.raises(InvalidRequestError, match="text and cachePoint are both set"):
         Message.from_dict({"role": "user", "content": [both]})
     (kept,) = Message.from_wire({"role": "user", "content": [both]}).content
     assert kept == UnknownBlock(raw=both)
@@ -429,7 +429,7 @@ def test_what_no_object_can_be_made_of_is_an_error_of_the_tree_that_quotes_nothi
 
 def test_the_error_names_the_class_and_counts_the_faults() -> None:
     """Who makes many objects sees which one it was."""
-    with pytest.raises(InvalidRequestError, match=r"^Message: role: Field required \(1 more faults behind it\)\."):
+    with pytest.raises(InvalidRequestError, match=r"^Message: role: Field required \(1 more faults follow\)\."):
         Message.from_dict({})
 
 

@@ -1,7 +1,7 @@
-"""Credentials, regions, and how a request is authorised: SigV4 signatures and API keys.
+"""Credentials, regions, and the authorisation of requests: SigV4 signatures and API keys.
 
-A client calls `resolve_authenticator` and `resolve_region` once, and the `Authenticator` for every attempt:
-``ready``, if not ``await prepare``, then ``authorize``.
+A client calls `resolve_authenticator` and `resolve_region` once, and for every attempt the `Authenticator`: ``await
+prepare`` unless it is ``ready``, then ``authorize``.
 """
 
 from __future__ import annotations

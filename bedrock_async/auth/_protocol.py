@@ -1,4 +1,4 @@
-"""What the send loop knows of authentication."""
+"""The authentication interface that sending a request relies on."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from ..errors import ServiceError
 
 
 class Authenticator(Protocol):
-    """Holds credentials of one kind and puts them on requests."""
+    """Holds one kind of credentials and authorises requests with them."""
 
     source: str
-    """Where the credentials come from, for people: ``"environment (AWS_ACCESS_KEY_ID)"``. Never a secret."""
+    """The readable origin of the credentials: ``"environment (AWS_ACCESS_KEY_ID)"``. Never a secret."""
 
     def ready(self, now: datetime) -> bool:
-        """Return whether `authorize` can be called at once: credentials are at hand and not about to expire."""
+        """Return whether `authorize` can be called now: credentials are loaded and not about to expire."""
         ...
 
     async def prepare(self, now: datetime) -> None:
-        """Load or refresh the credentials, once for all waiters; nothing in it blocks the event loop.
+        """Load or refresh the credentials, once for all waiters, without blocking the event loop.
 
-        Cancelling one waiter does not cancel the refresh for the others. Raises CredentialsError.
+        Cancelling one waiter does not affect the others. Raises CredentialsError.
         """
         ...
 
@@ -41,9 +41,9 @@ class Authenticator(Protocol):
         ...
 
     def invalidate(self, headers: Mapping[str, str] | None = None, refusal: ServiceError | None = None) -> bool:
-        """Forget credentials that the service has refused; return whether `prepare` can bring others.
+        """Drop credentials that the service has refused; return whether `prepare` can obtain others.
 
-        ``headers`` are those of the refused request: credentials that were fetched since it was signed are kept. A
-        ``refusal`` that others would meet as well (a missing permission, a wrong clock) touches nothing: False.
+        ``headers`` are those of the refused request: credentials fetched since it was signed are kept. A ``refusal``
+        that would equally apply to others (a missing permission, a wrong clock) changes nothing and returns False.
         """
         ...

@@ -15,21 +15,22 @@ from .refresh import Fixed, Refresher, call_off_loop
 __all__ = ["API_KEY_LIFETIME", "BearerAuthenticator"]
 
 API_KEY_LIFETIME: Final = timedelta(minutes=5)
-"""How long a key without an expiry, given by a callable, is used before the callable is asked again."""
+"""How long a key without an expiry, returned by a callable, is used before the callable is called again."""
 
-# A key that is wrong, withdrawn or expired is an AccessDeniedException, as a missing permission is; but those name
-# "bedrock:CallWithBearerToken". "Authentication failed: Please make sure your API Key is valid.", "Invalid API Key
-# format: Must start with pre-defined prefix", "Bearer Token has expired"  [printed in public threads, 2025-2026]
+# A wrong, revoked or expired key is an AccessDeniedException, like a missing permission; but a missing permission names
+# "bedrock:CallWithBearerToken". Messages about keys: "Authentication failed: Please make sure your API Key is valid.",
+# "Invalid API Key format: Must start with pre-defined prefix", "Bearer Token has expired"  [quoted in public threads,
+# 2025-2026]
 _OF_THE_KEY: Final = re.compile(r"\b(api key|bearer token)\b", re.IGNORECASE)
 
 
 class BearerAuthenticator(Authenticator):
     """Puts an API key on every request.
 
-    ``api_key`` is the key, an `ApiKey`, or a callable that returns either; a plain function runs in a worker
-    thread, so that it may read files or call a secret store. An `ApiKey` with ``expires_at`` is asked for anew from
-    15 minutes before that; what comes without an expiry, after five minutes.
-    Raises InvalidRequestError for a key that cannot stand in a header.
+    ``api_key`` is the key, an `ApiKey`, or a callable that returns either; a plain function is called in a worker
+    thread, so it may read files or call a secret store. The callable is called again from 15 minutes before the
+    ``expires_at`` of an `ApiKey`, or after five minutes if there is no expiry. Raises InvalidRequestError for a key
+    that is not a valid header value.
     """
 
     def __init__(self, api_key: str | ApiKey | ApiKeyProvider, *, source: str = "api_key argument") -> None:
@@ -51,7 +52,7 @@ class BearerAuthenticator(Authenticator):
         return self._keys.ready(now)
 
     async def prepare(self, now: datetime) -> None:
-        """Fetch the key if it has to be fetched, once for all waiters.
+        """Fetch the key if necessary, once for all waiters.
 
         When the waiter that fetches is cancelled, another takes over. Raises CredentialsError.
         """
@@ -78,10 +79,10 @@ class BearerAuthenticator(Authenticator):
         headers["authorization"] = header[1]
 
     def invalidate(self, headers: Mapping[str, str] | None = None, refusal: ServiceError | None = None) -> bool:
-        """Forget the key that the service has refused; return whether `prepare` can bring another.
+        """Drop the key that the service has refused; return whether `prepare` can obtain another.
 
-        ``headers`` are those of the refused request: when they carry another key than the one at hand, that one
-        has been renewed meanwhile and is kept. A ``refusal`` that is not about the key touches nothing: False.
+        ``headers`` are those of the refused request: when they carry another key than the current one, the key has been
+        renewed meanwhile and is kept. A ``refusal`` that is not about the key changes nothing and returns False.
         """
         if refusal is not None and not _is_about_the_key(refusal):
             return False
@@ -91,7 +92,7 @@ class BearerAuthenticator(Authenticator):
         return self._keys.forget()
 
     def __repr__(self) -> str:
-        """Return where the key comes from."""
+        """Return the origin of the key, without the key."""
         return f"BearerAuthenticator(source={self.source!r})"
 
 

@@ -1,4 +1,4 @@
-"""Which credentials a client uses: what was passed, else what the environment says, else AWS's default chain."""
+"""Selects the credentials of a client: those passed, else those in the environment, else AWS's default chain."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def resolve_authenticator(
     profile: str | None = None,
     region: str | None = None,
 ) -> Authenticator:
-    """Return the authenticator for what was passed and what ``environ`` holds; read no file and import nothing.
+    """Return the authenticator for the arguments and ``environ``; reads no file and imports nothing.
 
-    One of ``credentials``, ``api_key``, ``session`` and ``profile`` settles it. Without them it is the API key in
-    AWS_BEARER_TOKEN_BEDROCK, else the keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, else the default chain:
-    profile, assumed role, web identity, SSO, process, container, instance metadata. ``region`` is where the chain
-    assumes roles when neither profile nor environment say so. Whether any credentials are there shows in
-    `Authenticator.prepare`. Raises InvalidRequestError when more than one was passed, or something of another type.
+    At most one of ``credentials``, ``api_key``, ``session`` and ``profile`` may be given, and is used. Otherwise it is
+    the API key in AWS_BEARER_TOKEN_BEDROCK, else the keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, else the
+    default chain: profile, assumed role, web identity, SSO, process, container, instance metadata. ``region`` is where
+    the chain assumes roles when neither profile nor environment name one. Whether there are any credentials is only
+    known in `Authenticator.prepare`. Raises InvalidRequestError for more than one of them, or one of the wrong type.
     """
     passed = [
         name
@@ -45,7 +45,7 @@ def resolve_authenticator(
     ]
     if len(passed) > 1:
         raise InvalidRequestError(
-            f"{', '.join(passed[:-1])} and {passed[-1]} were passed, each of which settles the credentials.",
+            f"{', '.join(passed[:-1])} and {passed[-1]} were passed; only one source of credentials is allowed.",
             path=passed[-1],
             hint="Pass one of them.",
         )
@@ -63,7 +63,7 @@ def resolve_authenticator(
 
 
 def authenticator_of_credentials(credentials: Credentials | CredentialsProvider) -> Authenticator:
-    """Return the authenticator that signs with these credentials. Raises InvalidRequestError for another type."""
+    """Return an authenticator that signs with these credentials. Raises InvalidRequestError for another type."""
     if isinstance(credentials, Credentials):
         return StaticAuthenticator(credentials)
     if callable(credentials):
@@ -72,7 +72,7 @@ def authenticator_of_credentials(credentials: Credentials | CredentialsProvider)
 
 
 def authenticator_of_api_key(api_key: str | ApiKey | ApiKeyProvider) -> Authenticator:
-    """Return the authenticator that sends this key. Raises InvalidRequestError for another type or an unfit key."""
+    """Return an authenticator that sends this key. Raises InvalidRequestError for another type or an invalid key."""
     if isinstance(api_key, str | ApiKey) or callable(api_key):
         return BearerAuthenticator(api_key)
     raise _wrong_type("api_key", api_key, "the key as a str, an ApiKey or a callable")

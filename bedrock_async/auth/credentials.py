@@ -1,4 +1,4 @@
-"""The secrets themselves, as values: AWS credentials and Bedrock API keys. Neither shows its secret in a repr."""
+"""AWS credentials and Bedrock API keys as values, which do not show their secrets in a repr."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from ..errors import InvalidRequestError
 
 __all__ = ["ApiKey", "ApiKeyProvider", "Credentials", "CredentialsProvider"]
 
-# What may stand in a header value without quoting: one stray line end here would be a header of its own.
+# The characters that a header value may contain unquoted: a stray line break would start another header.
 _VISIBLE_ASCII: Final = re.compile(r"[!-~]+")
 _UNFIT: Final = re.compile(r"[^!-~]")
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """AWS credentials, for signing requests.
+    """AWS credentials for signing requests.
 
-    Temporary ones have a ``session_token``. ``expires_at`` is an aware datetime; without it they are taken to be
-    valid until the service says otherwise. ``account_id`` is kept for those who know it. Raises
-    InvalidRequestError for a member that is empty or holds white space, a line end or a non-ASCII character;
-    the message says where, never what.
+    Temporary credentials have a ``session_token``. ``expires_at`` is an aware datetime; without it, credentials are
+    considered valid until the service refuses them. ``account_id`` is informational. Raises InvalidRequestError for a
+    member that is empty or contains white space, a line break or a non-ASCII character; the message names the member,
+    never its value.
     """
 
     access_key_id: str
@@ -41,7 +41,7 @@ class Credentials:
         _check_expiry(self.expires_at)
 
     def __repr__(self) -> str:
-        """Return the members but for the secrets, of which only the presence shows."""
+        """Return the members, with secrets replaced by whether they are set."""
         token = "" if self.session_token is None else ", session_token=<hidden>"
         expiry = "" if self.expires_at is None else f", expires_at={self.expires_at.isoformat()}"
         return f"Credentials(access_key_id={self.access_key_id!r}, secret_access_key=<hidden>{token}{expiry})"
@@ -51,8 +51,8 @@ class Credentials:
 class ApiKey:
     """An Amazon Bedrock API key, sent as ``authorization: Bearer <value>``.
 
-    ``expires_at`` is an aware datetime; without it the key is taken to be valid until the service says otherwise.
-    Raises InvalidRequestError for a value that is empty or holds white space or a non-ASCII character.
+    ``expires_at`` is an aware datetime; without it, the key is considered valid until the service refuses it. Raises
+    InvalidRequestError for a value that is empty or contains white space or a non-ASCII character.
     """
 
     value: str = field(repr=False)
@@ -63,7 +63,7 @@ class ApiKey:
         _check_expiry(self.expires_at)
 
     def __repr__(self) -> str:
-        """Return the expiry; of the key only that it is there."""
+        """Return the expiry, without the key."""
         expiry = "" if self.expires_at is None else f", expires_at={self.expires_at.isoformat()}"
         return f"ApiKey(<hidden>{expiry})"
 
@@ -82,7 +82,7 @@ def _check_secret(name: str, value: object) -> None:
     if not isinstance(value, str):
         raise InvalidRequestError(f"{name} must be a str, not {type(value).__name__}.", path=name)
     if not value:
-        raise InvalidRequestError(f"{name} is empty.", path=name, hint="Leave out what there is none of.")
+        raise InvalidRequestError(f"{name} is empty.", path=name, hint="Leave the argument out if there is none.")
     if not _VISIBLE_ASCII.fullmatch(value):
         unfit = _UNFIT.search(value)
         where = unfit.start() if unfit else 0

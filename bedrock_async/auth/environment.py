@@ -13,14 +13,14 @@ __all__ = ["API_KEY_VARIABLE", "EnvironmentSource", "environment_api_key"]
 
 API_KEY_VARIABLE: Final = "AWS_BEARER_TOKEN_BEDROCK"
 
-# The older name first, as in botocore's EnvProvider.TOKENS.
+# The older name takes precedence, as in botocore's EnvProvider.TOKENS.
 _TOKEN_VARIABLES: Final = ("AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
 
 
 class EnvironmentSource:
     """Credentials from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and AWS_CREDENTIAL_EXPIRATION.
 
-    The variables are read at every fetch, so that a process which renews its own environment is followed.
+    The variables are read at every fetch, so that changes which the process makes to its own environment are noticed.
     """
 
     lifetime: timedelta | None = None
@@ -31,11 +31,11 @@ class EnvironmentSource:
 
     @staticmethod
     def is_set(environ: Mapping[str, str]) -> bool:
-        """Return whether the environment names a key; an empty variable counts as unset, as in botocore."""
+        """Return whether the environment contains a key; an empty variable counts as unset, as in botocore."""
         return bool(environ.get("AWS_ACCESS_KEY_ID"))
 
     async def fetch(self) -> Credentials:
-        """Read the variables. Raises CredentialsError when one is missing or malformed, naming it."""
+        """Read the variables. Raises CredentialsError, which names the variable that is missing or malformed."""
         environ = self._environ
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             if not environ.get(name):
@@ -75,7 +75,7 @@ def _expiry(text: str | None) -> datetime | None:
         expiry = datetime.fromisoformat(text)
     except ValueError as exc:
         raise CredentialsError(
-            f"AWS_CREDENTIAL_EXPIRATION is {text!r}, which is no ISO 8601 timestamp.",
+            f"AWS_CREDENTIAL_EXPIRATION is {text!r}, which is not an ISO 8601 timestamp.",
             hint="Write it as 2030-01-31T12:00:00Z.",
         ) from exc
     return expiry if expiry.tzinfo is not None else expiry.replace(tzinfo=UTC)

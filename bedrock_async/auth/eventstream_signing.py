@@ -1,9 +1,9 @@
-"""Signatures of the events that a client sends: each rests on the one before, the first on the request's. Pure.
+"""Signatures of the events that a client sends, each chained to the previous one, the first to the request's. Pure.
 
 The request itself is signed with `STREAMING_EVENTS` in place of a hash of its body. Each event is then a frame within a
-frame: the outer one has the two headers ``:date`` and ``:chunk-signature``, and the event's own frame for a payload. A
-signed frame with an empty payload ends the input. So an event can be neither changed nor left out, repeated or moved.
-Reference: "Event stream encoding" in the developer guide of Amazon Transcribe, the one place where AWS describes it.
+frame: the outer one has the two headers ``:date`` and ``:chunk-signature``, and the event's own frame as its payload. A
+signed frame with an empty payload ends the input. So events can be neither changed, omitted, repeated nor reordered.
+Reference: "Event stream encoding" in the developer guide of Amazon Transcribe, the only place where AWS describes it.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _SIGNATURE: Final = "Signature="
 class EventSigner:
     """Signs the events of one stream, in the order in which they are sent.
 
-    ``request_signature`` is that of the request, in hex. The credentials must be those that signed it, also when they
-    have been renewed meanwhile: the service knows the stream by them.
+    ``request_signature`` is the signature of the request, in hex. The credentials must be those that signed the
+    request, even if they have been renewed since: the service verifies the whole stream with them.
     """
 
     __slots__ = ("_prior", "_region", "_service", "_signer")
@@ -43,10 +43,11 @@ class EventSigner:
         self._region = region
 
     def sign(self, payload: bytes, now: datetime) -> bytes:
-        """Return the frame that carries ``payload``: the frame of an event, or nothing, which ends the input.
+        """Return the signed frame for ``payload``: the frame of an event, or ``b""``, which ends the input.
 
-        ``now`` is an aware datetime, sent to the millisecond. Every frame must be sent, and in this order: the next
-        signature rests on it. Raises EventStreamError, and changes nothing, when the payload is too large.
+        ``now`` is an aware datetime, sent with millisecond precision. Every frame must be sent, in this order, because
+        the next signature depends on it. Raises EventStreamError, leaving the state unchanged, when the payload is too
+        large.
         """
         date = encode_headers({":date": now})
         signature = self._signer.sign_event(
@@ -57,17 +58,17 @@ class EventSigner:
         return frame
 
     def __repr__(self) -> str:
-        """Return the scope, without the secret."""
+        """Return the scope of the signature, without the secret."""
         return f"EventSigner(service={self._service!r}, region={self._region!r})"
 
 
 def event_signer(
     authenticator: Authenticator, headers: Mapping[str, str], *, service: str, region: str
 ) -> EventSigner | None:
-    """Return what signs the events of a request that ``authenticator`` has just authorised; None with an API key.
+    """Return the signer for the events of a request that was just authorised; None for an API key.
 
-    ``headers`` are those of the request, with ``authorization``. To be called before anything is awaited, while the
-    authenticator still has the credentials of the request. Raises CredentialsError when it does not show them.
+    ``headers`` are those of the request, including ``authorization``. Call this before awaiting anything, while the
+    authenticator still has the credentials of the request. Raises CredentialsError when it does not expose them.
     """
     scheme, _, fields = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
@@ -76,7 +77,7 @@ def event_signer(
     credentials = authenticator.credentials if isinstance(authenticator, HoldsCredentials) else None
     if not signature or credentials is None:
         raise CredentialsError(
-            f"the {authenticator.source} gives no credentials to sign the events of a stream with.",
-            hint="A bidirectional stream needs an API key, or an authenticator that shows its `credentials`.",
+            f"the {authenticator.source} provides no credentials for signing the events of a stream.",
+            hint="A bidirectional stream needs an API key, or an authenticator that exposes its `credentials`.",
         )
     return EventSigner(credentials, signature, service=service, region=region)

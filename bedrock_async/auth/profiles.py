@@ -1,7 +1,7 @@
-"""The profiles of the AWS configuration files, read without botocore and as botocore reads them.
+"""The profiles of the AWS configuration files, read without botocore but in the same way.
 
-Only what is not secret is of interest here: names, and settings such as ``region`` and ``endpoint_url``. Reading is a
-few hundred microseconds of file access: on an event loop, do it in a worker thread or once at start.
+Only non-secret data is used here: names, and settings such as ``region`` and ``endpoint_url``. Reading takes a few
+hundred microseconds of file access: with an event loop, do it in a worker thread or once at start-up.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from ..errors import CredentialsError, InvalidRequestError
 __all__ = ["ConfigReader", "ProfileSettings", "Profiles", "profile_name", "read_config_file", "read_profiles"]
 
 ConfigReader: TypeAlias = Callable[[str], str | None]
-"""Returns the text of a configuration file, given its path as it is configured; None when there is no such file."""
+"""Returns the text of a configuration file, given its path as configured; None if there is no such file."""
 
 _DEFAULT_CONFIG_FILE: Final = "~/.aws/config"
 _DEFAULT_CREDENTIALS_FILE: Final = "~/.aws/credentials"
 
 
 class Profiles(msgspec.Struct, frozen=True):
-    """The profiles of the two files, and where each came from."""
+    """The profiles of the two files, and the file that each came from."""
 
     config_file: str
     credentials_file: str
     in_config: Mapping[str, Mapping[str, str]]
     in_credentials: Mapping[str, Mapping[str, str]]
     services: Mapping[str, Mapping[str, str]] = msgspec.field(default_factory=dict[str, Mapping[str, str]])
-    """The ``[services NAME]`` sections of the config file; what belongs to one service is still one text."""
+    """The ``[services NAME]`` sections of the config file; the settings of a service are a text, not parsed yet."""
 
     @property
     def names(self) -> list[str]:
@@ -41,9 +41,9 @@ class Profiles(msgspec.Struct, frozen=True):
         return sorted({*self.in_config, *self.in_credentials})
 
     def setting(self, profile: str, key: str) -> tuple[str, str] | None:
-        """Return the value of ``key`` in the profile and the file it stands in; None when it is not set.
+        """Return the value of ``key`` in the profile and the file that contains it, or None if it is not set.
 
-        The credentials file wins, as in botocore's Session.full_config.
+        The credentials file takes precedence, as in botocore's Session.full_config.
         """
         for profiles, path in (
             (self.in_credentials, self.credentials_file),
@@ -56,9 +56,9 @@ class Profiles(msgspec.Struct, frozen=True):
 
 
 def read_config_file(path: str) -> str | None:
-    """Return the text of the file; ``~`` and ``$NAME`` are expanded. None when it is not there.
+    """Return the text of the file, or None if there is none; ``~`` and ``$NAME`` in the path are expanded.
 
-    Raises CredentialsError when it is there and cannot be read.
+    Raises CredentialsError when the file exists but cannot be read.
     """
     try:
         return Path(os.path.expandvars(path)).expanduser().read_text(encoding="utf-8")
@@ -72,9 +72,9 @@ def read_config_file(path: str) -> str | None:
 
 
 def read_profiles(environ: Mapping[str, str], *, reader: ConfigReader = read_config_file) -> Profiles:
-    """Return the profiles of the files that AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE name, or the usual two.
+    """Return the profiles of the files named by AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE, or the default files.
 
-    Raises CredentialsError when a file is there and is not what it should be.
+    Raises CredentialsError when a file exists but is malformed.
     """
     config_file = environ.get("AWS_CONFIG_FILE") or _DEFAULT_CONFIG_FILE
     credentials_file = environ.get("AWS_SHARED_CREDENTIALS_FILE") or _DEFAULT_CREDENTIALS_FILE
@@ -93,7 +93,7 @@ def read_profiles(environ: Mapping[str, str], *, reader: ConfigReader = read_con
 class ProfileSettings:
     """The settings of one profile: ``profile``, else the one that the environment names, else ``default``.
 
-    The files are read when the first setting is asked for, and once.
+    The files are read once, when a setting is first requested.
     """
 
     def __init__(
@@ -104,11 +104,11 @@ class ProfileSettings:
         self._reader = reader
 
     def setting(self, key: str, *, service: str | None = None) -> tuple[str, str] | None:
-        """Return the value of ``key`` and where it stands, as part of a sentence; None when it is not set.
+        """Return the value of ``key`` and a phrase that says where it is set, or None if it is not set.
 
-        With ``service`` (``"bedrock_runtime"``) it is the value in the services section that the profile names. Raises
-        CredentialsError when a file cannot be read, InvalidRequestError when there is no such section.
-        [AWS SDKs and Tools Reference Guide, "Service-specific endpoints"]
+        With ``service`` (``"bedrock_runtime"``), the value is taken from the services section that the profile names.
+        Raises CredentialsError when a file cannot be read, InvalidRequestError when there is no such section. [AWS SDKs
+        and Tools Reference Guide, "Service-specific endpoints"]
         """
         if service is not None:
             return self._service_setting(key, service)
@@ -128,14 +128,14 @@ class ProfileSettings:
             raise InvalidRequestError(
                 f"the profile {self.profile!r} names the services section {section!r}, which is not in {path}.",
                 path="profile",
-                hint=f"Write a section [services {section}], or take the line out of the profile.",
+                hint=f"Write a section [services {section}], or remove the line from the profile.",
             )
         value = _nested(self._profiles.services[section].get(service, ""), where=f"{service} of [services {section}]")
         return (value[key], f"services section {section!r} in {path}") if value.get(key) else None
 
 
 def profile_name(environ: Mapping[str, str]) -> str | None:
-    """Return the profile that the environment asks for; AWS_DEFAULT_PROFILE wins over AWS_PROFILE, as in botocore."""
+    """Return the profile that the environment selects; AWS_DEFAULT_PROFILE precedes AWS_PROFILE, as in botocore."""
     return environ.get("AWS_DEFAULT_PROFILE") or environ.get("AWS_PROFILE") or None
 
 
@@ -143,7 +143,7 @@ def _sections(path: str, reader: ConfigReader) -> dict[str, dict[str, str]]:
     text = reader(path)
     if text is None:
         return {}
-    import configparser  # only where there are such files
+    import configparser  # imported only if there is such a file
 
     parser = configparser.RawConfigParser()
     try:
@@ -152,15 +152,15 @@ def _sections(path: str, reader: ConfigReader) -> dict[str, dict[str, str]]:
         kind = type(exc).__name__
     else:
         return {section: dict(parser.items(section)) for section in parser.sections()}
-    # Raised outside the handler: configparser quotes the offending lines, and they may hold a secret key.
+    # Raised outside the handler: configparser quotes the offending lines, which may contain a secret key.
     raise CredentialsError(
-        f"The AWS configuration file {path} is no valid INI file ({kind}).",
+        f"The AWS configuration file {path} is not a valid INI file ({kind}).",
         hint="Sections look like [profile dev], settings like region = us-east-1; neither may occur twice.",
     )
 
 
 def _name_of_section(section: str, kind: str) -> str | None:
-    """``profile dev`` -> ``dev``, ``services local`` -> ``local``; None for a section of another kind."""
+    """Return the name in a section's title (``profile dev`` -> ``dev``); None for a section of another kind."""
     if not section.startswith(kind):
         return None
     import shlex
@@ -181,7 +181,7 @@ def _nested(text: str, *, where: str) -> dict[str, str]:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if text and (not text.startswith("\n") or any("=" not in line for line in lines)):
         raise InvalidRequestError(
-            f"{where} in the AWS configuration file holds something else than indented lines of settings.",
+            f"{where} in the AWS configuration file contains something other than indented settings.",
             path="profile",
             hint="Below the section: a line `bedrock_runtime =`, and below that, indented, `endpoint_url = URL`.",
         )

@@ -1,4 +1,4 @@
-"""Keeping a secret fresh: who fetches it, who waits, and when. Knows no clock; ``now`` is an argument."""
+"""Keeps a secret fresh: decides who fetches it, who waits, and when. Has no clock; ``now`` is an argument."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ __all__ = ["ADVISORY_WINDOW", "MANDATORY_WINDOW", "RETRY_INTERVAL", "Expiring", 
 
 _log = logging.getLogger("bedrock_async.auth")
 
-# botocore's windows (credentials.py, _DEFAULT_ADVISORY_REFRESH_TIMEOUT and _DEFAULT_MANDATORY_REFRESH_TIMEOUT).
+# As in botocore (credentials.py, _DEFAULT_ADVISORY_REFRESH_TIMEOUT and _DEFAULT_MANDATORY_REFRESH_TIMEOUT).
 ADVISORY_WINDOW: Final = timedelta(minutes=15)
-"""So long before the expiry one call refreshes, while the others go on with what is there."""
+"""From this long before the expiry, one call refreshes while the others continue with the current value."""
 
 MANDATORY_WINDOW: Final = timedelta(minutes=10)
-"""So long before the expiry every call waits for the refresh."""
+"""From this long before the expiry, every call waits for the refresh."""
 
 RETRY_INTERVAL: Final = timedelta(minutes=1)
-"""A refresh is tried no more often than this while what is there is still valid."""
+"""The least time between two attempts to refresh while the current value is still valid."""
 
 
 class Expiring(Protocol):
@@ -34,7 +34,7 @@ class Expiring(Protocol):
 
     @property
     def expires_at(self) -> datetime | None:
-        """Return the expiry, aware, or None when it is not known."""
+        """Return the expiry as an aware datetime, or None if it is not known."""
         ...
 
 
@@ -43,7 +43,7 @@ _T = TypeVar("_T")
 
 
 class _Flight:
-    """One fetch under way, and what became of it. Neither success nor error: whoever led it was cancelled."""
+    """One fetch and its outcome. If it is done with neither success nor error, the task that led it was cancelled."""
 
     __slots__ = ("done", "error", "succeeded")
 
@@ -54,7 +54,7 @@ class _Flight:
 
 
 class Fixed(Generic[_V]):
-    """Holds one value that nothing can renew, with the same methods as `Refresher`."""
+    """Holds one value that cannot be renewed, with the methods of `Refresher`."""
 
     __slots__ = ("source", "value")
 
@@ -67,25 +67,26 @@ class Fixed(Generic[_V]):
         return self.value.expires_at is None or now < self.value.expires_at
 
     async def refresh(self, now: datetime) -> None:
-        """Return when the value is valid; raise ExpiredCredentialsError when it has expired."""
+        """Return if the value is still valid; raise ExpiredCredentialsError if it has expired."""
         _refuse_expired(self.value, now, source=self.source)
 
     def forget(self) -> bool:
-        """Return False: there is no other value to be had."""
+        """Return False: no other value can be obtained."""
         return False
 
 
 class Refresher(Generic[_V]):
-    """Holds one value and fetches it anew before it expires, once for all who wait.
+    """Holds one value and refreshes it before it expires, once for all waiters.
 
     There is no background task. The first caller that needs a fetch performs it in its own context, under its own
-    deadline; the others wait for the outcome. When the first one is cancelled, the next takes over.
+    deadline; the others wait for the outcome. When that caller is cancelled, the next waiter takes over.
 
-    A value with an expiry is renewed from 15 minutes before it; from 10 minutes before, everyone waits for that. A
-    value without one is renewed after ``lifetime``, or never when that is None. A fetch that fails while the value
-    is still valid is logged and tried again a minute later; the calls go on with the value.
+    A value with an expiry is refreshed from 15 minutes before it; from 10 minutes before it, all callers wait for the
+    refresh. A value without one is refreshed after ``lifetime``, and after twice that time all callers wait; with None
+    it is never refreshed. When a fetch fails while the value is still valid, the failure is logged, calls continue with
+    the value, and the fetch is retried a minute later.
 
-    ``source`` says for messages where the value comes from.
+    ``source`` describes the origin of the value in messages.
     """
 
     __slots__ = ("_fetch", "_flight", "_lifetime", "_refresh_after", "_wait_after", "source", "value")
@@ -100,14 +101,14 @@ class Refresher(Generic[_V]):
         self._flight: _Flight | None = None
 
     def ready(self, now: datetime) -> bool:
-        """Return whether there is a value that need not be renewed yet."""
+        """Return whether there is a value that need not be refreshed yet."""
         return self.value is not None and (self._refresh_after is None or now < self._refresh_after)
 
     async def refresh(self, now: datetime) -> None:
-        """Return when there is a valid value, fetching it or waiting for whoever fetches it already.
+        """Return once there is a valid value, by fetching it or waiting for the fetch in progress.
 
-        Cancelling a waiter touches nobody else; cancelling the one that fetches hands the fetch to the next waiter,
-        from its beginning. Raises CredentialsError when the fetch fails and nothing valid is left.
+        Cancelling a waiter does not affect the others; when the fetching caller is cancelled, the next waiter starts
+        the fetch again. Raises CredentialsError when the fetch fails and the current value is not valid.
         """
         while not self.ready(now):
             flight = self._flight
@@ -122,10 +123,10 @@ class Refresher(Generic[_V]):
             if flight.error is not None:
                 if self._usable(now):
                     return
-                raise copy.copy(flight.error) from flight.error  # a traceback of its own for every waiter
+                raise copy.copy(flight.error) from flight.error  # each waiter gets its own traceback
 
     def forget(self) -> bool:
-        """Drop the value, because the service has refused it; return True: `refresh` asks for another."""
+        """Drop the value, because the service has refused it; return True, as `refresh` can fetch another."""
         self.value = None
         return True
 
@@ -139,7 +140,7 @@ class Refresher(Generic[_V]):
                 if error is exc:
                     raise
                 raise error from exc
-            _log.warning("Could not refresh the %s; going on with what is there. %s", self.source, error)
+            _log.warning("Could not refresh the %s; continuing with the current credentials. %s", self.source, error)
             self._refresh_after = now + RETRY_INTERVAL
         else:
             flight.succeeded = True
@@ -167,7 +168,7 @@ class Refresher(Generic[_V]):
     def _as_credentials_error(self, exc: Exception) -> CredentialsError:
         if isinstance(exc, CredentialsError):
             return exc
-        # The text of a stranger's exception may quote a secret; its type does not.
+        # The text of a foreign exception may quote a secret; its type does not.
         said = exc.message if isinstance(exc, BedrockError) else f"{type(exc).__name__} was raised."
         return CredentialsError(f"The {self.source} failed: {said}", hint="The exception above says why.")
 
@@ -187,10 +188,10 @@ async def call_off_loop(function: Callable[[], Awaitable[_T]]) -> _T: ...
 @overload
 async def call_off_loop(function: Callable[[], _T | Awaitable[_T]]) -> _T: ...
 async def call_off_loop(function: Callable[[], _T | Awaitable[_T]]) -> _T:
-    """Call ``function`` so that it cannot block the event loop, and return its result.
+    """Call ``function`` without blocking the event loop, and return its result.
 
-    A coroutine function is awaited; any other runs in a worker thread, and an awaitable that it returns is awaited
-    here. Cancelling abandons the thread, which runs on and is not heard.
+    A coroutine function is awaited; any other function runs in a worker thread, and if it returns an awaitable, that is
+    awaited here. Cancelling abandons the thread: it runs on, and its result is discarded.
     """
     if inspect.iscoroutinefunction(function):
         return cast("_T", await function())

@@ -1,4 +1,4 @@
-"""Which region a client talks to, and why that one."""
+"""Selects the region of a client, and records where it was found."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _REGION: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
 class RegionChoice(msgspec.Struct, frozen=True):
-    """A region, and where it was found, as part of a sentence: ``"profile 'dev' in ~/.aws/config"``."""
+    """A region, and a phrase that says where it was found: ``"profile 'dev' in ~/.aws/config"``."""
 
     region: str
     source: str
@@ -53,17 +53,17 @@ def resolve_region(
 ) -> RegionChoice:
     """Return the region to use, and where it was found.
 
-    It is the argument, else the session's, else AWS_DEFAULT_REGION, else the profile's in the AWS configuration
-    files, else AWS_REGION, else us-west-2. The profile is ``profile``, else the one the environment names, else
-    ``default``; with ``config`` it is that one's. The files are read only when it comes to that; a session reads them
-    itself. Raises InvalidRequestError for what is no region name, and CredentialsError when the session or a
+    It is the argument, else the session's region, else AWS_DEFAULT_REGION, else the profile's region in the AWS
+    configuration files, else AWS_REGION, else us-west-2. The profile is ``profile``, else the one that the environment
+    names, else ``default``; with ``config`` it is that one's. The files are read only if needed; a session reads them
+    itself. Raises InvalidRequestError for an invalid region name, and CredentialsError when the session or a
     configuration file cannot be read.
     """
     config = config or ProfileSettings(environ, profile=profile, reader=config_reader)
     choice = _first_choice(region, session, environ, config)
     if not _REGION.fullmatch(choice.region):
         raise InvalidRequestError(
-            f"{choice.region!r} ({choice.source}) is no region name.",
+            f"{choice.region!r} ({choice.source}) is not a region name.",
             path="region",
             hint="A region is lower-case letters, digits and hyphens, such as us-east-1.",
         )
@@ -95,6 +95,6 @@ def _region_of_session(session: AwsSession) -> str | None:
         else:
             return None
     except Exception as exc:
-        # botocore reads its configuration only here, so that a missing profile shows up here.
+        # botocore reads its configuration only here, so this is where a missing profile is reported.
         raise as_credentials_error(exc, source=f"session ({session_kind(session)})") from exc
     return found if isinstance(found, str) and found else None

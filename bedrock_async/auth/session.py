@@ -1,6 +1,6 @@
-"""Credentials from AWS sessions, given ones (aiobotocore, aioboto3, botocore, boto3) or one of our own.
+"""Credentials from AWS sessions: existing ones (aiobotocore, aioboto3, botocore, boto3) or one of our own.
 
-Nothing here imports a library of AWS at import time or on the event loop.
+Nothing here imports an AWS library at import time or on the event loop.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ __all__ = ["AwsSession", "SessionSource", "as_credentials_error", "open_session"
 
 @runtime_checkable
 class AwsSession(Protocol):
-    """What we need of an aiobotocore, aioboto3, botocore or boto3 session."""
+    """What is needed of an aiobotocore, aioboto3, botocore or boto3 session."""
 
     def get_credentials(self) -> object:
-        """Return the session's credentials object, or an awaitable of it."""
+        """Return the session's credentials object, or an awaitable for it."""
         ...
 
 
 class _BotocoreSession(AwsSession, Protocol):
-    """What we need of the session that we open."""
+    """What is needed of the session that we open."""
 
     def get_config_variable(self, logical_name: str) -> object: ...
     def set_config_variable(self, logical_name: str, value: str) -> None: ...
@@ -39,14 +39,14 @@ class _BotocoreSession(AwsSession, Protocol):
 
 @runtime_checkable
 class _SessionCredentials(Protocol):
-    """botocore's Credentials, RefreshableCredentials, DeferredRefreshableCredentials; aiobotocore's of those."""
+    """Matches botocore's Credentials, RefreshableCredentials and DeferredRefreshableCredentials, and aiobotocore's."""
 
     def get_frozen_credentials(self) -> object | Awaitable[object]: ...
 
 
 @runtime_checkable
 class _FrozenCredentials(Protocol):
-    """botocore's ReadOnlyCredentials; its ``account_id`` came later."""
+    """Matches botocore's ReadOnlyCredentials, which has an ``account_id`` only in later versions."""
 
     @property
     def access_key(self) -> str: ...
@@ -56,8 +56,8 @@ class _FrozenCredentials(Protocol):
     def token(self) -> str | None: ...
 
 
-# The session refreshes by itself, with botocore's own windows, when its frozen credentials are asked for; asking
-# costs a thread hop (some 50 us) and, nearly always, nothing more.
+# The session itself refreshes, with botocore's own windows, when its frozen credentials are requested. Requesting them
+# costs a thread hop (some 50 us), and nearly always does nothing else.
 _ASK_AGAIN_AFTER: Final = timedelta(minutes=1)
 
 WAYS_FORWARD: Final = (
@@ -67,7 +67,7 @@ WAYS_FORWARD: Final = (
 
 _LIBRARIES: Final = frozenset({"aioboto3", "aiobotocore", "boto3", "botocore"})
 
-# Names of botocore's exceptions, so that botocore need not be there to be understood.
+# The names of botocore's exceptions, so that botocore need not be imported to recognise them.
 _SIGNED_OUT: Final = frozenset(
     {
         "LoginRefreshRequired",
@@ -80,11 +80,11 @@ _SIGNED_OUT: Final = frozenset(
 
 
 class SessionSource:
-    """Credentials of a session.
+    """Credentials from a session.
 
-    ``open_session`` returns the session; it is called in a worker thread, at the first fetch. An ``owned`` session
-    is dropped and opened again when its credentials were refused: files are read and services asked anew. One thread
-    at a time, which holds ``lock``, asks the session.
+    ``open_session`` returns the session; it is called in a worker thread at the first fetch. An ``owned`` session is
+    dropped and opened again when its credentials are refused, so that files and services are consulted anew. Only one
+    thread at a time, the holder of ``lock``, loads the session's credentials.
     """
 
     lifetime: timedelta | None = _ASK_AGAIN_AFTER
@@ -103,16 +103,16 @@ class SessionSource:
         self._owned = owned
         self._session: AwsSession | None = None
         self._credentials: _SessionCredentials | None = None
-        # Held in worker threads only: when a cancelled waiter has left one behind that still asks the metadata
-        # service, the next waits for its answer, which the session keeps, instead of asking a second time.
+        # Held in worker threads only: if a cancelled waiter has left a thread behind that is still querying the
+        # metadata service, the next one waits for that answer, which the session keeps, instead of querying again.
         self._loading = threading.Lock() if lock is None else lock
 
     async def fetch(self) -> Credentials:
-        """Return the session's credentials, renewed by the session when it finds that due.
+        """Return the session's credentials, which the session refreshes when it considers that due.
 
-        A session of botocore or boto3 does all its work in a worker thread; one of aiobotocore or aioboto3 does it
-        on the loop, as it was built to. Raises NoCredentialsError, ProfileNotFoundError, ExpiredCredentialsError
-        when a sign-in has run out, or CredentialsError with botocore's reason.
+        A botocore or boto3 session does all its work in a worker thread; an aiobotocore or aioboto3 session works on
+        the event loop, as designed. Raises NoCredentialsError, ProfileNotFoundError, ExpiredCredentialsError when a
+        sign-in has expired, or CredentialsError with botocore's reason.
         """
         try:
             frozen = await self._frozen_credentials()
@@ -129,9 +129,9 @@ class SessionSource:
         )
 
     def forget(self) -> bool:
-        """Drop what can be opened again; return whether other credentials may come of it.
+        """Drop what can be loaded again; return whether other credentials may result.
 
-        Of a session that was passed in they may when its credentials are of the kind that it renews.
+        For a session that was passed in, they may if its credentials are of a refreshable kind.
         """
         holder = self._credentials
         if not self._owned:
@@ -161,18 +161,18 @@ class SessionSource:
             session = self._session
             if session is None:
                 session = self._session = self._open()
-            # Reading this makes the session read and keep the configuration files: here, in a worker thread, and
-            # not later on the loop, where aiobotocore would do it.
+            # Reading this attribute makes the session load and cache the configuration files here, in a worker thread,
+            # instead of later on the event loop, as aiobotocore would.
             getattr(session, "available_profiles", None)
             return session.get_credentials()
 
 
 def open_session(*, profile: str | None, region: str | None, environ: Mapping[str, str]) -> AwsSession:
-    """Return a botocore session for the profile, or for AWS's default chain when that is None. Blocks.
+    """Return a botocore session for the profile, or for AWS's default chain if it is None. Blocks.
 
-    ``region`` is where roles are assumed when the profile and the environment name no region. botocore itself reads
-    the process's environment, whatever ``environ`` is. Raises ProfileNotFoundError, and NoCredentialsError when
-    botocore is not installed.
+    ``region`` is where roles are assumed when neither profile nor environment name one. botocore reads the process's
+    own environment, whatever ``environ`` is. Raises ProfileNotFoundError, and NoCredentialsError when botocore is not
+    installed.
     """
     wanted = profile or profile_name(environ)
     if wanted is not None:
@@ -184,9 +184,9 @@ def open_session(*, profile: str | None, region: str | None, environ: Mapping[st
                 f"profiles found: {there}.",
                 hint="Correct the name (profile=..., AWS_PROFILE), or create it with `aws configure --profile NAME`.",
             )
-    # Always botocore in a worker thread, also where aiobotocore is installed (which brings it): assuming a role on
-    # the loop holds it up for 32-36 ms each time (client models, TLS context, files), in a thread for 12-18 ms
-    # (the GIL), and takes 64 ms in all instead of 45.  [two shared cores, STS faked on loopback]
+    # Always botocore in a worker thread, even if aiobotocore (which installs botocore) is available: assuming a role on
+    # the loop blocks it for 32-36 ms each time (client models, TLS context, files), in a thread for 12-18 ms (the GIL),
+    # and takes 64 ms in all instead of 45.  [two shared cores, STS faked on loopback]
     try:
         library = importlib.import_module("botocore.session")
     except ImportError as exc:
@@ -208,8 +208,8 @@ def session_kind(session: object) -> str:
 
 
 def session_profile(session: object) -> str | None:
-    """Return the profile that a session was made for, None when it has none of its own. Reads no file."""
-    for name in ("profile", "profile_name"):  # botocore and aiobotocore; boto3 and aioboto3
+    """Return the profile that a session was created for, or None. Reads no file."""
+    for name in ("profile", "profile_name"):  # the latter for boto3 and aioboto3
         profile: object = getattr(session, name, None)
         if isinstance(profile, str) and profile:
             return profile
@@ -217,14 +217,15 @@ def session_profile(session: object) -> str | None:
 
 
 def as_credentials_error(exc: Exception, *, source: str) -> CredentialsError:
-    """Return the error of our tree for one that a session raised."""
+    """Return our error for an exception that a session raised."""
     kinds = {kind.__name__ for kind in type(exc).__mro__}
-    # Texts of botocore and of the operating system name profiles, files and roles, never keys. Others are not known.
+    # Messages of botocore and of the operating system name profiles, files and roles, never keys. Others may not be
+    # safe.
     known = isinstance(exc, OSError) or session_kind(exc) in _LIBRARIES
     said = str(exc) if known and str(exc) else f"{type(exc).__name__} was raised."
     if "ProfileNotFound" in kinds:
         return ProfileNotFoundError(
-            f"The {source}: {said}", hint="`aws configure list-profiles` shows those there are."
+            f"The {source}: {said}", hint="`aws configure list-profiles` lists the available profiles."
         )
     if not kinds.isdisjoint(_SIGNED_OUT):
         return ExpiredCredentialsError(
@@ -232,12 +233,13 @@ def as_credentials_error(exc: Exception, *, source: str) -> CredentialsError:
         )
     return CredentialsError(
         f"The {source} failed: {said}",
-        hint="`aws sts get-caller-identity` with the same profile and environment shows whether it is this library.",
+        hint="`aws sts get-caller-identity` with the same profile and environment shows whether this library is the "
+        "cause.",
     )
 
 
 def _unknown_credentials(value: object) -> CredentialsError:
     return CredentialsError(
-        f"The AWS session gave {type(value).__name__}, which is no credentials object of botocore.",
+        f"The AWS session returned {type(value).__name__}, which is not a botocore credentials object.",
         hint="Pass a session of aiobotocore, aioboto3, botocore or boto3, or credentials=Credentials(...).",
     )

@@ -1,4 +1,4 @@
-"""A client's credentials for what it does not sign itself: reading objects of S3."""
+"""A client's credentials for requests that it does not sign itself, such as reading S3 objects."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ __all__ = ["HoldsCredentials", "shared_credentials"]
 
 @runtime_checkable
 class HoldsCredentials(Protocol):
-    """An authenticator that signs with AWS credentials, and shows them."""
+    """An authenticator that signs with AWS credentials, and exposes them."""
 
     @property
     def credentials(self) -> Credentials | None:
-        """The credentials of now; None before `Authenticator.prepare`."""
+        """The current credentials; None before `Authenticator.prepare`."""
         ...
 
 
 async def shared_credentials(authenticator: Authenticator, now: datetime, *, purpose: str) -> Credentials:
-    """Return the AWS credentials that ``authenticator`` signs with, renewed where that is due.
+    """Return the AWS credentials that ``authenticator`` signs with, refreshed if due.
 
-    ``purpose`` ends the message "... cannot be used for". Raises CredentialsError where they cannot be had, and for
-    an API key, which only Bedrock knows.
+    ``purpose`` completes the message "... cannot be used for". Raises CredentialsError when they cannot be obtained,
+    and for an API key, which only Bedrock accepts.
     """
     if not isinstance(authenticator, HoldsCredentials):
         raise CredentialsError(
             f"the client authenticates with the {authenticator.source}, which cannot be used for {purpose}.",
-            hint="An Amazon Bedrock API key opens Bedrock only. Use a client with AWS credentials for this, in this "
-            "process or another: BedrockClient(credentials=..., profile=... or session=...).",
+            hint="An Amazon Bedrock API key works only for Bedrock. Use a client with AWS credentials for this, in "
+            "this process or another: BedrockClient(credentials=..., profile=... or session=...).",
         )
     if not authenticator.ready(now):
         await authenticator.prepare(now)

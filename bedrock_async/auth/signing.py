@@ -1,4 +1,4 @@
-"""The authenticators that sign with AWS credentials: those that are fixed, and those that are renewed."""
+"""Authenticators that sign with AWS credentials, fixed or refreshable."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from .sigv4 import SigV4Signer
 
 __all__ = ["CredentialsSource", "ProviderSource", "RefreshingAuthenticator", "StaticAuthenticator"]
 
-# A key that was deleted or replaced: whoever rotates keys has others by now.
+# A key that was deleted or replaced: after a rotation, the source has another one.
 _UNKNOWN_KEY: Final = frozenset({"InvalidClientTokenId", "UnrecognizedClientException"})
 
 
 class CredentialsSource(Protocol):
-    """Where credentials can be fetched, again and again."""
+    """A source from which credentials can be fetched repeatedly."""
 
     name: str
-    """For people and messages; may become more precise with the first fetch. Never a secret."""
+    """The name of the source in messages; may become more precise with the first fetch. Never a secret."""
 
     lifetime: timedelta | None
-    """How long credentials without an expiry are used before the source is asked again; None: until refused."""
+    """How long credentials without an expiry are used before they are fetched again; None: until they are refused."""
 
     async def fetch(self) -> Credentials:
-        """Return valid credentials; nothing in it blocks the event loop. Raises CredentialsError."""
+        """Return valid credentials, without blocking the event loop. Raises CredentialsError."""
         ...
 
     def forget(self) -> bool:
-        """Drop what is cached, because the service has refused it; return whether `fetch` can bring others."""
+        """Drop what is cached, because the service has refused it; return whether `fetch` can obtain others."""
         ...
 
 
 class ProviderSource:
-    """Credentials from a callable; a plain function runs in a worker thread."""
+    """Credentials from a callable; a plain function is called in a worker thread."""
 
     lifetime: timedelta | None = None
 
@@ -46,7 +46,7 @@ class ProviderSource:
         self._provider = provider
 
     async def fetch(self) -> Credentials:
-        """Call the callable. Raises CredentialsError when it returns anything else than `Credentials`."""
+        """Call the callable. Raises CredentialsError when it returns anything other than `Credentials`."""
         return _as_credentials(await call_off_loop(self._provider), self.name)
 
     def forget(self) -> bool:
@@ -55,7 +55,7 @@ class ProviderSource:
 
 
 class StaticAuthenticator(Authenticator):
-    """Signs with credentials that nothing renews."""
+    """Signs with credentials that cannot be refreshed."""
 
     def __init__(self, credentials: Credentials, *, source: str = "credentials argument") -> None:
         self.source = source
@@ -72,7 +72,7 @@ class StaticAuthenticator(Authenticator):
         return self._fixed.ready(now)
 
     async def prepare(self, now: datetime) -> None:
-        """Do nothing while the credentials are valid; raise ExpiredCredentialsError after that."""
+        """Do nothing while the credentials are valid; raise ExpiredCredentialsError once they have expired."""
         await self._fixed.refresh(now)
 
     def authorize(
@@ -90,16 +90,16 @@ class StaticAuthenticator(Authenticator):
         self._signer.sign(method, url, headers, body, service=service, region=region, now=now)
 
     def invalidate(self, headers: Mapping[str, str] | None = None, refusal: ServiceError | None = None) -> bool:
-        """Return False: there are no others."""
+        """Return False: no other credentials can be obtained."""
         return self._fixed.forget()
 
     def __repr__(self) -> str:
-        """Return where the credentials come from."""
+        """Return the origin of the credentials, without secrets."""
         return f"StaticAuthenticator(source={self.source!r})"
 
 
 class RefreshingAuthenticator(Authenticator):
-    """Signs with credentials from a source, renewed before they expire, once for all waiters.
+    """Signs with credentials from a source, refreshed before they expire, once for all waiters.
 
     See `Refresher` for who fetches and when. Nothing is fetched before the first `prepare`.
     """
@@ -116,11 +116,11 @@ class RefreshingAuthenticator(Authenticator):
         return self._refresher.value
 
     def ready(self, now: datetime) -> bool:
-        """Return whether there are credentials that need not be renewed yet."""
+        """Return whether there are credentials that need not be refreshed yet."""
         return self._refresher.ready(now)
 
     async def prepare(self, now: datetime) -> None:
-        """Fetch or renew the credentials, once for all waiters; nothing in it blocks the event loop.
+        """Fetch or refresh the credentials, once for all waiters, without blocking the event loop.
 
         When the waiter that fetches is cancelled, another takes over. Raises CredentialsError.
         """
@@ -148,11 +148,11 @@ class RefreshingAuthenticator(Authenticator):
         signer.sign(method, url, headers, body, service=service, region=region, now=now)
 
     def invalidate(self, headers: Mapping[str, str] | None = None, refusal: ServiceError | None = None) -> bool:
-        """Forget the credentials that the service has refused; return whether `prepare` can bring others.
+        """Drop the credentials that the service has refused; return whether `prepare` can obtain others.
 
-        ``headers`` are those of the refused request: when they were signed with another key or session token than
-        those at hand, the credentials have been renewed meanwhile and are kept, so that a hundred refusals that arrive
-        one after the other cause one fetch. A ``refusal`` that is about something else touches nothing: False.
+        ``headers`` are those of the refused request: when they were signed with another key or session token than the
+        current one, the credentials have been refreshed meanwhile and are kept, so that a hundred refusals in a row
+        cause only one fetch. A ``refusal`` that is about something else changes nothing and returns False.
         """
         if refusal is not None and not (isinstance(refusal, ExpiredTokenError) or refusal.code in _UNKNOWN_KEY):
             return False
@@ -164,7 +164,7 @@ class RefreshingAuthenticator(Authenticator):
         return self._origin.forget() and self._refresher.forget()
 
     def __repr__(self) -> str:
-        """Return where the credentials come from."""
+        """Return the origin of the credentials, without secrets."""
         return f"RefreshingAuthenticator(source={self.source!r})"
 
 

@@ -1,9 +1,9 @@
-"""AWS Signature Version 4, in the form the Bedrock endpoints check: signed headers, signed body. Pure: no clock.
+"""AWS Signature Version 4, as the Bedrock endpoints verify it: signed headers, signed body. Pure: has no clock.
 
-What makes it cheap: the signing key is derived once per day, region and service and kept as two primed SHA-256
-states, the canonical path is computed once per URL, the timestamp is formatted once per second, and the body is
-hashed as the bytes that are sent. Reference: "Create a signed AWS API request" in the IAM user guide; exactness is
-tested against the official vectors and botocore's signer.
+It is cheap because the signing key is derived once per day, region and service and kept as two primed SHA-256 states,
+the canonical path is computed once per URL, the timestamp is formatted once per second, and the body is hashed as the
+bytes that are sent. Reference: "Create a signed AWS API request" in the IAM user guide; exactness is tested against the
+official vectors and botocore's signer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["UNSIGNED_HEADERS", "SigV4Signer"]
 
 UNSIGNED_HEADERS: Final[frozenset[str]] = frozenset(
     {
-        # What botocore leaves out: proxies and tracing agents add or rewrite these.
+        # botocore omits these, because proxies and tracing agents add or rewrite them.
         "baggage",
         "connection",
         "expect",
@@ -39,15 +39,15 @@ UNSIGNED_HEADERS: Final[frozenset[str]] = frozenset(
         "upgrade",
         "user-agent",
         "x-amzn-trace-id",
-        # What an HTTP library sets by itself, after signing.
+        # HTTP libraries set this themselves, after signing.
         "accept-encoding",
         "authorization",
         "content-length",
     }
 )
-"""Lower-case names of the headers that are sent and not signed; every other header is signed."""
+"""Lower-case names of headers that are sent but not signed; every other header is signed."""
 
-# Bounds of the caches. A client calls tens of URLs; only GetAsyncInvoke makes a new one per job.
+# The limits of the caches. A client calls tens of URLs; only GetAsyncInvoke has a new one for each job.
 _MAX_TARGETS: Final = 512
 _MAX_SHAPES: Final = 64
 _MAX_KEYS: Final = 64
@@ -69,21 +69,21 @@ class _Second(NamedTuple):
 
 
 class _Target(NamedTuple):
-    """What the method and the URL contribute to the canonical request."""
+    """What method and URL contribute to the canonical request."""
 
     head: str
     host: str
 
 
 class _Shape(NamedTuple):
-    """The signed ones of a set of header names, in canonical order."""
+    """The signed headers among a set of header names, in canonical order."""
 
     names: tuple[str, ...]
     joined: str
 
 
 class _HashState(Protocol):
-    """What hashlib's objects can do; their own type has no public name."""
+    """The interface of hashlib's objects, whose own type has no public name."""
 
     def copy(self) -> _HashState: ...
     def update(self, data: bytes, /) -> None: ...
@@ -92,7 +92,7 @@ class _HashState(Protocol):
 
 
 class _Key(NamedTuple):
-    """A signing key as HMAC's two SHA-256 states, so that signing is two copies and two short updates."""
+    """A signing key as HMAC's two SHA-256 states: signing takes two copies and two short updates."""
 
     scope: str
     inner: _HashState
@@ -103,9 +103,8 @@ class _Key(NamedTuple):
 class SigV4Signer:
     """Signs requests with one set of credentials.
 
-    ``normalize_path`` removes dot segments and repeated slashes from the path before it is signed, as every
-    service but S3 does; ``unsigned_headers`` are the lower-case names left out of the signature. A signer may be
-    shared by threads.
+    ``normalize_path`` removes dot segments and repeated slashes from the path before it is signed, as for every service
+    except S3; ``unsigned_headers`` are the lower-case names to omit from the signature. Thread-safe.
     """
 
     __slots__ = ("_keys", "_normalize_path", "_second", "_shapes", "_targets", "_unsigned", "credentials")
@@ -136,12 +135,11 @@ class SigV4Signer:
         region: str,
         now: datetime,
     ) -> str:
-        """Sign the request: add ``authorization`` and what it rests on to ``headers``; return the signature in hex.
+        """Sign the request: add ``authorization`` and what it depends on to ``headers``; return the signature in hex.
 
-        ``url`` is absolute and quoted as it will be sent; the names in ``headers`` are in lower case and ``now`` is
-        an aware datetime. ``host`` is set when it is missing, ``x-amz-date`` and ``x-amz-security-token`` are
-        replaced, so that headers signed before can be signed again. ``x-amz-content-sha256``, where it is given,
-        stands for the hash of the body.
+        ``url`` is absolute and quoted as it will be sent; the names in ``headers`` are lower-case and ``now`` is an
+        aware datetime. ``host`` is added if it is missing; ``x-amz-date`` and ``x-amz-security-token`` are replaced, so
+        that headers can be signed again. A given ``x-amz-content-sha256`` is used in place of the hash of the body.
         """
         second = self._second
         if second is None or not second.start <= now < second.end:
@@ -178,9 +176,9 @@ class SigV4Signer:
     ) -> bytes:
         """Return the signature of one event of a signed stream, 32 bytes.
 
-        ``prior_signature`` is the hex of the event before, or of the request; ``headers`` is the encoded header block
-        that is signed with the payload, and ``now`` is the aware datetime in it. Reference: "Event stream encoding" in
-        the developer guide of Amazon Transcribe.
+        ``prior_signature`` is the hex signature of the previous event, or of the request; ``headers`` is the encoded
+        header block that is signed with the payload, and ``now`` the aware datetime in it. Reference: "Event stream
+        encoding" in the developer guide of Amazon Transcribe.
         """
         second = self._second
         if second is None or not second.start <= now < second.end:
@@ -194,7 +192,7 @@ class SigV4Signer:
         return outer.digest()
 
     def __repr__(self) -> str:
-        """Return the credentials' repr, which hides the secrets."""
+        """Return the repr of the credentials, which hides the secrets."""
         return f"SigV4Signer({self.credentials!r})"
 
     def _new_target(self, method: str, url: str) -> _Target:
@@ -207,7 +205,7 @@ class SigV4Signer:
         path = parts.path or "/"
         if self._normalize_path:
             path = _without_dot_segments(path)
-        # The path is quoted already and is quoted once more: only S3 signs it as it is sent.
+        # The path, already quoted, is quoted a second time: only S3 signs it as sent.
         target = _Target(f"{method.upper()}\n{quote(path, safe='/~')}\n{_canonical_query(parts.query)}\n", host)
         _remember(self._targets, (method, url), target, _MAX_TARGETS)
         return target
@@ -236,7 +234,7 @@ class SigV4Signer:
 
 def _remember(cache: dict[_K, _V], key: _K, value: _V, limit: int) -> None:
     if len(cache) >= limit:
-        cache.clear()  # atomic, unlike evicting one by one: threads may share a signer
+        cache.clear()  # atomic, unlike evicting single entries: threads may share a signer
     cache[key] = value
 
 
@@ -246,7 +244,7 @@ def _format_second(now: datetime) -> _Second:
 
 
 def _without_dot_segments(path: str) -> str:
-    """RFC 3986, 5.2.4, and repeated slashes become one, as AWS services want it."""
+    """Apply RFC 3986, section 5.2.4, and collapse repeated slashes, as AWS services require."""
     segments: list[str] = []
     for segment in path.split("/"):
         if segment == "..":
@@ -259,7 +257,7 @@ def _without_dot_segments(path: str) -> str:
 
 
 def _canonical_query(query: str) -> str:
-    """Sort by quoted name, then by quoted value; a name without ``=`` has an empty value."""
+    """Return the query sorted by quoted name, then by quoted value; a name without ``=`` has an empty value."""
     if not query:
         return ""
     pairs = sorted(pair.partition("=")[::2] for pair in query.split("&"))

@@ -1,4 +1,4 @@
-"""The ``bedrock-async`` command. All but this module needs typer and rich, which the extra ``cli`` installs."""
+"""The ``bedrock-async`` command. All modules except this one need typer and rich, from the extra ``cli``."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from typing import Final, NoReturn, cast
 
 __all__ = ["main"]
 
-_INTERRUPTED: Final = 130  # what shells report for a process that SIGINT ended: 128 + 2
+_INTERRUPTED: Final = 130  # the status that shells report after SIGINT: 128 + 2
 _NEEDED: Final = ("typer", "rich")
 _LAST_THREADS_S: Final = 0.5
 
 
 def main() -> NoReturn:
-    """Run the command line with ``sys.argv`` and end the process.
+    """Run the command line in ``sys.argv`` and end the process.
 
-    The exit status is 0, 1 for a failure (which stderr tells), 2 for wrong usage, 130 after Ctrl-C.
+    The exit status is 0, 1 for a failure (described on stderr), 2 for wrong usage, 130 after Ctrl-C.
     """
     try:
         status = _run()
-    except KeyboardInterrupt:  # before a command had begun, while it was being imported
+    except KeyboardInterrupt:  # during imports, before a command had begun
         status = _INTERRUPTED
     _leave(status)
 
@@ -38,7 +38,7 @@ def _run() -> int:
 
     stdout: object = sys.stdout
     if isinstance(stdout, io.TextIOWrapper):
-        # What a model writes cannot always be encoded: lone surrogates never, much else in a terminal's old code page.
+        # A model's text cannot always be encoded: never with lone surrogates, and often not in a terminal's code page.
         cast("io.TextIOWrapper", stdout).reconfigure(errors="replace")
     try:
         app(prog_name="bedrock-async")
@@ -59,10 +59,10 @@ def _tell_missing(names: list[str]) -> int:
 
 
 def _leave(status: int) -> NoReturn:
-    """End the process, also where a thread is still stuck in a look-up or a credential helper that does not answer."""
+    """End the process, even if a thread is still stuck in a look-up or an unresponsive credential helper."""
     try:
         sys.stdout.flush()
-    except OSError:  # nobody reads any more; the interpreter would try again and complain
+    except OSError:  # the reader is gone; otherwise the interpreter would flush again and report an error
         status = status or 1
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

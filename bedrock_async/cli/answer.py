@@ -1,4 +1,4 @@
-"""One answer on its way to stdout: text as it arrives, or events as lines of JSON."""
+"""Prints one answer to stdout: text as it arrives, or events as lines of JSON."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _USUAL_ENDS = frozenset({"end_turn", "stop_sequence"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputOptions:
-    """What the command line says about the output."""
+    """The command line options for the output."""
 
     as_json: bool = False
     usage: bool = False
 
 
 async def print_answer(stream: ResponseStream, options: OutputOptions) -> ConverseResponse:
-    """Write the answer to stdout as it arrives, flushed piece by piece, and return it whole.
+    """Write the answer to stdout as it arrives, flushed piece by piece, and return it as a whole.
 
-    Text ends with a line end, also when it is cut short. Cancelling closes the stream at once. Raises as iterating
-    the stream does.
+    Text is terminated by a line break, even if it is cut short. Cancelling closes the stream at once. Raises as
+    iterating the stream does.
     """
     started = time.perf_counter()
     first_s: float | None = None
@@ -55,7 +55,7 @@ async def print_answer(stream: ResponseStream, options: OutputOptions) -> Conver
 
 
 class _TextWriter:
-    """Writes text, made harmless for a terminal, and ends the last line."""
+    """Writes text, escaped for a terminal, and terminates the last line."""
 
     def __init__(self) -> None:
         self._terminal = sys.stdout.isatty()
@@ -72,7 +72,7 @@ class _TextWriter:
 
 
 class _JsonWriter:
-    """Writes one line for each event."""
+    """Writes one line of JSON for each event."""
 
     def write(self, text: str) -> None:
         sys.stdout.write(f"{text}\n")

@@ -1,4 +1,4 @@
-"""The commands and their options. What a command needs is imported when it runs: ``--help`` needs nothing."""
+"""The commands and their options. Commands import what they need when they run, so ``--help`` is fast."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ _MORE = "More checks"
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and the library's log.")]
 Region = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Else that of the environment or profile.", rich_help_panel=_CONNECTION),
+    typer.Option(
+        metavar="NAME", help="Default: the region of the environment or profile.", rich_help_panel=_CONNECTION
+    ),
 ]
 Profile = Annotated[
     str | None,
@@ -59,13 +61,20 @@ Model = Annotated[
     ),
 ]
 System = Annotated[str | None, typer.Option("--system", "-s", metavar="TEXT", help="The system prompt.")]
-MaxTokens = Annotated[int | None, typer.Option(min=1, metavar="N", help="Longest answer.", rich_help_panel=_ANSWER)]
+MaxTokens = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Maximum number of output tokens.", rich_help_panel=_ANSWER)
+]
 Temperature = Annotated[
-    float | None, typer.Option(metavar="X", help="0 is the most certain answer.", rich_help_panel=_ANSWER)
+    float | None,
+    typer.Option(metavar="X", help="Sampling temperature; 0 is the most deterministic.", rich_help_panel=_ANSWER),
 ]
 TopP = Annotated[
     float | None,
-    typer.Option(metavar="X", help="Choose among the likeliest tokens of this sum.", rich_help_panel=_ANSWER),
+    typer.Option(
+        metavar="X",
+        help="Sample from the most likely tokens up to this total probability.",
+        rich_help_panel=_ANSWER,
+    ),
 ]
 Stop = Annotated[
     list[str] | None,
@@ -75,13 +84,15 @@ Stop = Annotated[
 ]
 NoStream = Annotated[
     bool,
-    typer.Option("--no-stream", help="Use Converse: the answer comes whole.", rich_help_panel=_ANSWER),
+    typer.Option("--no-stream", help="Use Converse, which returns the whole answer at once.", rich_help_panel=_ANSWER),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the events, a line of JSON each.", rich_help_panel=_ANSWER)]
-Usage = Annotated[bool, typer.Option("--usage", help="Tell tokens and times on stderr.", rich_help_panel=_ANSWER)]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print the events, one line of JSON each.", rich_help_panel=_ANSWER)
+]
+Usage = Annotated[bool, typer.Option("--usage", help="Print tokens and times on stderr.", rich_help_panel=_ANSWER)]
 Host = Annotated[str, typer.Option(help="The address to listen on.")]
-Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")]
-PlayedRegion = Annotated[str, typer.Option(help="The region that it plays.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")]
+PlayedRegion = Annotated[str, typer.Option(help="The region to emulate.")]
 AllowRemote = Annotated[bool, typer.Option("--allow-remote", help="Listen on an address that others can reach.")]
 
 
@@ -93,13 +104,13 @@ class Listed(enum.StrEnum):
 
 
 class Begun(enum.StrEnum):
-    """What `plugin new` can begin."""
+    """The kinds of plugins that `plugin new` can create."""
 
     FAMILY = "family"
     PROVIDER = "provider"
 
 
-def _print_version(value: bool) -> None:  # noqa: FBT001 - typer calls it so
+def _print_version(value: bool) -> None:  # noqa: FBT001 - typer's signature
     if value:
         typer.echo(f"bedrock-async {__version__}")
         raise typer.Exit
@@ -218,10 +229,10 @@ def serve(
 ) -> None:
     """Serve an emulator of Amazon Bedrock Runtime until Ctrl-C; its URL is printed on stdout."""
     if text is not None and "scripted" not in (model or (() if replay else ("scripted",))):
-        raise typer.BadParameter("--text is what the scripted model answers, and another one is served.")
+        raise typer.BadParameter("--text is the scripted model's answer, but another model is served.")
     if fault and chaos is None:
         raise typer.BadParameter(
-            "--fault says which faults there are, and --chaos how many: --chaos 1 for every request."
+            "--fault chooses the faults, --chaos how many requests fail: add --chaos 1 for every request."
         )
     with reporting(debug=debug):
         from .serve import ServeOptions
@@ -249,7 +260,7 @@ def models(
         str | None, typer.Option(metavar="NAME", help="Only models of this provider, for example Anthropic.")
     ] = None,
     modality: Annotated[
-        str | None, typer.Option(metavar="KIND", help="Only models that give TEXT, IMAGE or EMBEDDING.")
+        str | None, typer.Option(metavar="KIND", help="Only models that output TEXT, IMAGE or EMBEDDING.")
     ] = None,
     inference: Annotated[
         str | None, typer.Option(metavar="TYPE", help="Only models that can be called ON_DEMAND or are PROVISIONED.")
@@ -259,7 +270,7 @@ def models(
         bool, typer.Option("--access", help="Ask whether the account may use them: a request for each model.")
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print them as the service describes them, a line each.")
+        bool, typer.Option("--json", help="Print them as the service describes them, one line each.")
     ] = False,
     region: Region = None,
     profile: Profile = None,
@@ -294,7 +305,7 @@ def replay(
     ],
     *,
     once: Annotated[
-        bool, typer.Option("--once", help="Play each exchange once; else the last of equal ones repeats.")
+        bool, typer.Option("--once", help="Play each exchange once; otherwise the last of several equal ones repeats.")
     ] = False,
     pace: Annotated[
         float, typer.Option(min=0.0, metavar="X", help="1 keeps the recorded times, 2 takes twice as long, 0 none.")
@@ -327,28 +338,34 @@ def replay(
 def verify(
     *,
     live: Annotated[
-        bool, typer.Option("--live", help="Ask the account, which costs money; else a scripted model in this process.")
+        bool,
+        typer.Option(
+            "--live", help="Ask the account's models, which costs money; otherwise a scripted model in this process."
+        ),
     ] = False,
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", metavar="ID", help="Else BEDROCK_ASYNC_MODEL, or the default of the region."),
+        typer.Option(
+            "--model", "-m", metavar="ID", help="Default: BEDROCK_ASYNC_MODEL, or the region's default model."
+        ),
     ] = None,
     max_cost: Annotated[
-        float, typer.Option(min=0.0, metavar="USD", help="Make no call with which all could cost more.")
+        float, typer.Option(min=0.0, metavar="USD", help="Skip calls that could exceed this total cost.")
     ] = 0.05,
     no_max_cost: Annotated[
-        bool, typer.Option("--no-max-cost", help="Make all calls, whatever they cost and whether that is known.")
+        bool, typer.Option("--no-max-cost", help="Make all calls, whatever they cost, even if the cost is unknown.")
     ] = False,
     price: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=USD",
-            help="input and output per million tokens, guardrail and job each: what the price list does not know.",
+            help="Prices missing from the price list: input and output per million tokens, guardrail and job per use.",
         ),
     ] = None,
     only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this check; may be repeated.")] = None,
     guardrail: Annotated[
-        str | None, typer.Option(metavar="ID[:VERSION]", help="Also checks with this guardrail.", rich_help_panel=_MORE)
+        str | None,
+        typer.Option(metavar="ID[:VERSION]", help="Also run the checks of this guardrail.", rich_help_panel=_MORE),
     ] = None,
     guardrail_checks: Annotated[
         bool, typer.Option("--guardrail-checks", help="Also InvokeGuardrailChecks.", rich_help_panel=_MORE)
@@ -366,12 +383,12 @@ def verify(
     native_body: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="The body for InvokeModel, where the model's is not known.", rich_help_panel=_MORE
+            metavar="FILE", help="The body for InvokeModel, if the model's format is not known.", rich_help_panel=_MORE
         ),
     ] = None,
     cassette: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", dir_okay=False, help="Record all calls there, without secrets: to be shared."),
+        typer.Option(metavar="FILE", dir_okay=False, help="Record all calls there, without secrets, for sharing."),
     ] = None,
     redact_prompts: Annotated[
         bool, typer.Option("--redact-prompts", help="Blank questions and answers in the cassette.")
@@ -431,10 +448,10 @@ def verify(
 @app.command()
 def plugins(
     *,
-    check: Annotated[bool, typer.Option("--check", help="Import each of them, to see whether it works.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Import each plugin to see whether it works.")] = False,
     debug: Debug = False,
 ) -> None:
-    """List the installed providers, model families and emulator models: what each claims, who brings it, its state.
+    """List the installed providers, model families and emulator models, with their origin and state.
 
     Exits with 1 when one cannot be used. BEDROCK_ASYNC_PLUGINS limits which distributions may be loaded. To write one:
     bedrock-async plugin new NAME.
@@ -450,14 +467,14 @@ def plugins(
 def new(
     name: Annotated[
         str,
-        typer.Argument(metavar="NAME", help="For a family the vendor segment of the model ids: acme of acme.chat-1."),
+        typer.Argument(metavar="NAME", help="For a family, the vendor segment of the model ids: acme in acme.chat-1."),
     ],
     *,
     kind: Annotated[
-        Begun, typer.Option(help="A family is the dialect of one vendor's models, a provider another way to models.")
+        Begun, typer.Option(help="family: a vendor's dialect; provider: another way to reach models.")
     ] = Begun.FAMILY,
     directory: Annotated[
-        Path, typer.Option("--directory", "-d", metavar="DIR", help="Where the folder of the package goes.")
+        Path, typer.Option("--directory", "-d", metavar="DIR", help="Where to create the package's folder.")
     ] = Path(),
     debug: Debug = False,
 ) -> None:
@@ -502,29 +519,29 @@ def _settings(
 
 
 def _check_local(*, local: bool, **others: str | None) -> None:
-    """Refuse --local together with what says where else to go."""
+    """Refuse --local together with options for another target."""
     if local:
         _check_unused("--local asks a model in this process", **others)
 
 
 def _check_unused(because: str, **others: object) -> None:
-    """Refuse the options that are given and could have no effect."""
+    """Refuse options that would have no effect."""
     given = [f"--{name.replace('_', '-')}" for name, value in others.items() if value is not None]
     if given:
-        raise typer.BadParameter(f"{because}; {', '.join(given)} cannot apply to it.")
+        raise typer.BadParameter(f"{because}; {', '.join(given)} cannot be combined with it.")
 
 
 def _question(argument: str | None) -> str:
-    """Return the question, from the argument or from stdin. Wrong usage when there is none."""
+    """Return the question, from the argument or from stdin. It is wrong usage if there is none."""
     if argument is not None and argument != "-":
         text = argument
     elif argument is None and sys.stdin.isatty():
-        raise typer.BadParameter('there is no question: bedrock-async ask "..."; with - it is read from stdin.')
+        raise typer.BadParameter('there is no question: bedrock-async ask "..."; with -, it is read from stdin.')
     else:
         try:
             text = sys.stdin.read()
         except UnicodeDecodeError as exc:
-            raise typer.BadParameter(f"what stdin brings is not {exc.encoding} text ({exc.reason}).") from exc
+            raise typer.BadParameter(f"stdin is not {exc.encoding} text ({exc.reason}).") from exc
     if not text.strip():
         raise typer.BadParameter("the question is empty.")
     return text

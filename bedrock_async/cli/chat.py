@@ -1,4 +1,4 @@
-"""``bedrock-async chat``: a conversation on the terminal, or with the lines of a pipe."""
+"""``bedrock-async chat``: a conversation on the terminal, or with lines from a pipe."""
 
 from __future__ import annotations
 
@@ -28,15 +28,16 @@ _PROMPT: Final = "> "
 def chat(target: TargetOptions, settings: CallSettings, output: OutputOptions, *, system: str | None = None) -> None:
     """Converse until the end of the input or ``/quit``.
 
-    On a terminal an error does not end the conversation, and Ctrl-C stops the answer under way; at the prompt it ends
-    the command. With lines from a pipe both end it at once. Raises BedrockError, and KeyboardInterrupt after Ctrl-C.
+    On a terminal, errors do not end the conversation, and Ctrl-C stops the current answer; at the prompt, Ctrl-C ends
+    the command. With lines from a pipe, either ends the command at once. Raises BedrockError, and KeyboardInterrupt
+    after Ctrl-C.
     """
     interactive = sys.stdin.isatty()
     with CommandLoop() as loop, loop.entered(open_target(target, settings)) as opened:
         session = _Session(loop, opened, Conversation(opened.model, system), output)
         if interactive:
             with suppress(ImportError):
-                import_module("readline")  # which gives input() line editing and a history of lines
+                import_module("readline")  # adds line editing and a history to input()
             show_note(f"Chatting with {opened.model}. /help lists the commands, Ctrl-D leaves.")
         while (line := _read_line(interactive=interactive)) is not None:
             try:
@@ -54,7 +55,7 @@ def chat(target: TargetOptions, settings: CallSettings, output: OutputOptions, *
 
 
 def _read_line(*, interactive: bool) -> str | None:
-    """Return the next line of the input, None at its end. Raises InvalidRequestError for what is no text."""
+    """Return the next line of the input, or None at its end. Raises InvalidRequestError if it is not text."""
     try:
         if interactive and sys.stdout.isatty():
             return input(_PROMPT)
@@ -70,7 +71,7 @@ def _read_line(*, interactive: bool) -> str | None:
 
 
 class _Session:
-    """The conversation under way: takes lines, asks the model, obeys commands."""
+    """The current conversation: reads lines, asks the model, executes commands."""
 
     def __init__(self, loop: CommandLoop, target: Target, conversation: Conversation, output: OutputOptions) -> None:
         self.conversation = conversation
@@ -79,7 +80,7 @@ class _Session:
         self._output = output
 
     def take(self, line: str) -> bool:
-        """Do what a line says; return whether the conversation goes on. Raises BedrockError, KeyboardInterrupt."""
+        """Process a line; return whether the conversation continues. Raises BedrockError or KeyboardInterrupt."""
         text = line.strip()
         if text.startswith("/") and not text.startswith("//"):
             name, _, argument = text.partition(" ")
@@ -100,7 +101,7 @@ class _Session:
             try:
                 reply = self._loop.run(print_answer(stream, self._output))
             except KeyboardInterrupt:
-                # What was said until then is part of the conversation.
+                # The partial answer becomes part of the conversation.
                 conversation.answer(stream.response_so_far.message)
                 raise
         except BedrockError:
@@ -109,7 +110,7 @@ class _Session:
         if not conversation.answer(reply.message):
             show_note("(the answer is empty; the question is forgotten)")
 
-    # The commands. Each takes what follows its name and returns whether the conversation goes on.
+    # The commands. Each takes the rest of the line, and returns whether the conversation continues.
 
     def help(self, argument: str) -> bool:
         for name, command in _COMMANDS.items():
@@ -155,7 +156,7 @@ class _Session:
 
 @dataclass(frozen=True, slots=True)
 class _Command:
-    """A command of the conversation, as /help shows it."""
+    """A command of the conversation, as shown by /help."""
 
     action: Callable[[_Session, str], bool]
     argument: str
@@ -169,7 +170,7 @@ _COMMANDS: Final[Mapping[str, _Command]] = {
     "/model": _Command(_Session.model, "[ID]", "show or set the model"),
     "/history": _Command(_Session.history, "", "show what was said"),
     "/save": _Command(_Session.save, "FILE", "write the conversation to a new file, as JSON"),
-    "/load": _Command(_Session.load, "FILE", "go on with a saved conversation"),
+    "/load": _Command(_Session.load, "FILE", "continue a saved conversation"),
     "/quit": _Command(_Session.quit, "", "leave; so does Ctrl-D"),
     "/exit": _Command(_Session.quit, "", "leave"),
 }
@@ -185,7 +186,7 @@ def _no_command(name: str) -> InvalidRequestError:
 
 def _path(command: str, argument: str) -> Path:
     if not argument:
-        raise InvalidRequestError(f"{command} needs the name of a file.", hint=f"{command} conversation.json")
+        raise InvalidRequestError(f"{command} needs a file name.", hint=f"{command} conversation.json")
     return Path(argument).expanduser()
 
 

@@ -1,7 +1,7 @@
-"""The contract that `verify` goes through: small calls, each of which must come back as the client promises.
+"""The checks of `verify`: small calls, each of which must return what the client promises.
 
-A new check is a function here and a row of `CHECKS`. Prompts are harmless, fixed and short, and every call limits its
-output: what a check can cost is known before it is made.
+To add a check, write a function and add a row to `CHECKS`. Prompts are harmless, fixed and short, and every call limits
+its output, so that the maximum cost of a check is known in advance.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _TOOL: Final[Mapping[str, object]] = {
         },
     }
 }
-# A thousand tokens and some are the least that models cache; a letter between blanks is one token.
+# Models cache a minimum of a little over a thousand tokens; a single letter between spaces is one token.
 _LONG_PROMPT: Final = "a b c d e f g h " * 160
 _NOTE: Final = b"The word is pong."
 
@@ -43,8 +43,8 @@ async def _converse(subject: Subject) -> None:
     reply = await subject.client.converse(subject.model, _QUESTION, max_tokens=_ANSWER_TOKENS)
     subject.agree("Converse", reply)
     subject.expect(reply.message.content, "the answer has content")
-    subject.expect(reply.stop_reason, "it tells why it stopped")
-    subject.expect(reply.usage.input_tokens and reply.usage.output_tokens, "it tells the tokens")
+    subject.expect(reply.stop_reason, "it has a stop reason")
+    subject.expect(reply.usage.input_tokens and reply.usage.output_tokens, "it has the token counts")
     subject.expect(reply.meta.request_id, "it has a request id")
 
 
@@ -58,14 +58,14 @@ async def _converse_stream(subject: Subject) -> None:
     subject.expect(types[-2:] == ["message_stop", "metadata"], "it ends with messageStop and metadata")
     subject.expect("unknown" not in types, "no event is unknown")
     subject.expect(reply.text == "".join(event.text or "" for event in events), "the response is its events folded")
-    subject.expect(reply.usage.output_tokens, "it tells the tokens")
+    subject.expect(reply.usage.output_tokens, "it has the token counts")
 
 
 async def _max_tokens(subject: Subject) -> None:
     reply = await subject.client.converse(subject.model, "Count from 1 to 200.", max_tokens=_CUT_TOKENS)
     subject.agree("Converse", reply)
     subject.expect_of_model(reply.stop_reason == "max_tokens", "the stop reason is max_tokens")
-    subject.expect_of_model(reply.usage.output_tokens <= _CUT_TOKENS, "the output is no longer than was asked for")
+    subject.expect_of_model(reply.usage.output_tokens <= _CUT_TOKENS, "the output is not longer than requested")
 
 
 async def _system_and_stop(subject: Subject) -> None:
@@ -100,7 +100,7 @@ async def _tools(subject: Subject) -> None:
         max_tokens=_ANSWER_TOKENS,
     )
     subject.agree("Converse", second)
-    subject.expect(second.stop_reason, "the service takes the tool's use back, with a result")
+    subject.expect(second.stop_reason, "the service accepts the tool use with its result")
 
 
 async def _tools_stream(subject: Subject) -> None:
@@ -118,7 +118,7 @@ async def _tools_stream(subject: Subject) -> None:
 async def _reasoning(subject: Subject) -> None:
     fields = next((fields for name, fields in _REASONING if name in _base(subject)), None)
     if fields is None:
-        raise Skipped("how this model is asked to reason is not known here")
+        raise Skipped("it is not known here how to ask this model to reason")
     stream = subject.client.stream(
         subject.model,
         "Which is larger, 9.11 or 9.9?",
@@ -129,7 +129,7 @@ async def _reasoning(subject: Subject) -> None:
         events = [event async for event in stream]
         reply = await stream.get_final_response()
     subject.agree_events("ConverseStream", events)
-    subject.expect_of_model(reply.reasoning or not reply.text, "the reasoning stands beside the answer")
+    subject.expect_of_model(reply.reasoning or not reply.text, "the reasoning is separate from the answer")
 
 
 _REASONING: Final[Sequence[tuple[str, Mapping[str, object]]]] = (
@@ -189,7 +189,7 @@ def _native(subject: Subject) -> Mapping[str, JSONValue]:
 
 
 def native_body(model: str) -> Mapping[str, JSONValue] | None:
-    """Return a short question in the native dialect of a model, by its base id; None where that is not known."""
+    """Return a short question in the native dialect of a model, given its base id; None if that is unknown."""
     return next((make(_QUESTION) for start, make in _NATIVE if model.startswith(start)), None)
 
 
@@ -329,7 +329,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     Check(
         name="no-such-model-stream",
         operation="ConverseStream",
-        promise="and so it is when a stream is asked for",
+        promise="an unknown model is a ValidationError in a stream, too",
         run=_no_such_model_stream,
         essential=True,
     ),
@@ -343,14 +343,14 @@ CHECKS: Final[tuple[Check, ...]] = (
     Check(
         name="bad-key",
         operation="Converse",
-        promise="a key that nobody issued is an AuthenticationError",
+        promise="a made-up key is an AuthenticationError",
         run=_bad_key,
         essential=True,
     ),
     Check(
         name="bad-api-key",
         operation="Converse",
-        promise="an API key that nobody issued is refused",
+        promise="a made-up API key is refused",
         run=_bad_api_key,
         essential=True,
     ),
@@ -407,16 +407,16 @@ CHECKS: Final[tuple[Check, ...]] = (
     Check(
         name="async-invoke",
         operation="StartAsyncInvoke",
-        promise="a job begins, and tells its state",
+        promise="a job starts and reports its state",
         run=_async_invoke,
         needs="--output-s3-uri",
     ),
     Check(name="cache", operation="Converse", promise="a prompt is written to the cache, and read from it", run=_cache),
-    Check(name="reasoning", operation="ConverseStream", promise="reasoning beside the answer", run=_reasoning),
+    Check(name="reasoning", operation="ConverseStream", promise="reasoning, separate from the answer", run=_reasoning),
 )
-"""The contract, the cheapest checks first: where the money ends, most has been seen."""
+"""The checks, cheapest first, so that as many as possible run before the budget is used up."""
 
 
 def _base(subject: Subject) -> str:
-    """Return the id of the model without geography; empty where its own id does not tell."""
+    """Return the id of the model without geography, or an empty string if it cannot be told from the id."""
     return parse_model_id(subject.model).base_model or ""

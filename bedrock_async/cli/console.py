@@ -1,6 +1,6 @@
-"""What goes to the terminal beside the answer of a model: errors, notes and tables.
+"""Terminal output besides a model's answer: errors, notes and tables.
 
-The answer itself is written to stdout as it is and never passes through rich, which would read markup into it.
+The answer itself is written to stdout without rich, which would interpret it as markup.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from ..errors import BedrockError
 
 __all__ = ["show_error", "show_note", "show_table", "styled", "terminal_safe"]
 
-# Everything but tab and line feed that a terminal would obey: models and servers are not to move its cursor.
+# The control characters except tab and line feed: text from models and servers must not control the terminal.
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def terminal_safe(text: str) -> str:
-    """Return ``text`` with visible signs in the place of control characters, for a terminal."""
+    """Return ``text`` with control characters replaced by visible symbols."""
     return _CONTROLS.sub(_visible, text)
 
 
 def _visible(found: re.Match[str]) -> str:
     code = ord(found[0])
-    # Unicode has pictures of the first 32 and of DEL, and none of the C1 controls.
+    # Unicode has symbols for the first 32 and for DEL, but none for the C1 controls.
     return chr(0x2400 + code) if code < 0x20 else "\u2421" if code == 0x7F else "\ufffd"
 
 
 def styled(file: TextIO) -> Console:
-    """Return a console that writes colours to terminals only, and leaves markup, emoji codes and long lines alone."""
+    """Return a console that colours only on terminals, and does not process markup, emoji codes or long lines."""
     return Console(file=file, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def show_table(header: Sequence[str], rows: Sequence[Sequence[str]], styles: Mapping[str, str]) -> None:
-    """Write rows to stdout: as a table on a terminal, the last column in the style of its value, else in columns."""
+    """Write rows to stdout: as a table on a terminal, the last column styled by its value, otherwise in columns."""
     console = styled(sys.stdout)
     if console.is_terminal:
         table = Table(*header, box=None, pad_edge=False, header_style="bold")
@@ -55,7 +55,7 @@ def show_table(header: Sequence[str], rows: Sequence[Sequence[str]], styles: Map
 
 
 def show_error(error: BedrockError) -> None:
-    """Write an error and its next step to stderr."""
+    """Write an error and its hint to stderr."""
     console = styled(sys.stderr)
     hint = error.hint or ""
     said = str(error).removesuffix(hint).rstrip() if hint else str(error)
@@ -65,6 +65,6 @@ def show_error(error: BedrockError) -> None:
 
 
 def show_note(text: str) -> None:
-    """Say on stderr what is going on; only on a terminal, for nobody reads it elsewhere."""
+    """Write a progress note to stderr, but only if it is a terminal."""
     if sys.stderr.isatty():
         styled(sys.stderr).print(Text(terminal_safe(text), style="dim"))

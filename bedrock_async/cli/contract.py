@@ -1,9 +1,9 @@
-"""What `verify` is made of: a check is one function and one row of data, and a subject is what it examines.
+"""The building blocks of `verify`: a check is one function and one row of data, and a subject is what it examines.
 
-A check makes a call, says with `Subject.expect` what must hold, with `Subject.expect_of_model` what
-models mostly do, and with `Subject.agree` has the client's reading
-compared with the bytes that came and with the official parser. What it does not catch decides the outcome: a
-ServiceError means that the service refused, anything else that the client failed.
+A check makes a call, states with `Subject.expect` what must hold and with `Subject.expect_of_model` what models usually
+do, and has `Subject.agree` compare the client's reading with the received bytes and with the official parser. The
+exception that it raises determines the outcome: a ServiceError means that the service refused, any other that the
+client failed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """What the account offers for the checks; what is None is not checked."""
+    """What the account provides for the checks; checks that need a member that is None are skipped."""
 
     model: str
     guardrail_id: str | None = None
@@ -48,22 +48,22 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Whether one thing holds, and whether that is the model's doing, which tells nothing of the client."""
+    """Whether one expectation holds, and whether it depends on the model, so that it tells nothing of the client."""
 
     holds: bool
     what: str
     of_model: bool = False
 
 
-class Skipped(Exception):  # noqa: N818 - it is no error
+class Skipped(Exception):  # noqa: N818 - not an error
     """The check does not apply; the message says why."""
 
 
 class ToWire(Protocol):
-    """What the client returns: it can be written as it came, and in boto3's shape."""
+    """A result of the client, which can be converted to the wire's JSON and to boto3's shape."""
 
     def to_wire(self) -> dict[str, JSONValue]:
-        """Return the JSON that travels."""
+        """Return the JSON of the wire."""
         ...
 
     def to_dict(self) -> dict[str, Any]:
@@ -72,11 +72,11 @@ class ToWire(Protocol):
 
 
 OpenClient: TypeAlias = Callable[..., BedrockClient]
-"""Makes a client of the same endpoint, over the same transport, with other keywords."""
+"""Creates a client for the same endpoint and transport with other keyword arguments."""
 
 
 def has_official_parser() -> bool:
-    """Whether botocore is installed. It reads a model: call it in a worker thread."""
+    """Whether botocore is installed. Reads a service model: call it in a worker thread."""
     try:
         service_model()
     except MissingExtraError:
@@ -86,7 +86,7 @@ def has_official_parser() -> bool:
 
 @dataclass(slots=True)
 class Subject:
-    """What a check examines: a client, and everything that passes over its transport."""
+    """What a check examines: a client, and all traffic of its transport."""
 
     client: BedrockClient
     open_client: OpenClient
@@ -98,25 +98,25 @@ class Subject:
 
     @property
     def model(self) -> str:
-        """The model that is asked."""
+        """The model to call."""
         return self.configuration.model
 
     @property
     def last(self) -> CassetteExchange:
-        """The exchange that was made last, as it came."""
+        """The most recent exchange, unredacted."""
         return self.cassette.recorded[-1]
 
     def expect(self, holds: object, what: str) -> None:
-        """Note whether ``what`` holds."""
+        """Record whether ``what`` holds."""
         self.findings.append(Finding(bool(holds), what))
 
     def expect_of_model(self, holds: object, what: str) -> bool:
-        """Note, and return, whether the model has done ``what`` it was asked for, which not every model does."""
+        """Record and return whether the model did ``what`` it was asked for, which not every model does."""
         self.findings.append(Finding(bool(holds), what, of_model=True))
         return bool(holds)
 
     def agree(self, operation: str, answer: ToWire) -> None:
-        """Compare a whole answer with the bytes that came last."""
+        """Compare a complete response with the most recently received bytes."""
         body = _body(self.last)
         self.expect(same(answer.to_wire(), json.loads(body)), "to_wire() is the JSON that came, member for member")
         if self.official:
@@ -125,7 +125,7 @@ class Subject:
             self.expect(pruned(answer.to_dict(), shape) == reading, "to_dict() is what botocore reads")
 
     def agree_bytes(self, answer: InvokeResponse) -> None:
-        """Compare a native answer with the bytes that came last."""
+        """Compare a native response with the most recently received bytes."""
         body = _body(self.last)
         self.expect(answer.body == body, "the body is the bytes that came")
         if self.official:
@@ -133,7 +133,7 @@ class Subject:
             self.expect(answer.to_dict() == reading, "to_dict() is what botocore reads")
 
     def agree_events(self, operation: str, events: Sequence[Event | InvokeChunk]) -> None:
-        """Compare the events of a stream with the frames that came last."""
+        """Compare the events of a stream with the most recently received frames."""
         body = _body(self.last)
         self.expect([event.to_wire() for event in events] == _frames(body), "every frame is an event, complete")
         if self.official:
@@ -142,14 +142,14 @@ class Subject:
             self.expect(readings == parsed_events(operation, body), "the events are those that botocore reads")
 
     async def refusal(self, operation: str, call: Awaitable[object], expected: type[ServiceError]) -> None:
-        """Make a call that must be refused with an error of this class, and compare the error with what came."""
+        """Make a call that must be refused with ``expected``, and compare the error with the response."""
         with self.guard.refused():
             try:
                 await call
             except ServiceError as exc:
                 error = exc
             else:
-                self.expect(False, f"the service refuses ({expected.__name__})")  # noqa: FBT003 - it is the finding
+                self.expect(False, f"the service refuses ({expected.__name__})")  # noqa: FBT003 - the finding
                 return
         response = self.last.response
         self.expect(isinstance(error, expected), f"it is a {expected.__name__}, not a {type(error).__name__}")
@@ -165,10 +165,11 @@ Examine: TypeAlias = Callable[[Subject], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One row of the contract.
+    """One check of the contract.
 
-    ``promise`` says what holds when it agrees. An ``essential`` one must not be refused: without it nothing is known;
-    of the others a model may be incapable. ``needs`` names the option without which it is skipped.
+    ``promise`` says what holds if the check agrees. An ``essential`` check must not be refused, because nothing can be
+    said without it; a model may be incapable of the others. ``needs`` names the option without which the check is
+    skipped.
     """
 
     name: str
@@ -180,7 +181,7 @@ class Check:
 
 
 def same(wire: JSONValue, came: JSONValue) -> bool:
-    """Whether two JSON values are the same, the spelling of times aside: ``.5Z`` is ``.500000Z``."""
+    """Whether two JSON values are equal, ignoring the spelling of times: ``.5Z`` equals ``.500000Z``."""
     return _with_times(wire) == _with_times(came)
 
 
@@ -205,7 +206,7 @@ def _headers(exchange: CassetteExchange) -> Mapping[str, str]:
 
 
 def _frames(body: bytes) -> list[dict[str, JSONValue]]:
-    """Return the events in a body as one-key objects, without padding, by nothing but framing and JSON."""
+    """Return the events in a body as one-key objects, without padding, using only framing and JSON."""
     from ..eventstream import parse_headers
 
     frames, _ = frames_of(body)

@@ -1,4 +1,4 @@
-"""The model that `verify` asks where no account is asked: scripted answers to every check of the contract."""
+"""The model that `verify` uses without an account: scripted answers to every check."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ..types import JSONValue
 __all__ = ["DEMONSTRATION_MODEL", "demonstration_model"]
 
 DEMONSTRATION_MODEL: Final = "us.amazon.nova-2-lite-v1:0"
-"""The id under which it answers: that of a model with everything that the contract looks at."""
+"""The id of the demonstration model: one with every feature that the checks examine."""
 
 _CACHED_TOKENS: Final = 1280
 
 
 def demonstration_model() -> ScriptedModel:
-    """Return a model that uses tools, reasons, caches and stops as a model of the service does."""
+    """Return a model that uses tools, reasons, caches and stops like a model of the service."""
     warm = False
 
     def script(received: ReceivedRequest) -> Script:
@@ -54,7 +54,7 @@ def _answer(request: Mapping[str, Any]) -> list[WireEvent]:
 
 
 def _reasoned() -> list[WireEvent]:
-    """Return an answer that thinks first: its deltas have no start, and the signature comes last."""
+    """Return an answer that begins with reasoning, whose deltas have no start and whose signature comes last."""
     thoughts: list[dict[str, JSONValue]] = [{"text": "9.9 is"}, {"text": " 9.90."}, {"signature": "c2lnbmVk"}]
     start, *text = text_events("9.9")
     thinking: list[WireEvent] = [
@@ -65,7 +65,7 @@ def _reasoned() -> list[WireEvent]:
 
 
 def _moved(event: WireEvent) -> WireEvent:
-    """Return the event for the block after its own."""
+    """Return the event for the next block."""
     ((name, members),) = event.items()
     if isinstance(members, dict) and "contentBlockIndex" in members:
         return {name: {**members, "contentBlockIndex": 1}}

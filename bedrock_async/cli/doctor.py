@@ -1,6 +1,6 @@
-"""``bedrock-async doctor``: what stands between this machine and an answer, line by line, with the next step.
+"""``bedrock-async doctor``: checks the path from this machine to an answer, line by line, with next steps.
 
-Nothing here is secret: sources of credentials are named, never their values. Nothing here waits for long.
+The output contains no secrets: it names the sources of credentials, never their values. All waits are short.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ __all__ = [
 State: TypeAlias = Literal["ok", "warning", "failed"]
 
 LIMIT_S: Final = 5.0
-"""For the credentials, and for the endpoint; both are asked at the same time."""
+"""The time limit for the credentials, and for the endpoint; both are checked concurrently."""
 
 LIST_LIMIT_S: Final = 15.0
-"""For each list of the control plane."""
+"""The time limit for each list of the control plane."""
 
-# A signature is refused when its time is more than five minutes off.  [IAM user guide, "Signature Version 4"]
+# Signatures are rejected if their time is more than five minutes off.  [IAM user guide, "Signature Version 4"]
 SKEW_LIMIT_S: Final = 300.0
 SKEW_WARNING_S: Final = 60.0
 
@@ -64,7 +64,7 @@ _LOCAL: Final = "bedrock-async-local"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line: what was looked at, how it is, and what to do about it."""
+    """One line of output: what was examined, its state, and the next step."""
 
     state: State
     subject: str
@@ -74,17 +74,17 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorOptions:
-    """What the command line says about the client to examine."""
+    """The command line options for the client to examine."""
 
     region: str | None = None
     profile: str | None = None
     endpoint_url: str | None = None
     models: bool = False
-    """Whether to ask the control plane too, which needs permissions of its own."""
+    """Whether to query the control plane as well, which needs additional permissions."""
 
 
 def doctor(options: DoctorOptions) -> bool:
-    """Examine what a client with these options would meet, and write it to stdout; return whether nothing failed."""
+    """Examine what a client with these options would use and print it; return whether nothing failed."""
     environ = os.environ
     findings = [*check_versions(_installed_version)]
     choice, finding = check_region(options, environ)
@@ -97,7 +97,7 @@ def doctor(options: DoctorOptions) -> bool:
 
 
 def check_versions(version_of: Callable[[str], str | None]) -> Iterable[Finding]:
-    """Yield a line for Python and one for each package that matters; ``version_of`` is None for a missing one."""
+    """Yield a line for Python and for each relevant package; ``version_of`` returns None for a missing one."""
     python = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     yield Finding("ok", "python", python)
     yield Finding("ok", "bedrock_async", __version__)
@@ -105,7 +105,7 @@ def check_versions(version_of: Callable[[str], str | None]) -> Iterable[Finding]
         yield _package(name, version_of(name), "failed", "pip install --force-reinstall bedrock-async")
     for extra, names in _EXTRAS.items():
         for name in names:
-            # Profiles, SSO, roles and metadata services need botocore; everything else has another way.
+            # Profiles, SSO, roles and metadata services need botocore; the other packages are optional.
             missing: State = "warning" if name == "botocore" else "ok"
             yield _package(name, version_of(name), missing, f'pip install "bedrock-async[{extra}]"')
     yield _package(_LOCAL, version_of(_LOCAL), "ok", f"pip install {_LOCAL}")
@@ -127,7 +127,7 @@ def _installed_version(name: str) -> str | None:
 
 
 def check_region(options: DoctorOptions, environ: Mapping[str, str]) -> tuple[RegionChoice | None, Finding]:
-    """Return the region and a line about it; None when it cannot be determined."""
+    """Return the region, or None if it cannot be determined, and a line about it."""
     try:
         choice = resolve_region(options.region, environ=environ, profile=options.profile)
     except BedrockError as exc:
@@ -174,12 +174,12 @@ async def _check_connection(
     failed = [each.subject for each in (*credentials, *connection) if each.state == "failed"]
     if choice is None or failed:
         missing = ", ".join(["region"] if choice is None else failed)
-        return [*credentials, *connection, Finding("warning", "models", f"not listed, for want of: {missing}")]
+        return [*credentials, *connection, Finding("warning", "models", f"not listed; this failed: {missing}")]
     return [*credentials, *connection, *await check_models(options)]
 
 
 async def check_models(options: DoctorOptions, *, limit_s: float = LIST_LIMIT_S) -> list[Finding]:
-    """List models and inference profiles as a client would; return a line each, with the action that is missing."""
+    """List models and inference profiles as a client would; return a line for each list, naming missing permissions."""
     findings: list[Finding] = []
     async with BedrockClient(
         region=options.region, profile=options.profile, endpoint_url=options.endpoint_url, retry=NO_RETRY
@@ -206,14 +206,14 @@ async def check_models(options: DoctorOptions, *, limit_s: float = LIST_LIMIT_S)
 
 
 def _names_action(error: AccessDeniedError) -> bool:
-    """Return whether the service has named what is missing: an action, or the key itself."""
+    """Return whether the service's message names what is missing: an action, or the key itself."""
     return "is not authorized to perform: " in error.message or "API Key" in error.message
 
 
 async def check_credentials(
     options: DoctorOptions, region: str | None, environ: Mapping[str, str], *, limit_s: float = LIMIT_S
 ) -> Finding:
-    """Load the credentials as a client would, and return a line about where they come from."""
+    """Load the credentials as a client would; return a line about their source."""
     try:
         authenticator = resolve_authenticator(environ=environ, profile=options.profile, region=region)
     except BedrockError as exc:
@@ -228,7 +228,7 @@ async def check_credentials(
             "failed",
             "credentials",
             f"not loaded within {limit_s:g} s ({authenticator.source})",
-            "A credential_process, a question for an MFA code or a metadata service does not answer; "
+            "A credential_process, an MFA prompt or a metadata service is not responding; "
             "`aws sts get-caller-identity` shows which.",
         )
     return Finding("ok", "credentials", authenticator.source)
@@ -241,7 +241,7 @@ def _now() -> datetime:
 async def check_endpoint(
     endpoint: Endpoint, transport: Transport, *, now: Callable[[], datetime] = _now, limit_s: float = LIMIT_S
 ) -> list[Finding]:
-    """Ask the endpoint for anything, without credentials; return a line about it and one about its clock and ours."""
+    """Send an unauthenticated request to the endpoint; return lines about the endpoint and the clock difference."""
     where = f"{endpoint.base_url} ({endpoint.source})"
     request = WireRequest("GET", f"{endpoint.base_url}/", {"host": endpoint.host}, b"")
     started = now()
@@ -264,11 +264,13 @@ async def check_endpoint(
 
 
 def _endpoint_finding(status: int, reached: str) -> Finding:
-    # Any answer of the service will do: without credentials and a path it refuses everything.
+    # Any response of the service will do: without credentials and path, it refuses every request.
     if status in range(300, 400):
         return Finding("warning", "endpoint", reached, "It redirects, and redirects are not followed: check the URL.")
     if status >= 500:
-        return Finding("warning", "endpoint", reached, "The service, or a gateway before it, has trouble: try again.")
+        return Finding(
+            "warning", "endpoint", reached, "The service, or a gateway in front of it, is failing: try again."
+        )
     return Finding("ok", "endpoint", reached)
 
 

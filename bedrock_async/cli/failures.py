@@ -1,4 +1,4 @@
-"""How a command fails: a message and a next step on stderr, an exit status, and no traceback unless asked for."""
+"""How a command fails: a message and a hint on stderr, an exit status, and a traceback only on request."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["FAILED", "INTERRUPTED", "reporting"]
 
 FAILED: Final = 1
 INTERRUPTED: Final = 130
-"""128 + SIGINT: what shells report."""
+"""The exit status that shells report after SIGINT: 128 + 2."""
 
 
 @contextmanager
 def reporting(*, debug: bool) -> Generator[None]:
-    """Turn what the body raises into the end of the command: status 1 for our errors, 130 for Ctrl-C.
+    """Convert exceptions of the body to the exit of the command: status 1 for our errors, 130 for Ctrl-C.
 
-    With ``debug`` the traceback and the log are shown too. Anything else that is raised is a bug, and passes.
+    With ``debug``, the traceback and the log are also shown. Any other exception is a bug, and propagates.
     """
     with _logging(debug=debug):
         try:
@@ -41,8 +41,8 @@ def reporting(*, debug: bool) -> Generator[None]:
 
 @contextmanager
 def _logging(*, debug: bool) -> Generator[None]:
-    """Show our own log, or nothing of it: without a handler, logging writes warnings and tracebacks to stderr."""
-    # Ours only: what botocore logs for debugging holds the answers of credential services.
+    """Show our own log, or nothing: without a handler, logging would write warnings and tracebacks to stderr."""
+    # Only ours, because botocore's debug log contains the responses of credential services.
     logger = logging.getLogger("bedrock_async")
     handler = logging.StreamHandler(sys.stderr) if debug else logging.NullHandler()
     level = logger.level

@@ -23,7 +23,7 @@ _KINDS: Final[Mapping[str, str]] = {"SYSTEM_DEFINED": "profile", "APPLICATION": 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListingOptions:
-    """What the command line says about the list."""
+    """The command line options for the list."""
 
     provider: str | None = None
     modality: str | None = None
@@ -38,25 +38,25 @@ class ListingOptions:
 
     @property
     def filtered(self) -> bool:
-        """Whether some of the models are to be left out."""
+        """Whether some of the models are filtered out."""
         return (self.provider, self.modality, self.inference) != (None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """A model, or a profile with the models of the list that stand behind it."""
+    """A model, or a profile with the listed models behind it."""
 
     item: FoundationModel | InferenceProfile
     behind: Sequence[FoundationModel]
 
     @property
     def access(self) -> Sequence[ModelAccess]:
-        """What is known of the account's access to the models behind it."""
+        """The known access of the account to the models behind it."""
         return [model.access for model in self.behind if model.access is not None]
 
 
 def models(options: ListingOptions) -> None:
-    """Write the list to stdout: in columns, or as a line of JSON each. Raises BedrockError."""
+    """Write the list to stdout: in columns, or as one line of JSON per item. Raises BedrockError."""
     with CommandLoop() as loop:
         listed = loop.run(_listed(options))
     if options.as_json:

@@ -1,4 +1,4 @@
-"""The event loop of one command, and what Ctrl-C does to it."""
+"""The event loop of a command, and its handling of Ctrl-C."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _WAKE_BYTES: Final = 4096
 class CommandLoop:
     """An event loop in the main thread, for the coroutines of one command; use it with ``with``.
 
-    The first of the ``signals`` cancels the coroutine under way, which so can close its streams, and becomes a
-    KeyboardInterrupt when it has ended. Until `rearm` all further ones are ignored, so that nothing disturbs the
-    clean-up. ``received`` is the number of the last signal. Between two runs the loop stands still and a signal is an
-    ordinary KeyboardInterrupt. A signal that the process was started to ignore, or handles otherwise, stays as it is.
+    The first of the ``signals`` cancels the running coroutine, which can then close its streams, and becomes a
+    KeyboardInterrupt once the coroutine has ended. Further signals are ignored until `rearm`, so that nothing disturbs
+    the clean-up. ``received`` is the number of the last signal. Between two runs the loop is stopped, and a signal is
+    an ordinary KeyboardInterrupt. A signal that the process ignores, or handles otherwise, is left alone.
 
-    asyncio.Runner would do most of this; but its second Ctrl-C tears through the clean-up, and it waits in the end,
-    for up to five minutes, for threads that hang in a name server.
+    asyncio.Runner does most of this, but its second Ctrl-C interrupts the clean-up, and it finally waits up to five
+    minutes for threads that hang in a name look-up.
     """
 
     def __init__(self, *signals: signal.Signals) -> None:
@@ -38,10 +38,10 @@ class CommandLoop:
         self._armed = True
 
     def __enter__(self) -> Self:
-        """Make the loop and listen to the signals."""
+        """Create the loop and install the signal handlers."""
         self._loop = asyncio.new_event_loop()
-        if sys.platform != "win32":  # whose loop does this by itself
-            # A signal just before the loop begins to wait is noticed only after the wait, unless a byte ends that.
+        if sys.platform != "win32":  # the loop of Windows does this itself
+            # Without this byte, a signal just before the loop starts waiting would be noticed only after the wait.
             self._woken, self._waker = socket.socketpair()
             for end in (self._woken, self._waker):
                 end.settimeout(0)
@@ -57,7 +57,7 @@ class CommandLoop:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Cancel what is left and close the loop; threads that hang are left behind."""
+        """Cancel remaining tasks and close the loop; hanging threads are abandoned."""
         loop = self._loop
         interrupted = not self._armed
         self._armed = False
@@ -76,12 +76,12 @@ class CommandLoop:
                 self._waker.close()
             loop.close()
             for number, previous in self._previous.items():
-                # Once interrupted, the process is about to end, and a late Ctrl-C has nothing more to say.
+                # An interrupted process is about to end, so a late Ctrl-C is ignored.
                 late = interrupted and number == signal.SIGINT
                 signal.signal(number, signal.SIG_IGN if late else previous)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run the coroutine and return its result. Raises KeyboardInterrupt when a signal has cancelled it."""
+        """Run the coroutine and return its result. Raises KeyboardInterrupt if a signal arrived meanwhile."""
         loop = self._loop
         was_armed = self._armed
         task: asyncio.Task[T] = loop.create_task(coroutine)
@@ -94,13 +94,13 @@ class CommandLoop:
             raise
         finally:
             self._task = None
-        if was_armed and not self._armed:  # it had no await left that could be cancelled
+        if was_armed and not self._armed:  # the coroutine had no await left to cancel
             raise KeyboardInterrupt
         return result
 
     @contextmanager
     def entered(self, manager: AbstractAsyncContextManager[T]) -> Generator[T]:
-        """Enter an asynchronous context manager on this loop, for the time of a synchronous ``with``."""
+        """Enter an asynchronous context manager on this loop, for the duration of a synchronous ``with``."""
         value = self.run(manager.__aenter__())
         try:
             yield value
@@ -111,7 +111,7 @@ class CommandLoop:
             self.run(_leave(manager, None))
 
     def rearm(self) -> None:
-        """Listen to signals again, for a command that goes on after one."""
+        """React to signals again, for a command that continues after one."""
         self._armed = True
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -121,7 +121,7 @@ class CommandLoop:
         self.received = number
         if self._task is None:
             raise KeyboardInterrupt
-        # Not task.cancel() itself: the loop may be waiting, and this wakes it.
+        # task.cancel() alone would not wake a waiting loop.
         self._loop.call_soon_threadsafe(self._task.cancel)
 
 

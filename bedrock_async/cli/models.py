@@ -1,4 +1,4 @@
-"""Emulator models by name, for ``--local`` and ``serve``. Loads the emulator: import it only where that is wanted."""
+"""Emulator models by name, for ``--local`` and ``serve``. Loads the emulator: import it only when needed."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ SCRIPTED: Final = "scripted"
 
 @runtime_checkable
 class _Startable(Protocol):
-    """A model that can load what it needs before the first request, and then fails with its own words."""
+    """A model that can load its resources before the first request, and then raises its own errors."""
 
     async def start(self) -> None: ...
 
 
 async def load_model(name: str, *, text: str | None = None) -> ServedModel:
-    """Return the emulator model of this name; ``text`` is what the scripted one answers.
+    """Return the emulator model of this name; ``text`` is the answer of the scripted one.
 
     Raises MissingExtraError when the local model is not installed, PluginError for an unknown or broken one.
     """
@@ -43,6 +43,6 @@ async def load_model(name: str, *, text: str | None = None) -> ServedModel:
 
 
 async def start_model(model: ServedModel) -> None:
-    """Load what the model needs (weights, engine), where it offers that. Raises its errors; cancelling is heard."""
+    """Load the model's resources (weights, engine), if it supports that. Raises the model's errors; cancellable."""
     if isinstance(model, _Startable):
         await model.start()

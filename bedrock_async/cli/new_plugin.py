@@ -1,4 +1,4 @@
-"""``bedrock-async plugin new``: the beginning of a plugin, as a package whose tests pass."""
+"""``bedrock-async plugin new``: creates a plugin, as a package whose tests pass."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _FILES: Final[Mapping[str, str]] = {
     "provider.py": "{module}/provider.py",
     "test.py": "tests/test_{name}.py",
 }
-"""Templates, of which each kind has its own, and the files that they become."""
+"""The templates and the files that they become; each kind of plugin has its own templates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PluginOptions:
-    """What the command line says about the plugin."""
+    """The command line options for the plugin."""
 
     name: str
     kind: Literal["family", "provider"] = "family"
@@ -41,10 +41,10 @@ class PluginOptions:
 
 
 def new_plugin(options: PluginOptions) -> Path:
-    """Write the package below the directory, tell of it on stdout, and return its folder.
+    """Write the package below the directory, report it on stdout, and return its folder.
 
-    Raises InvalidRequestError for a name that cannot be or is taken, for a folder that is not empty, and where nothing
-    can be written. Nothing is overwritten.
+    Raises InvalidRequestError for an invalid or taken name, for a folder that is not empty, and when writing fails.
+    Never overwrites a file.
     """
     _check(options)
     words = _words(options.name, options.kind)
@@ -58,7 +58,7 @@ def new_plugin(options: PluginOptions) -> Path:
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InvalidRequestError(
-                f"{folder} is there already.",
+                f"{folder} already exists.",
                 path="directory",
                 hint="Nothing was written. Remove it, or name another place: --directory DIR.",
             )
@@ -78,8 +78,8 @@ def _check(options: PluginOptions) -> None:
         likely = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:_LONGEST].rstrip("-")
         what = "the vendor segment of the model ids" if kind == "family" else "what provider= is given"
         raise InvalidRequestError(
-            f"{name!r} is no name for a {kind}. It is {what}: small letters, digits and single hyphens, a letter "
-            f"first, at most {_LONGEST} characters.",
+            f"{name!r} is not a valid name for a {kind}: it is {what}, lower-case letters, digits and single hyphens, "
+            f"a letter first, at most {_LONGEST} characters.",
             path="name",
             hint=f"Did you mean {likely!r}?" if _NAME.fullmatch(likely) else "For example: acme.",
         )
@@ -88,14 +88,14 @@ def _check(options: PluginOptions) -> None:
         taken = "bedrock-async"
     if taken is not None:
         raise InvalidRequestError(
-            f"there is a {kind} {name!r} already: {taken} brings it.",
+            f"the {kind} {name!r} already exists: {taken} provides it.",
             path="name",
-            hint="Whoever installed both would have a conflict. Choose another name, or improve that one.",
+            hint="Installing both would conflict. Choose another name, or contribute to the existing one.",
         )
 
 
 def _words(name: str, kind: str) -> dict[str, str]:
-    """Return what stands in the templates for a name."""
+    """Return the values for the placeholders in the templates."""
     title = "".join(part.capitalize() for part in name.split("-"))
     identifier = name.replace("-", "_")
     return {
@@ -109,7 +109,7 @@ def _words(name: str, kind: str) -> dict[str, str]:
 
 
 def _filled(kind: str, template: str, words: Mapping[str, str]) -> str | None:
-    """Return a template of this kind with its words; None where the kind has no such file."""
+    """Return the filled-in template of this kind; None if the kind does not have the file."""
     source = files("bedrock_async.cli") / "templates" / kind / f"{template}.template"
     return Template(source.read_text("utf-8")).substitute(words) if source.is_file() else None
 

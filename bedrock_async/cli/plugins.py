@@ -1,4 +1,4 @@
-"""``bedrock-async plugins``: what is installed beside the library, and whether it works."""
+"""``bedrock-async plugins``: the installed plugins, and whether they work."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ OURS: Final = "bedrock-async"
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """One thing that a distribution brings; ``fault`` says why it cannot be used.
+    """One entry point of a distribution; ``fault`` says why it cannot be used.
 
-    ``models`` are the patterns of the model ids that a family claims; before it is imported, those of its vendor.
+    ``models`` are the patterns of model ids that a family claims; before it is imported, those of its vendor.
     """
 
     name: str
@@ -42,9 +42,9 @@ class Plugin:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """A group of entry points, what it brings without any, and how one of it is loaded.
+    """A group of entry points, its built-in members, and how to load one.
 
-    ``limited`` kinds heed the environment variable that says which distributions may be loaded.
+    ``limited`` kinds respect the environment variable that limits which distributions may be loaded.
     """
 
     label: str
@@ -83,8 +83,8 @@ _OK: Final = "ok"
 _UNVERIFIED: Final = "ok, unverified"
 _NOT_ALLOWED: Final = "not allowed"
 _NOTES: Final = {
-    _INSTALLED: "installed: --check tells whether it works, and whether a family is held to recorded traffic.",
-    _UNVERIFIED: "unverified: not held to recorded traffic of these models, for there was none.",
+    _INSTALLED: "installed: --check tells whether it works, and whether a family is checked against recorded traffic.",
+    _UNVERIFIED: "unverified: not checked against recorded traffic of these models, because there was none.",
     _NOT_ALLOWED: f"not allowed: {VARIABLE} does not name the distribution.",
 }
 
@@ -102,7 +102,7 @@ _KINDS: Final = (
 
 
 def plugins(*, load: bool) -> bool:
-    """List what is there on stdout; with ``load`` import each of them too. Return whether all is well."""
+    """List the plugins on stdout; with ``load``, import each of them as well. Return whether all can be used."""
     found = find_plugins()
     if load:
         with CommandLoop() as loop:
@@ -112,7 +112,7 @@ def plugins(*, load: bool) -> bool:
 
 
 def find_plugins() -> list[Plugin]:
-    """Return all plugins, the built-in ones first. Nothing is imported but metadata is read."""
+    """Return all plugins, built-in ones first. Reads metadata, but imports nothing."""
     found: list[Plugin] = []
     allowed = allowed_plugins(os.environ)
     for kind in _KINDS:
@@ -133,9 +133,9 @@ def find_plugins() -> list[Plugin]:
 
 
 async def check(plugin: Plugin) -> Plugin:
-    """Import the plugin and make its object; return it with the outcome.
+    """Import the plugin and create its object; return it with the outcome.
 
-    One in conflict, built in or not allowed stays as it is.
+    A plugin that is in conflict, built in or not allowed is returned unchanged.
     """
     if plugin.fault is not None or plugin.state != _INSTALLED:
         return plugin

@@ -18,7 +18,7 @@ __all__ = ["ReplayOptions", "replay"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayOptions:
-    """What the command line says about the cassette and the server."""
+    """The command line options for the cassette and the server."""
 
     cassette: Path
     once: bool = False
@@ -32,8 +32,9 @@ class ReplayOptions:
 def replay(options: ReplayOptions) -> int:
     """Serve the cassette until SIGINT or SIGTERM, and return the number of the signal.
 
-    The endpoint's URL goes to stdout, a line of its own, as soon as it answers. A request that was not recorded gets
-    a 404 that names the nearest one. Raises BedrockError when the cassette cannot be read, or the server not start.
+    The endpoint's URL is written to stdout, on a line of its own, as soon as it accepts requests. A request that was
+    not recorded gets a 404 that names the nearest one. Raises BedrockError when the cassette cannot be read, or the
+    server cannot start.
     """
     return run_server(
         partial(_load, options),

@@ -1,4 +1,4 @@
-"""``bedrock-async serve``: the emulator as a server of its own, for programs in any language."""
+"""``bedrock-async serve``: the emulator as a standalone server, for programs in any language."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["Load", "ServeOptions", "run_server", "serve"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeOptions:
-    """What the command line says about the server."""
+    """The command line options for the server."""
 
     models: Sequence[str] = ()
     text: str | None = None
@@ -41,7 +41,7 @@ class ServeOptions:
 
 
 Load: TypeAlias = Callable[[], Awaitable[tuple[Sequence[ServedModel], str]]]
-"""Makes what is to be served, and says in a few words what that is."""
+"""Creates the models to serve, and describes them in a few words."""
 
 
 def serve(options: ServeOptions) -> int:
@@ -59,10 +59,10 @@ def serve(options: ServeOptions) -> int:
 def run_server(load: Load, *, host: str, port: int, region: str, allow_remote: bool, chaos: Chaos | None = None) -> int:
     """Serve until SIGINT or SIGTERM, stop cleanly, and return the number of the signal.
 
-    The endpoint's URL goes to stdout, a line of its own, as soon as it answers; everything else goes to stderr.
-    Raises BedrockError when it cannot start.
+    The endpoint's URL is written to stdout, on a line of its own, as soon as it accepts requests; everything else goes
+    to stderr. Raises BedrockError when the server cannot start.
     """
-    # What goes wrong in a model is told to its client in one sentence, and here with its traceback.
+    # A model's failure is reported to its client in one sentence, and here with its traceback.
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     with CommandLoop(signal.SIGINT, signal.SIGTERM) as loop:
         try:
@@ -76,7 +76,7 @@ async def _load(options: ServeOptions) -> tuple[Sequence[ServedModel], str]:
     names = options.models or (() if options.replay else (SCRIPTED,))
     served: list[ServedModel] = []
     if options.replay is not None:
-        strict = not names  # with models beside it, what was not recorded is theirs to answer
+        strict = not names  # requests that were not recorded go to the other models, if any
         directory = options.replay
         served.append(await anyio.to_thread.run_sync(lambda: ReplayModel.from_directory(directory, strict=strict)))
     served += [await load_model(name, text=options.text) for name in names]

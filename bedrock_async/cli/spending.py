@@ -1,8 +1,8 @@
-"""What calls may cost, before they are made: a guard on the transport, which lets no request pass that costs too much.
+"""Bounds the cost of calls before they are made: a guard on the transport that rejects requests over budget.
 
-A bound is computed from the very request that goes out, so that retries count too: a token of input has at least one
-byte, and a request never gets more tokens of output than it asks for. What a call did cost, by the tokens that the
-service reports, takes the place of its bound as soon as that is known.
+The bound is computed from each request as it is sent, so that retries count, too: an input token has at least one byte,
+and a request never gets more output tokens than it asks for. The actual cost, from the tokens that the service reports,
+replaces the bound as soon as it is known.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from ..types import JSONValue, TokenUsage
 __all__ = ["OverBudgetError", "PriceList", "SpendingGuard", "TokenPrices", "Tokens", "UnknownPriceError", "price_list"]
 
 _MILLION: Final = Decimal(1_000_000)
-# What the service adds to a request that has tools; the largest that a vendor states is 530 tokens.
-# [Claude's documentation, "Pricing", tool use system prompt token count]
+# The tokens that the service adds to a request with tools; the largest number stated by a vendor is 530. [Claude's
+# documentation, "Pricing", tool use system prompt token count]
 _ADDED_TOKENS: Final = 600
-# Writing to the cache for an hour costs twice the price of input, the most that any use of input costs.
+# Writing to the cache for an hour costs twice the input price, the most for any use of input.
 _CACHE_FACTOR: Final = 2
 _CACHE_MARKS: Final = (b'"cachePoint"', b'"cache_control"')
 _GUARDRAIL_MARKS: Final = (b'"guardrailConfig"',)
@@ -47,22 +47,22 @@ _Key: TypeAlias = tuple[str, str, str, bytes]
 
 
 class OverBudgetError(InvalidRequestError):
-    """The call was not made: with it, the calls might cost more than they may."""
+    """The call was not made, because it might exceed the cost limit."""
 
 
 class UnknownPriceError(InvalidRequestError):
-    """The call was not made: nobody here knows what it costs at most."""
+    """The call was not made, because its maximum cost is unknown."""
 
 
 class Tokens(NamedTuple):
-    """Tokens of one call; what was written to the cache or read from it counts as input."""
+    """The tokens of one call; tokens written to or read from the cache count as input."""
 
     input: int
     output: int
 
 
 class TokenPrices(Protocol):
-    """Knows what models cost."""
+    """Knows the prices of models."""
 
     def usd(self, model: str, tokens: Tokens) -> Decimal:
         """Return the price of the tokens in US dollars. Raises UnknownPriceError."""
@@ -71,43 +71,43 @@ class TokenPrices(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FixedPrices:
-    """Prices that the user gives, in US dollars per million tokens."""
+    """Prices given by the user, in US dollars per million tokens."""
 
     input: Decimal
     output: Decimal
 
     def usd(self, model: str, tokens: Tokens) -> Decimal:
-        """Return the price of the tokens, whatever the model."""
+        """Return the price of the tokens, regardless of the model."""
         return (self.input * tokens.input + self.output * tokens.output) / _MILLION
 
 
 class PublishedPrices:
-    """The list prices that the package genai-prices knows."""
+    """The list prices in the package genai-prices."""
 
     def usd(self, model: str, tokens: Tokens) -> Decimal:
-        """Return the price of the tokens. Raises UnknownPriceError for a model that is not in the package."""
+        """Return the price of the tokens. Raises UnknownPriceError for a model that the package does not have."""
         usage = TokenUsage(input_tokens=tokens.input, output_tokens=tokens.output)
         try:
             cost = Prices().cost(model, usage)
         except MissingExtraError as exc:
             raise UnknownPriceError(
                 "prices are not known: the package genai-prices is not installed.",
-                hint='pip install "bedrock-async[cost]", or give them: --price input=3 --price output=15 '
+                hint='pip install "bedrock-async[cost]", or pass them: --price input=3 --price output=15 '
                 "(US dollars per million tokens).",
             ) from exc
         except InvalidModelIdError:
             cost = None
         if cost is None:
             raise UnknownPriceError(
-                f"the package genai-prices knows no price of the model {model}.",
-                hint="Give it: --price input=3 --price output=15 (US dollars per million tokens).",
+                f"the package genai-prices has no price for the model {model}.",
+                hint="Pass it: --price input=3 --price output=15 (US dollars per million tokens).",
             )
         return cost.usd
 
 
 @dataclass(frozen=True, slots=True)
 class PriceList:
-    """All that a call can cost: tokens, and what is charged for a use of a guardrail or a job."""
+    """All prices that calls can incur: for tokens, and per use of a guardrail or a job."""
 
     tokens: TokenPrices
     guardrail: Decimal | None = None
@@ -117,36 +117,36 @@ class PriceList:
         """Return the price of one use. Raises UnknownPriceError."""
         if usd is None:
             raise UnknownPriceError(
-                f"what a {kind} costs is in no price list here.",
-                hint=f"Give what one costs at most in US dollars: --price {kind}=0.01.",
+                f"the price of a {kind} is unknown.",
+                hint=f"Pass its highest price in US dollars: --price {kind}=0.01.",
             )
         return usd
 
 
 def price_list(given: Sequence[str]) -> PriceList:
-    """Return the prices that ``--price NAME=USD`` options give, and for the rest the published ones.
+    """Return the prices given by ``--price NAME=USD`` options, and otherwise the published ones.
 
-    Raises InvalidRequestError for an option that cannot be read.
+    Raises InvalidRequestError for an option that cannot be parsed.
     """
     prices: dict[str, Decimal] = {}
     for option in given:
         name, _, amount = option.partition("=")
         if name not in {"input", "output", "guardrail", "job"} or not amount.replace(".", "", 1).isdecimal():
             raise InvalidRequestError(
-                f"--price {option} cannot be read.",
+                f"--price {option} cannot be parsed.",
                 path="price",
-                hint="Give input and output in US dollars per million tokens, guardrail and job per use: "
+                hint="Pass input and output in US dollars per million tokens, guardrail and job per use: "
                 "--price input=3 --price output=15 --price guardrail=0.001 --price job=0.5.",
             )
         prices[name] = Decimal(amount)
     if ("input" in prices) != ("output" in prices):
-        raise InvalidRequestError("--price gives one of input and output.", path="price", hint="Give both.")
+        raise InvalidRequestError("--price needs both input and output.", path="price")
     tokens: TokenPrices = FixedPrices(prices["input"], prices["output"]) if "input" in prices else PublishedPrices()
     return PriceList(tokens, prices.get("guardrail"), prices.get("job"))
 
 
 class SpendingGuard:
-    """A `Transport` that sends what may be sent; with ``limit_usd`` None that is everything, priced or not."""
+    """A `Transport` that sends only requests within the limit; with ``limit_usd`` None, all of them, priced or not."""
 
     name = "spending guard"
 
@@ -157,12 +157,12 @@ class SpendingGuard:
         self._free = False
         self._bounds: list[tuple[_Key, Decimal]] = []
         self.spent_usd = Decimal(0)
-        """What the calls so far have cost, or can have cost at most where that is not known yet."""
+        """The cost of the calls so far, or its upper bound if the cost is not known yet."""
         self.unpriced = 0
-        """The number of calls that passed without a price."""
+        """The number of calls that were made without a known price."""
 
     async def send(self, request: WireRequest, *, connect_timeout_s: float) -> WireResponse:
-        """Send the request, if it may cost what it can cost at most; see `Transport.send`.
+        """Send the request if its maximum cost is within the limit; see `Transport.send`.
 
         Raises OverBudgetError or UnknownPriceError before anything is sent.
         """
@@ -178,11 +178,11 @@ class SpendingGuard:
         return await self._inner.send(request, connect_timeout_s=connect_timeout_s)
 
     async def aclose(self) -> None:
-        """Do nothing: the transport below belongs to whoever made it."""
+        """Do nothing: the underlying transport belongs to its creator."""
 
     @contextmanager
     def refused(self) -> Generator[None]:
-        """Price at nothing what is sent inside: calls that the service refuses."""
+        """Count requests inside as free, because the service is expected to refuse them."""
         self._free = True
         try:
             yield
@@ -190,7 +190,7 @@ class SpendingGuard:
             self._free = False
 
     def settle(self, exchanges: Sequence[CassetteExchange]) -> None:
-        """Put what the calls since the last time did cost in the place of their bounds, as far as they tell.
+        """Replace the bounds of the calls since the last time with their cost, as far as the exchanges tell it.
 
         Exchanges are matched by their requests: one that failed before anything was sent is not recorded.
         """
@@ -236,12 +236,12 @@ def _key(request: CassetteRequest) -> _Key:
 
 
 def usd(amount: Decimal) -> str:
-    """Return an amount as people read it."""
+    """Return an amount formatted for display."""
     return f"${amount:.4f}"
 
 
 def bound_usd(request: WireRequest, prices: PriceList) -> Decimal:
-    """Return the most that a request can cost. Raises UnknownPriceError where nobody knows."""
+    """Return the maximum cost of a request. Raises UnknownPriceError if it cannot be bounded."""
     path = urlsplit(request.url).path
     model, operation = _target(path)
     if request.method == "GET" or operation == "count-tokens":
@@ -251,12 +251,12 @@ def bound_usd(request: WireRequest, prices: PriceList) -> Decimal:
     if operation == "async-invoke":
         return prices.each("job", prices.job)
     if operation not in _INFERENCE:
-        raise UnknownPriceError(f"what {request.method} {path} costs is not known.", hint="Pass --no-max-cost.")
+        raise UnknownPriceError(f"the cost of {request.method} {path} is unknown.", hint="Pass --no-max-cost.")
     factor = _CACHE_FACTOR if any(mark in request.body for mark in _CACHE_MARKS) else 1
     output = _output_limit(request.body)
     if output is None:
         raise UnknownPriceError(
-            "the request limits its output nowhere, so that it could cost anything.",
+            "the request does not limit its output, so its cost is unbounded.",
             hint="Limit the output tokens in the native body (max_tokens or what the model calls it).",
         )
     cost = prices.tokens.usd(model, Tokens(factor * (len(request.body) + _ADDED_TOKENS), output))
@@ -266,13 +266,13 @@ def bound_usd(request: WireRequest, prices: PriceList) -> Decimal:
 
 
 def _target(path: str) -> tuple[str, str]:
-    """Return model and operation of a path that ends ``/model/{model}/{operation}``; of others the last step alone."""
+    """Return model and operation of a path that ends in ``/model/{model}/{operation}``, or only the last segment."""
     steps = path.strip("/").split("/")
     return (unquote(steps[-2]) if steps[-3:-2] == ["model"] else "", steps[-1])
 
 
 def _output_limit(body: bytes) -> int | None:
-    """Return how many tokens a body asks for at most, under the names that models have for it."""
+    """Return the maximum number of output tokens in a body, under any of the names that models use."""
     try:
         value: JSONValue = json.loads(body)
     except (ValueError, RecursionError):
@@ -288,7 +288,7 @@ def _output_limit(body: bytes) -> int | None:
 
 
 def tokens_used(exchange: CassetteExchange) -> Tokens | None:
-    """Return the tokens that the service reports for a call, None where it reports none."""
+    """Return the tokens that the service reports for a call, or None if it reports none."""
     response = exchange.response
     if response is None:
         return None

@@ -1,4 +1,4 @@
-"""Whom `ask` and `chat` talk to: Amazon Bedrock, or a local model behind an emulator in this process."""
+"""What `ask` and `chat` talk to: Amazon Bedrock, or a local model behind an emulator in this process."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _WITHOUT_ACCOUNT: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetOptions:
-    """What the command line says about the other side."""
+    """The command line options for the target."""
 
     local: bool = False
     model: str | None = None
@@ -43,7 +43,7 @@ class TargetOptions:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A client, and the model to ask through it."""
+    """A client, and the model to call with it."""
 
     client: BedrockClient
     model: str
@@ -51,9 +51,9 @@ class Target:
 
 @asynccontextmanager
 async def open_target(options: TargetOptions, settings: CallSettings) -> AsyncGenerator[Target]:
-    """Open a client with ``settings`` as its defaults, and with ``local`` the model behind it; close both in the end.
+    """Open a client with ``settings`` as its defaults, and with ``local`` the model behind it; close both on exit.
 
-    Raises InvalidRequestError when there is no model to ask, NoCredentialsError when nothing else is there either,
+    Raises InvalidRequestError when no model is given, NoCredentialsError when there are no credentials either,
     MissingExtraError or PluginError for the local model.
     """
     opened = _local(options, settings) if options.local else _aws(options, settings)
@@ -67,7 +67,7 @@ async def _aws(options: TargetOptions, settings: CallSettings) -> AsyncGenerator
     if not model:
         await _require_credentials(options)
         raise InvalidRequestError(
-            "there is no model to ask.",
+            "no model was given.",
             path="model",
             hint=f"Pass its id or ARN, for example --model {_EXAMPLE_ID}, or set {MODEL_VARIABLE}.\n{_WITHOUT_ACCOUNT}",
         )
@@ -81,7 +81,7 @@ async def _aws(options: TargetOptions, settings: CallSettings) -> AsyncGenerator
 
 
 async def _require_credentials(options: TargetOptions) -> None:
-    """Raise NoCredentialsError when there are none: that comes before any model. Other faults show when asking."""
+    """Raise NoCredentialsError if there are none, which precedes a missing model. Other faults appear later."""
     authenticator = resolve_authenticator(environ=os.environ, profile=options.profile, region=options.region)
     try:
         with anyio.move_on_after(_LOOK_FOR_CREDENTIALS_S):
@@ -103,7 +103,7 @@ async def _local(options: TargetOptions, settings: CallSettings) -> AsyncGenerat
     from .models import LOCAL, load_model, start_model
 
     served = await load_model(LOCAL)
-    # The emulator closes the model with itself, also when starting it fails or is cancelled.
+    # The emulator closes the model, even if starting it fails or is cancelled.
     async with BedrockEmulator([served]) as emulator:
         ids = served.model_ids if isinstance(served, EmulatorModel) else ()
         model = options.model or next(iter(ids), LOCAL)

@@ -1,7 +1,7 @@
-"""``bedrock-async verify``: small calls of every kind, and whether what comes back is what this client promises.
+"""``bedrock-async verify``: makes small calls of every kind, and checks that they return what this client promises.
 
-With ``--live`` on the user's account, under a limit of costs; without, on a scripted model in this process, so that
-everybody can see what would be done.
+With ``--live`` on the user's account, within a cost limit; otherwise with a scripted model in this process, which shows
+what would be done.
 """
 
 from __future__ import annotations
@@ -46,9 +46,10 @@ __all__ = ["Outcome", "State", "VerifyOptions", "examine_one", "verify"]
 logger = logging.getLogger("bedrock_async.cli.verify")
 
 State: TypeAlias = Literal["agrees", "disagrees", "failed", "model differs", "not run", "refused", "skipped"]
-"""``model differs``: it did something else than it was asked for, and that was read well.
+"""The outcome of a check.
 
-``refused`` by the service; ``failed`` here, or on the way; ``not run`` for its price; ``skipped``: not asked for.
+``model differs``: the model did not do what it was asked for, but its answer was read correctly. ``refused``: by the
+service; ``failed``: in the client, or on the way; ``not run``: over the cost limit; ``skipped``: not requested.
 """
 
 _STYLES: Final[Mapping[str, str]] = {
@@ -67,7 +68,7 @@ _EXAMPLE_KEY: Final = ("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyOptions:
-    """What the command line says."""
+    """The command line options."""
 
     live: bool = False
     model: str | None = None
@@ -90,7 +91,7 @@ class VerifyOptions:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one check."""
+    """The outcome of one check."""
 
     check: Check
     state: State
@@ -101,16 +102,16 @@ class Outcome:
 
     @property
     def faulty(self) -> bool:
-        """Whether it tells against the client, or against the account being examined at all."""
+        """Whether the outcome counts against the client, or shows that the account could not be examined."""
         return self.state in {"disagrees", "failed"} or (
             self.check.essential and self.state not in {"agrees", "model differs"}
         )
 
 
 def verify(options: VerifyOptions) -> bool:
-    """Go through the contract, write what was seen to stdout, and return whether nothing tells against the client.
+    """Run the checks, write the findings to stdout, and return whether none counts against the client.
 
-    Interrupted, it shows what it had seen. Raises BedrockError when it cannot begin.
+    When interrupted, it shows the findings so far. Raises BedrockError when it cannot begin.
     """
     chosen = _chosen(options.only)
     outcomes: list[Outcome] = []
@@ -135,7 +136,7 @@ def _chosen(names: Sequence[str]) -> tuple[Check, ...]:
 
 
 class _Run:
-    """One way through the contract."""
+    """One run of all checks."""
 
     def __init__(self, options: VerifyOptions, checks: Sequence[Check], outcomes: list[Outcome]) -> None:
         self.options = options
@@ -150,7 +151,7 @@ class _Run:
         self._prices = price_list(options.prices)
 
     async def examine(self) -> None:
-        """Make the calls, one check after the other, and record them."""
+        """Make the calls, one check after another, and record them."""
         options = self.options
         self.official = await anyio.to_thread.run_sync(has_official_parser)
         files = await anyio.to_thread.run_sync(_read_files, options)
@@ -165,7 +166,7 @@ class _Run:
                     configuration = _configuration(options, client.region, files)
                     self.model, self.region = configuration.model, client.region
                     self.endpoint = client.endpoint.host
-                    # Clients with other credentials go to the same place, also where a profile has said which that is.
+                    # Clients with other credentials use the same endpoint, even if a profile determined it.
                     keywords["region"], keywords["endpoint_url"] = client.region, client.endpoint.base_url
                     others = partial(_client, guard, keywords)
                     subject = Subject(client, others, guard, cassette, configuration, self.official)
@@ -176,7 +177,7 @@ class _Run:
 
 
 async def examine_one(check: Check, subject: Subject, options: VerifyOptions) -> Outcome:
-    """Make the calls of one check, and return what became of it. Raises CredentialsError: no check can do without."""
+    """Make the calls of one check, and return its outcome. Raises CredentialsError, which would affect every check."""
     guard = subject.guard
     subject.findings = []
     subject.cassette.label = check.name
@@ -197,7 +198,7 @@ async def _state(check: Check, subject: Subject, options: VerifyOptions) -> tupl
     except (OverBudgetError, UnknownPriceError) as exc:
         return "not run", f"{exc.message} {exc.hint or ''}".strip()
     except CredentialsError:
-        raise  # each check would say the same
+        raise  # every check would fail in the same way
     except ServiceError as exc:
         state: State = "refused"
         detail = f"{exc.code}: {exc.message}"
@@ -205,9 +206,9 @@ async def _state(check: Check, subject: Subject, options: VerifyOptions) -> tupl
         logger.debug("the check %s failed", check.name, exc_info=exc)
         state, detail = "failed", f"{type(exc).__name__}: {exc.message}"
     except Exception as exc:
-        # The client raises errors of its own tree only: any other is a finding like those that this looks for.
+        # The client raises only its own errors: any other is the kind of finding that this command looks for.
         logger.debug("the check %s failed", check.name, exc_info=exc)
-        state, detail = "failed", f"{type(exc).__name__}, which is none of the client's own errors"
+        state, detail = "failed", f"{type(exc).__name__}, which is not one of the client's errors"
     else:
         state, detail = "agrees", ""
     broken = [finding for finding in subject.findings if not finding.holds]
@@ -224,11 +225,11 @@ def _given(needed: str, options: VerifyOptions) -> bool:
 
 @asynccontextmanager
 async def _endpoint(options: VerifyOptions) -> AsyncGenerator[ClientKeywords]:
-    """Yield the keywords of a client of the account, or of an emulator that lives as long as this."""
+    """Yield the keyword arguments for a client of the account, or of an emulator that lives as long as this."""
     if options.live:
         yield ClientKeywords(region=options.region, profile=options.profile, endpoint_url=options.endpoint_url)
         return
-    # With keys of its own it refuses those that nobody issued.
+    # With keys of its own, the emulator refuses unknown ones.
     emulator = BedrockEmulator(
         [demonstration_model()], credentials=[_EXAMPLE_KEY], api_keys=["the-emulators-key"], region="us-east-1"
     )
@@ -238,7 +239,7 @@ async def _endpoint(options: VerifyOptions) -> AsyncGenerator[ClientKeywords]:
 
 def _client(guard: SpendingGuard, keywords: ClientKeywords, **others: Unpack[ClientKeywords]) -> BedrockClient:
     asked: ClientKeywords = {**keywords, "transport": guard, "timeouts": _TIMEOUTS}
-    if others:  # other credentials stand in the place of the profile's or the emulator's
+    if others:  # they replace the profile's or the emulator's
         asked.pop("credentials", None)
         asked.pop("profile", None)
         asked.update(others)
@@ -269,7 +270,7 @@ def _configuration(options: VerifyOptions, region: str, files: Mapping[str, Mapp
 
 
 def _read_files(options: VerifyOptions) -> dict[str, Mapping[str, JSONValue]]:
-    """Return the JSON objects of the files that are named. Raises InvalidRequestError for one that holds none."""
+    """Return the JSON objects in the named files. Raises InvalidRequestError for a file without one."""
     found: dict[str, Mapping[str, JSONValue]] = {}
     for name, path in (("async_input", options.async_input), ("native_body", options.native_body)):
         if path is None:
@@ -279,13 +280,13 @@ def _read_files(options: VerifyOptions) -> dict[str, Mapping[str, JSONValue]]:
         except (OSError, ValueError, RecursionError) as exc:
             raise InvalidRequestError(f"the file {path} cannot be read as JSON: {exc}", path=name) from exc
         if not isinstance(value, dict):
-            raise InvalidRequestError(f"the file {path} holds no JSON object.", path=name)
+            raise InvalidRequestError(f"the file {path} does not contain a JSON object.", path=name)
         found[name] = cast("dict[str, JSONValue]", value)
     return found
 
 
 def _redactions(options: VerifyOptions) -> list[Redact]:
-    """Return what a shared cassette need not tell of the account: the name of its bucket."""
+    """Return the redactions of account data that a shared cassette does not need: the name of the bucket."""
     bucket = (options.output_s3_uri or "").removeprefix("s3://").partition("/")[0]
     if not bucket:
         return []
@@ -362,7 +363,7 @@ def _summary(run: _Run, outcomes: Sequence[Outcome]) -> Text:
     parts.append(f"{run.model} in {run.region}" if options.live else "the emulator in this process: no account")
     parts.append(_costs(run))
     if not run.official:
-        parts.append('botocore did not judge: pip install "bedrock-async[testing]"')
+        parts.append('botocore was not consulted: pip install "bedrock-async[testing]"')
     if options.cassette is not None:
         parts.append(f"recorded without secrets: {options.cassette}")
     return Text(terminal_safe(". ".join(parts) + "."))
@@ -374,8 +375,8 @@ _ORDER: Final[tuple[State, ...]] = ("agrees", "disagrees", "failed", "model diff
 
 def _costs(run: _Run) -> str:
     if run.unpriced:
-        return f"what {run.unpriced} of the calls cost is not known"
+        return f"the cost of {run.unpriced} of the calls is unknown"
     if not run.options.live:
-        return f"on an account it would have cost {usd(run.spent_usd)} at most"
+        return f"on an account it would have cost at most {usd(run.spent_usd)}"
     limit = "" if run.options.max_cost is None else f" of {usd(run.options.max_cost)}"
-    return f"{usd(run.spent_usd)} spent at most{limit}"
+    return f"at most {usd(run.spent_usd)} spent{limit}"

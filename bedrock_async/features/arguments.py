@@ -26,13 +26,13 @@ def _check_policy(retry: object) -> None:
     decide = getattr(retry, "delay_s", None)
     if not callable(decide):
         raise InvalidRequestError(
-            f"retry is {a_kind(retry)}, no retry policy.",
+            f"retry is {a_kind(retry)}, not a retry policy.",
             path="retry",
             hint="Pass StandardRetry(max_attempts=3), NO_RETRY, or an object of the RetryPolicy protocol.",
         )
     try:
         signature = inspect.signature(decide)
-    except (TypeError, ValueError):  # of what is not written in Python nobody knows
+    except (TypeError, ValueError):  # a callable that is not written in Python need not tell
         return
     try:
         signature.bind(None, 1, random=None)
@@ -49,7 +49,7 @@ def _check_policy(retry: object) -> None:
 
 
 def check_texts(**given: object) -> None:
-    """Refuse arguments of a client that are no text. Raises InvalidRequestError with the path."""
+    """Refuse arguments of a client that are not text. Raises InvalidRequestError with the path."""
     for name, value in given.items():
         if value is not None and not isinstance(value, str):
             raise InvalidRequestError(f"{name} is {a_kind(value)}, not text.", path=name, hint=_TEXTS[name])
@@ -64,7 +64,7 @@ _TEXTS: Final = {
 
 
 def checked_settings(settings: object) -> dict[str, Any]:
-    """Return the defaults of a client. Raises InvalidRequestError for what is no mapping, or has an unknown name."""
+    """Return the defaults of a client. Raises InvalidRequestError unless they are a mapping of known names."""
     if settings is not None and not isinstance(settings, Mapping):
         raise InvalidRequestError(
             f"settings is {a_kind(settings)}, not a mapping.",
@@ -96,9 +96,9 @@ _EXAMPLES: Final = {
 
 
 def check_seconds(name: str, seconds: object, *, hint: str) -> None:
-    """Refuse what is neither None nor a number of seconds. Raises InvalidRequestError."""
+    """Refuse anything but None or a number of seconds. Raises InvalidRequestError."""
     if seconds is None:
         return
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or math.isnan(seconds):
         shown = "nan" if isinstance(seconds, float) else a_kind(seconds)
-        raise InvalidRequestError(f"{name} is {shown}, no number of seconds.", path=name, hint=hint)
+        raise InvalidRequestError(f"{name} is {shown}, not a number of seconds.", path=name, hint=hint)

@@ -1,8 +1,9 @@
 """Where cache points stand in a request: those that the caller set, and those that a `CacheConfig` asks for.
 
 A cache point makes the service keep everything before it, in the order tools, system prompt, messages, and read it from
-there when a later request begins the same. The service takes four of them, refuses some places, and wants those that
-live longer before those that live shorter. The planner keeps to that and says in words what it did:
+there when a later request begins the same. The service takes at most four, refuses them in some places, and wants
+points with a longer time to live before those with a shorter one. The planner keeps to that and says in words what it
+did:
 
     plan = plan_cache(request, CacheConfig(system=True, strategy="auto"), profile)
     print(plan.explain())
@@ -52,14 +53,14 @@ _SECONDS: Final = {"5m": 300, "1h": 3600}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheConfig:
-    """What of a request shall be cached. True means with the common ``ttl``, ``"5m"`` or ``"1h"`` with that one.
+    """What to cache of a request. True means with the common ``ttl``; ``"5m"`` and ``"1h"`` set the part's own.
 
     - ``system``: a point behind the system prompt; ``tools``: one behind the tools.
     - ``messages``: a point at the end of the last message of the user.
-    - ``ttl``: how long the points live that name no time of their own; the service's default, five minutes, when None.
+    - ``ttl``: how long points live that have no time of their own; None for the service's default, five minutes.
     - ``strategy="auto"``: a point at the end of each message of the assistant, so that a growing conversation is read
-      from the cache up to its last answer. Where four are too few the newest stay.
-    - ``min_tokens``: the least number of tokens before a point; the model's own when None, 0 to set every point.
+      from the cache up to its last answer. If that makes more than four, the newest stay.
+    - ``min_tokens``: the least number of tokens before a point; None for the model's own minimum, 0 to set every point.
 
     Raises InvalidRequestError for values that mean nothing.
     """
@@ -110,7 +111,7 @@ def cache_config(given: object) -> CacheConfig | None:
         return CacheConfig(strategy="auto")
     if not isinstance(given, Mapping):
         raise InvalidRequestError(
-            f"cache is {given!r}, no CacheConfig.",
+            f"cache is {given!r}, not a CacheConfig.",
             path="cache",
             hint='Pass CacheConfig(system=True), or "auto"; CacheConfig() plans nothing.',
         )
@@ -132,7 +133,7 @@ class PlannedPoint(msgspec.Struct, frozen=True):
 
 
 class LeftOutPoint(msgspec.Struct, frozen=True):
-    """A cache point that is not in the request that is sent: where it was or would have been, and why it is not."""
+    """A cache point that was left out of the request: where it was or would have been, and why."""
 
     path: str
     origin: Origin
@@ -148,7 +149,7 @@ class CachePlan:
     left_out: tuple[LeftOutPoint, ...] = ()
     notes: tuple[str, ...] = ()
     adjustments: tuple[Adjustment, ...] = ()
-    """What was changed of the points that the caller had set."""
+    """What was changed about the points that the caller had set."""
 
     def explain(self) -> str:
         """Return the plan in words, a line for every point that is set or left out."""
@@ -223,9 +224,9 @@ class _Plan:
 def plan_cache(request: ConverseRequest, config: CacheConfig | None, profile: ModelProfile) -> CachePlan:
     """Return the request with the points that ``config`` asks for, as the service takes them. Nothing is sent.
 
-    Points that stand in the request already are kept and counted; one that the service would refuse is left out and
-    reported in ``adjustments``. Above four, planned points go first, the oldest of the messages before those of tools
-    and system prompt, then the oldest ones of the caller in the messages.
+    Points that are in the request already are kept and counted; one that the service would refuse is left out and
+    reported in ``adjustments``. If there are more than four, planned points are dropped first (the oldest of the
+    messages, then those of tools and system prompt), then the caller's oldest in the messages.
     """
     if config is None and not _has_points(request):
         return CachePlan(request)
@@ -267,18 +268,18 @@ def _row(part: CachedPart, path: str, blocks: Sequence[Any], role: str = "") -> 
 
 
 def _refusal(before: object) -> str | None:
-    """Say why the service refuses a cache point right behind this; None where it takes it."""
+    """Say why the service would refuse a cache point right after this; None where it takes one."""
     match before:
         case None:
-            return "nothing stands before it there"
+            return "nothing precedes it there"
         case DocumentBlock() if before.format != "pdf":
-            return "it would stand right behind a document that is no PDF"
+            return "it would directly follow a document that is not a PDF"
         case VideoBlock():
-            return "it would stand right behind a video"
+            return "it would directly follow a video"
         case ReasoningBlock():
-            return "it would stand right behind reasoning"
+            return "it would directly follow reasoning"
         case _Point():
-            return "another one stands there"
+            return "another one is already there"
         case _:
             return None
 
@@ -291,7 +292,7 @@ def _refuse(plan: _Plan) -> None:
             if type(item) is not _Point:
                 before = item
                 continue
-            # Whether a point behind reasoning is refused was never seen, so that the caller's own may try.
+            # Whether the service refuses a point after reasoning is not known; the caller's own is left to try.
             reason = None if isinstance(before, ReasoningBlock) else _refusal(before)
             if plan.caching is not None and row.part not in plan.caching.parts:
                 reason = f"the model does not cache {_PARTS[row.part]}"
@@ -300,20 +301,20 @@ def _refuse(plan: _Plan) -> None:
                 continue
             before = item
             if plan.caching is not None and item.ttl is not None and item.ttl not in plan.caching.ttls:
-                plan.set_ttl(item, None, "the model knows no other")
+                plan.set_ttl(item, None, "the model supports no other")
 
 
 _PARTS: Final[dict[CachedPart, str]] = {"tools": "tools", "system": "system prompts", "messages": "messages"}
 
 
 _NOT_CACHING: Final = (
-    "nothing was planned: the model is not known to cache prompts; where it does, pass "
+    "nothing was planned: the model is not known to cache prompts; if it does, pass "
     'model_profile={"caching": PromptCaching(min_tokens=...)}'
 )
 _NOT_KNOWN: Final = (
-    "nothing was planned: the model is not known here, and so not known to cache prompts. That of an application "
-    "inference profile is found by `await client.resolve_model(arn)`, or pass it, with inference_profile=arn beside "
-    'it; of another pass model_profile={"caching": PromptCaching(min_tokens=...)}'
+    "nothing was planned: the model is unknown here, and so not known to cache prompts. If it is an application "
+    "inference profile, call `await client.resolve_model(arn)`, or pass the model with inference_profile=arn; for any "
+    'other pass model_profile={"caching": PromptCaching(min_tokens=...)}'
 )
 
 
@@ -335,9 +336,9 @@ def _wishes(plan: _Plan, config: CacheConfig) -> Iterator[tuple[_Row, str]]:
     for row in plan.rows:
         if row.part == "messages":
             if config.strategy == "auto" and row.role == "assistant":
-                yield row, "the end of a message of the assistant"
+                yield row, "the end of an assistant message"
             elif config.messages and users and row is users[-1]:
-                yield row, "the end of the last message of the user"
+                yield row, "the end of the last user message"
         elif getattr(config, row.part):
             yield row, "the end of the tools" if row.part == "tools" else "the end of the system prompt"
 
@@ -349,13 +350,13 @@ def _place_in(plan: _Plan, row: _Row, ttl: str | None, reason: str) -> None:
         plan.left_out.append(LeftOutPoint(end, "planned", f"the model does not cache {_PARTS[row.part]}"))
         return
     if ttl is not None and ttl not in caching.ttls:
-        plan.notes.append(f"{end}: time to live {ttl} changed to {_DEFAULT_TTL}: the model knows no other")
+        plan.notes.append(f"{end}: time to live {ttl} changed to {_DEFAULT_TTL}: the model supports no other")
     known = ttl if ttl in caching.ttls and len(caching.ttls) > 1 else None
     at = len(row.items)
     while at and _refusal(row.items[at - 1]) and type(row.items[at - 1]) is not _Point:
         at -= 1
     if not at or type(row.items[at - 1]) is _Point:
-        why = _refusal(row.items[-1] if row.items else None) or "another one stands there"
+        why = _refusal(row.items[-1] if row.items else None) or "another one is already there"
         plan.left_out.append(LeftOutPoint(end, "planned", why))
         return
     if at < len(row.items):
@@ -411,14 +412,14 @@ def _json_bytes(value: object) -> int:
 
 
 def _drop_short(plan: _Plan, config: CacheConfig | None) -> None:
-    """Leave out planned points before which there is surely too little: they would do nothing, and count."""
+    """Leave out planned points that surely have too little before them: they would do nothing, and use up places."""
     if plan.caching is None:
         return
     least = config.min_tokens if config is not None and config.min_tokens is not None else plan.caching.min_tokens
     for point in plan.points():
         # Twice as many tokens as estimated are not seen in any script.
         if point.origin == "planned" and point.tokens is not None and 2 * point.tokens < least:
-            reason = f"about {point.tokens:,} tokens stand before it; the model caches {least:,} or more"
+            reason = f"about {point.tokens:,} tokens precede it; the model caches {least:,} or more"
             plan.drop(point, reason)
 
 
@@ -429,7 +430,7 @@ def _trim(plan: _Plan) -> None:
     limit = MAX_CACHE_POINTS if plan.caching is None else min(MAX_CACHE_POINTS, plan.caching.max_points)
     while len(points := plan.points()) > limit:
         point = min(points, key=_worth)
-        plan.drop(point, f"the service takes {limit}, and this one matters least")
+        plan.drop(point, f"the service accepts {limit}, and this one matters least")
 
 
 def _worth(point: _Point) -> tuple[bool, bool, int]:
@@ -451,7 +452,7 @@ def _order_ttls(plan: _Plan) -> None:
         if point.origin == "manual":
             shortest = point
         elif shortest is not None and point.seconds > shortest.seconds:
-            plan.set_ttl(point, shortest.ttl, f"the one before it, {shortest.place}, lives no longer")
+            plan.set_ttl(point, shortest.ttl, f"the one before it, {shortest.place}, does not live longer")
     _raise_earlier(plan, points)
 
 
@@ -459,7 +460,7 @@ def _raise_earlier(plan: _Plan, points: Sequence[_Point]) -> None:
     longest: _Point | None = None
     for point in reversed(points):
         if longest is not None and point.seconds < longest.seconds:
-            plan.set_ttl(point, longest.ttl, f"one behind it, {longest.place}, lives longer")
+            plan.set_ttl(point, longest.ttl, f"one after it, {longest.place}, lives longer")
         if longest is None or point.seconds > longest.seconds:
             longest = point
 

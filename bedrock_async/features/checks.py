@@ -1,7 +1,7 @@
-"""What the service surely refuses, found before anything is sent.
+"""Checks for what the service is certain to reject, made before anything is sent.
 
-Only what holds for every model is checked. Values and kinds of blocks that are not known here pass: they may be newer
-than this package.
+Only what holds for every model is checked. Unknown values and kinds of blocks pass: they may be newer than this
+package.
 """
 
 from __future__ import annotations
@@ -38,27 +38,27 @@ from .media_checks import check_clip, check_media
 from .media_formats import ENDINGS, detect, what_it_is
 
 MAX_CACHE_POINTS: Final = 4
-"""Cache points that the service takes in one request: in tools, system prompt and messages together."""
+"""The service's limit of cache points per request, in tools, system prompt and messages together."""
 
 _MAX_NAME: Final = 200
-# The API reference does not list the underscore, but names with it were answered; tabs and other white space were
-# refused in public reports, a blank at either end was not.  [corpus; API reference, DocumentBlock]
+# The API reference does not list the underscore, but names with it were answered; tabs and other whitespace were
+# rejected in public reports, a space at either end was not.  [corpus; API reference, DocumentBlock]
 _NAME: Final = re.compile(r"[A-Za-z0-9_ ()\[\]-]+")
 _NOT_IN_NAME: Final = re.compile(r"[^A-Za-z0-9_ ()\[\]-]+")
 _IMAGE_FORMATS: Final = frozenset({"png", "jpeg", "gif", "webp"})
-# As much base64 as every signature needs, so that megabytes are not decoded to look at their first bytes.
+# Enough base64 for every signature, so that megabytes are not decoded to check their first bytes.
 _BASE64_HEAD: Final = re.compile(rb"[A-Za-z0-9+/]{16}")
 
-# How alike a tag must be to a known one to be taken for its misspelling: "imge", "txt" and "images" are, "toolSearch",
-# "audioOutput" or "richText", which a later version of the service may have, are not.
+# How similar a tag must be to a known one to count as its misspelling: "imge", "txt" and "images" do; "toolSearch",
+# "audioOutput" and "richText", which a later version of the service may have, do not.
 _ALIKE: Final = 0.85
 
 
 def check_given(request: ConverseRequest, messages: object, settings: Mapping[str, Any]) -> None:
-    """Refuse blocks that are misspelt in what the caller gave. Raises InvalidRequestError with the path.
+    """Reject misspelt blocks in what the caller gave. Raises InvalidRequestError with the path.
 
-    ``request`` is what ``messages`` and ``settings`` mean, block by block. A block that nobody knows passes when it was
-    given as an `UnknownBlock`; given as a dict it is refused when it looks like a misspelling of a known one.
+    ``request`` is what ``messages`` and ``settings`` mean, block by block. An unknown block passes if it was given as
+    an `UnknownBlock`; given as a dict, it is rejected if it looks like a misspelling of a known one.
     """
     for index, message in enumerate(request.messages or ()):
         if _has_unknown(message.content):
@@ -71,9 +71,9 @@ def check_given(request: ConverseRequest, messages: object, settings: Mapping[st
 
 
 def check_request(request: ConverseRequest, limits: MediaLimits | None = None) -> None:
-    """Refuse a request made of keywords where the service surely would. Raises InvalidRequestError with the path.
+    """Reject a request made from keywords if the service certainly would. Raises InvalidRequestError with the path.
 
-    ``limits`` tell how much of which media the model takes.
+    ``limits`` are the model's limits for media.
     """
     if not request.messages:
         _require_messages(request)
@@ -86,7 +86,7 @@ def check_request(request: ConverseRequest, limits: MediaLimits | None = None) -
 
 
 def check_cache_points(request: ConverseRequest) -> None:
-    """Refuse a request with more cache points than the service takes. Raises InvalidRequestError with their paths."""
+    """Reject a request with more cache points than the service allows. Raises InvalidRequestError with their paths."""
     places: list[str] = []
     if request.tool_config is not None:
         places += _cache_points(request.tool_config.tools, "toolConfig.tools")
@@ -99,14 +99,14 @@ def check_cache_points(request: ConverseRequest) -> None:
                 break
     if len(places) > MAX_CACHE_POINTS:
         raise InvalidRequestError(
-            f"the request has {len(places)} cache points ({', '.join(places)}); the service takes {MAX_CACHE_POINTS}.",
+            f"the request has {len(places)} cache points ({', '.join(places)}); {MAX_CACHE_POINTS} are allowed.",
             path=places[MAX_CACHE_POINTS],
-            hint="Remove some: a cache point covers everything before it, so the last ones matter most.",
+            hint="Remove some: a cache point covers everything before it, so the last ones are the most useful.",
         )
 
 
 def check_image(image: ImageBlock | GuardImage, path: str) -> None:
-    """Refuse bytes that are no image of the format that is named. Raises InvalidRequestError with the path."""
+    """Reject bytes that are not an image of the given format. Raises InvalidRequestError with the path."""
     data = image.source.bytes
     if data is None:
         return
@@ -123,17 +123,17 @@ def check_image(image: ImageBlock | GuardImage, path: str) -> None:
         raise InvalidRequestError(
             f"{path}.source.bytes: the {len(data)} bytes do not begin like a {image.format} file.",
             path=f"{path}.source.bytes",
-            hint="They are base64: pass the raw bytes, which are encoded on sending."
+            hint="They are base64: pass the raw bytes; the client encodes them."
             if encoded
-            else "Read the whole file, in binary mode; images are png, jpeg, gif or webp.",
+            else "Read the whole file, in binary mode. Images are png, jpeg, gif or webp.",
         )
 
 
 def document_name(name: str) -> str:
-    """Return ``name`` in a form that the service takes for a document, at most 200 characters long.
+    """Return ``name`` in a form that the service accepts for a document, at most 200 characters long.
 
-    A known ending such as ``.pdf`` is dropped, accents too; what cannot stand in a name becomes a hyphen, and a name of
-    which nothing is left ``"document"``.
+    A known extension such as ``.pdf`` is dropped, accents too; invalid characters become hyphens, and a name of which
+    nothing is left becomes ``"document"``.
     """
     stem, _, ending = name.rpartition(".")
     plain = unicodedata.normalize("NFKD", stem if ending.lower() in ENDINGS["document"] else name)
@@ -143,12 +143,12 @@ def document_name(name: str) -> str:
 
 
 def _require_messages(request: ConverseRequest) -> None:
-    # A managed prompt brings messages of its own.  [API reference, Converse]
+    # A managed prompt has its own messages.  [API reference, Converse]
     if parse_model_id(request.model_id).kind != "prompt":
         raise InvalidRequestError(
-            "messages is empty, or holds nothing but blank text.",
+            "messages is empty, or contains only blank text.",
             path="messages",
-            hint='Pass "a question", or at least one message with role user.',
+            hint='Pass "a question", or at least one message with the role user.',
         )
 
 
@@ -176,9 +176,9 @@ def _check_spelling(blocks: Iterable[object], path: str, tags: Sequence[str], gi
 
 
 def _given(holder: object, step: int | str) -> object:
-    """Return what the caller gave in this place; None where nothing stands there.
+    """Return what the caller gave at this position; None if there is nothing.
 
-    A typed object stands for everything in it.
+    A typed object represents everything in it.
     """
     if isinstance(holder, WireModel):
         return holder
@@ -202,15 +202,15 @@ def _check_guard_content(block: GuardContentBlock, path: str) -> None:
 
 
 def document_name_fault(name: str) -> str | None:
-    """Say why the service refuses a name for a document; None where it takes it."""
+    """Return why the service rejects a document name; None if it accepts it."""
     if not name:
         return "is empty"
     if len(name) > _MAX_NAME:
         return f"has {len(name)} characters; {_MAX_NAME} are allowed"
     if not _NAME.fullmatch(name):
         wrong = sorted({each for run in _NOT_IN_NAME.findall(name) for each in run})
-        return f"has characters that the service refuses: {' '.join(map(ascii, wrong))}"
-    return "has more than one blank in a row" if "  " in name else None
+        return f"contains invalid characters: {' '.join(map(ascii, wrong))}"
+    return "contains consecutive spaces" if "  " in name else None
 
 
 def _check_clip_block(block: VideoBlock | AudioBlock, path: str) -> None:
@@ -235,7 +235,7 @@ def _check_document_name(name: str, path: str) -> None:
     raise InvalidRequestError(
         f"{path} {fault}.",
         path=path,
-        hint=f"Pass name={document_name(name)!r}. Names have letters A to Z, digits, single blanks, - _ ( ) [ ].",
+        hint=f"Pass name={document_name(name)!r}. Names may have letters A to Z, digits, single spaces, - _ ( ) [ ].",
     )
 
 
@@ -244,7 +244,7 @@ def _check_tool_result(block: ToolResultBlock, path: str) -> None:
 
 
 def _check_unknown(block: UnknownBlock, path: str, tags: Sequence[str], given_block: object) -> None:
-    """Refuse a block without a member, or with several, and one that looks like the misspelling of a known one."""
+    """Reject a block without a member or with several, and one that looks like a misspelling of a known one."""
     if not isinstance(given_block, Mapping):
         return
     names = list(block.raw)
@@ -252,14 +252,14 @@ def _check_unknown(block: UnknownBlock, path: str, tags: Sequence[str], given_bl
         raise InvalidRequestError(
             f"{path} has {len(names)} members ({', '.join(map(repr, names)) or 'none'}); a block has exactly one.",
             path=path,
-            hint=f"A block reads {{'text': ...}}; its member is one of {', '.join(tags)}.",
+            hint=f"A block looks like {{'text': ...}}; its member is one of {', '.join(tags)}.",
         )
     if (meant := _near(names[0], tags)) is not None:
         raise InvalidRequestError(
-            f"{path} is a {names[0]!r}, which is no kind of block here.",
+            f"{path} is a {names[0]!r}, which is not a kind of block here.",
             path=path,
-            hint=f"Did you mean {meant!r}? If it is new, pass UnknownBlock(raw={{{names[0]!r}: ...}}), "
-            "which is sent as it is.",
+            hint=f"Did you mean {meant!r}? If it is a new kind, pass UnknownBlock(raw={{{names[0]!r}: ...}}), "
+            "which is sent unchanged.",
         )
 
 

@@ -52,5 +52,5 @@ def check_members(kind: type[WireModel], given: Mapping[str, Any], *, path: str,
     if unknown is None:
         return
     near = [name for name in names if name.startswith(unknown)] or difflib.get_close_matches(unknown, names, n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else f"It has: {', '.join(known.values())}; what is newer goes {newer}."
+    hint = f"Did you mean {near[0]!r}?" if near else f"It has: {', '.join(known.values())}; newer members go {newer}."
     raise InvalidRequestError(f"{path} has no {unknown!r}.", path=f"{path}.{unknown}", hint=hint)

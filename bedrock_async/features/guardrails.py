@@ -1,4 +1,4 @@
-"""The guardrail of a call: what of it is sent, which turn it looks at, and the history without what it blocked."""
+"""The guardrail of a call: what is sent of it, which turn it looks at, and the history without what it blocked."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from .fields import check_members, of_fields
 M = TypeVar("M", bound="Message | Mapping[str, Any]")
 
 LATEST_TURN: Final = "latest_turn_only"
-"""What adjustments of a latest turn are named by."""
+"""The rule that adjustments to the latest turn are named by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class GuardrailSettings:
         _check("stream_processing_mode", self.stream_processing_mode, ("sync", "async"))
 
     def to_config(self) -> GuardrailConfig:
-        """Return what of it goes to the service. Raises InvalidRequestError without an id or a version."""
+        """Return the part that goes to the service. Raises InvalidRequestError without an id or a version."""
         for name in ("id", "version"):
             if not getattr(self, name).strip():
                 raise InvalidRequestError(
@@ -117,8 +117,8 @@ def _check(name: str, value: object, allowed: Sequence[str]) -> None:
 def guardrail_settings(given: object) -> GuardrailSettings | None:
     """Return the settings that the keyword ``guardrail`` means, None without one.
 
-    Beside `GuardrailSettings` that are a mapping of its fields, boto3's ``guardrailConfig`` and a `GuardrailConfig`,
-    which have the defaults for all that is not sent. Raises InvalidRequestError for anything else.
+    It may be a `GuardrailSettings`, a mapping of its fields, boto3's ``guardrailConfig`` or a `GuardrailConfig`; the
+    last two have the defaults for everything that is not sent. Raises InvalidRequestError for anything else.
     """
     if given is None or isinstance(given, GuardrailSettings):
         return given
@@ -152,7 +152,7 @@ def guardrail_config(given: object) -> object:
 
 
 def _check_named(config: GuardrailConfig) -> None:
-    """Refuse half a name. A guardrail that the account enforces has none, and may have its trace asked for."""
+    """Refuse an id without a version, and the reverse. One that the account enforces has neither."""
     newer = 'through extra_body={"guardrailConfig": {...}}'
     check_members(GuardrailConfig, config.model_extra or {}, path="guardrail", newer=newer)
     named = {"guardrailIdentifier": config.guardrail_identifier, "guardrailVersion": config.guardrail_version}
@@ -205,7 +205,7 @@ def guard_latest_turn(request: ConverseRequest) -> tuple[ConverseRequest, tuple[
     for index, block in enumerate(messages[at].content):
         made = _marked(block)
         if made is None:
-            change = f"not assessed by the guardrail, which takes png and jpeg, not {getattr(block, 'format', '')}"
+            change = f"not assessed by the guardrail, which accepts png and jpeg, not {getattr(block, 'format', '')}"
             left.append(Adjustment(LATEST_TURN, f"messages[{at}].content[{index}]", change))
         marked.append(block if made is None else made)
     messages[at] = _replaced(messages[at], marked)
@@ -278,7 +278,7 @@ def _message(index: int, given: Message | Mapping[str, Any]) -> Message:
         return given if isinstance(given, Message) else Message.from_dict(given)
     except (TypeError, ValueError) as exc:  # pydantic's error is a ValueError
         raise InvalidRequestError(
-            f"messages[{index}] is no message.",
+            f"messages[{index}] is not a message.",
             path=f"messages[{index}]",
             hint="Pass the messages of the call, or its question as text.",
         ) from exc

@@ -1,7 +1,7 @@
-"""The next step that fits the call: what `bedrock_async.advice` says, with the ids, numbers and times of this one.
+"""The next step for this call: what `bedrock_async.advice` says, with the call's ids, numbers and times.
 
-Ids come from what the control plane has listed for this client, which is sure, or from `KnownModelId`, which is what
-was known when this version was released; the hint says which of the two. Nothing is asked over the network.
+Ids come from what the control plane has listed for this client, which is certain, or from `KnownModelId`, which is what
+was known when this version was released; the hint says which of the two. No network requests are made.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 __all__ = ["sharpen"]
 
-_MOST_IDS: Final = 3  # more would hide the best one
-_ALIKE: Final = 0.75  # of difflib: below that, names have little in common
-_TELLING: Final = 4  # characters behind the vendor: the beginning of an id tells nothing before that
+_MOST_IDS: Final = 3  # more would bury the best one
+_ALIKE: Final = 0.75  # difflib ratio: below it, names have little in common
+_TELLING: Final = 4  # characters after the vendor: a shorter beginning of an id tells nothing
 
 
 def sharpen(adviser: Adviser, error: ServiceError, model: ModelId | str | None, *, region: str) -> None:
-    """Sharpen the hint of an error that ended a call to ``model`` in a region; see `Adviser.advise`."""
+    """Make the hint of an error from a call to ``model`` in a region more specific; see `Adviser.advise`."""
     found = find_rule([each.__name__ for each in type(error).__mro__], error.message)
     if found is None or error.hint not in {None, found[1]}:
         return
@@ -44,16 +44,16 @@ def sharpen(adviser: Adviser, error: ServiceError, model: ModelId | str | None, 
         return
     try:
         called = parse_model_id(model) if isinstance(model, str) else model
-    except InvalidModelIdError:  # a stream that never opened knows no model
+    except InvalidModelIdError:  # a stream that never opened does not know its model
         called = None
     try:
         error.hint = sharper(_Case(adviser, called, region, error.message, hint)) or hint
-    except BedrockError:  # a plugin or a strange ARN must not hide what happened
+    except BedrockError:  # a broken plugin or an odd ARN must not hide the error
         error.hint = hint
 
 
 class _Case(msgspec.Struct, frozen=True):
-    """An error to be advised on: the call's model, the service's text, and the hint that the table has for it."""
+    """An error that needs a hint: the call's model, the service's message, and the hint from the table."""
 
     adviser: Adviser
     model: ModelId | None
@@ -71,22 +71,22 @@ class _Case(msgspec.Struct, frozen=True):
         return self.adviser.facts(self.base_model)
 
     def listed(self) -> Mapping[str, Collection[str]]:
-        """Return the profiles that are known to be there; those of the client's region say nothing of another one."""
+        """Return the profiles that are known to exist; the client's region says nothing about other regions."""
         return self.adviser.listed() if self.region == self.adviser.region else {}
 
     def geographies(self) -> tuple[str, ...]:
-        """Return the geographies whose profiles the region can use, its own first; none where none is known."""
+        """Return the geographies whose profiles the region can use, its own first; empty if none is known."""
         return _geographies(self.region)
 
     def profiles_of(self, base_model: str) -> tuple[list[str], bool]:
-        """Return the inference profiles of a model for the region, and whether the account is known to have them."""
+        """Return a model's inference profiles for the region, and whether the account is known to have them."""
         listed = [name for name, models in self.listed().items() if base_model in models]
         if listed:
             return sorted(listed, key=self._rank)[:_MOST_IDS], True
         return [name for each in self.geographies() if (name := f"{each}.{base_model}") in _known_ids()], False
 
     def usable(self, base_model: str) -> str:
-        """Return the id to call a model by in the region: its nearest profile, or its own id where none is known."""
+        """Return the id to call a model with in the region: its nearest profile, or its own id if none is known."""
         return next(iter(self.profiles_of(base_model)[0]), base_model)
 
     def _rank(self, name: str) -> tuple[int, str]:
@@ -104,16 +104,16 @@ def _on_demand(case: _Case) -> str | None:
         return None
     names, sure = case.profiles_of(base_model)
     if sure:
-        return f"Call it through an inference profile; the account has, in {case.region}: {', '.join(names)}."
+        return f"Call it through an inference profile; the account has these in {case.region}: {', '.join(names)}."
     if names:
         return (
             f"Call it through an inference profile; known for {case.region}: {', '.join(names)}. "
-            "client.list_inference_profiles() tells what the account has."
+            "client.list_inference_profiles() lists those of the account."
         )
     if geographies:
         return (
             f"Call it through an inference profile: with the geography of {case.region} the id would be "
-            f"{geographies[0]}.{base_model}; client.list_inference_profiles() tells whether there is one."
+            f"{geographies[0]}.{base_model}; client.list_inference_profiles() shows whether it exists."
         )
     return None
 
@@ -124,35 +124,35 @@ def _identifier(case: _Case) -> str | None:
         return None
     plain = _FOREIGN.sub("", model.raw)
     geographies = case.geographies()
-    base_model = model.base_model if plain == model.raw else None  # another library's spelling is nobody's id
+    base_model = model.base_model if plain == model.raw else None  # in another library's spelling it is not a valid id
     if model.geography is not None and base_model is not None and model.geography not in geographies:
         return _elsewhere(case, model.geography, base_model)
     if base_model is not None and model.raw in _known_ids():
         names = [name for name in case.profiles_of(base_model)[0] if name != model.raw]
-        other = f", or call it as {' or '.join(names)}" if names else ""
+        other = f": call it as {' or '.join(names)}" if names else ""
         return (
-            f"The id is a known one, so {case.region} seems not to offer it that way{other}; client.list_models() and "
-            "client.list_inference_profiles() tell what the region has."
+            f"The id is known, but {case.region} probably does not offer the model under it{other}; "
+            "client.list_models() and client.list_inference_profiles() list what the region offers."
         )
     near = [case.usable(each) for each in _near(model, case.listed())]
     if not near:
         return None
-    return f"Known ids that are near, for {case.region}: {', '.join(near)}. client.list_models() tells what there is."
+    return f"Similar ids known for {case.region}: {', '.join(near)}. client.list_models() lists the models there."
 
 
 def _elsewhere(case: _Case, geography: str, base_model: str) -> str:
-    """Return the hint for a profile of a geography that is not the region's."""
+    """Return the hint for a profile of another geography than the region's."""
     geographies = case.geographies()
     if not geographies:
         return (
-            f"No inference profile is known for {case.region}: pass the id of a model that the region offers itself, "
-            f"such as {base_model} where it does; client.list_models() tells."
+            f"No inference profiles are known for {case.region}: pass the id of a model that the region offers on "
+            f"demand, such as {base_model} if client.list_models() lists it."
         )
     names, _ = case.profiles_of(base_model)
-    instead = f"known for {case.region}: {', '.join(names)}" if names else "the same model may have one there"
+    instead = f"known for {case.region}: {', '.join(names)}" if names else "the model may have a profile there"
     return (
-        f"{geography}. is not the geography of {case.region}, which is {' or '.join(geographies)}: {instead}. "
-        "client.list_inference_profiles() tells what the account has."
+        f"{geography}. is not a geography of {case.region}, which belongs to {' and '.join(geographies)}: {instead}. "
+        "client.list_inference_profiles() lists those of the account."
     )
 
 
@@ -162,14 +162,14 @@ def _end_of_life(case: _Case) -> str | None:
     newer = [case.usable(each) for each in _newer(case.base_model)]
     if not newer:
         return None
-    return f"{case.hint} Newer ones of its line, known when this version was released: {', '.join(newer)}."
+    return f"{case.hint} Newer models of its line, known when this version was released: {', '.join(newer)}."
 
 
 def _model_access(case: _Case) -> str | None:
     if case.model is None or "console" not in case.hint:
         return None
-    beside = "" if case.model.geography is None else ", and in the other regions that the profile routes to"
-    return f"Request access to {case.base_model or case.model.raw} in the Bedrock console of {case.region}{beside}."
+    elsewhere = "" if case.model.geography is None else ", and of the other regions that the profile routes to"
+    return f"Request access to {case.base_model or case.model.raw} in the Bedrock console of {case.region}{elsewhere}."
 
 
 # -- how much
@@ -188,11 +188,11 @@ def _too_long(case: _Case) -> str | None:
         window = case.facts.context_window
         if window is None:
             return None
-        return f"The context window of {case.base_model} has {window:,} tokens, as far as is known. {case.hint}"
+        return f"The context window of {case.base_model} is {window:,} tokens, as far as known. {case.hint}"
     if found["window"] is not None:
         left = int(found["window"]) - int(found["input"])
         if left > 0:
-            return f"Beside {int(found['input']):,} input tokens max_tokens can be {left:,} at most. {case.hint}"
+            return f"With {int(found['input']):,} input tokens, max_tokens can be at most {left:,}. {case.hint}"
         return f"The input alone is {-left:,} tokens too long. {case.hint}"
     had, most = found["had"] or found["count"], found["most"] or found["limit"]
     if had is None:
@@ -204,16 +204,16 @@ def _max_tokens(case: _Case) -> str | None:
     most = case.facts.max_output_tokens
     if most is None or any(character.isdigit() for character in case.hint):
         return None
-    return f"{case.hint} {case.base_model} gives {most:,} at most, as far as is known."
+    return f"{case.hint} That of {case.base_model} is {most:,}, as far as known."
 
 
 def _spread(case: _Case) -> str | None:
-    """Name the profile over which a model's load can be spread."""
+    """Name the profile that can spread a model's load."""
     base_model = case.base_model
     if base_model is None or case.model is None or case.model.geography is not None:
         return None
     names, _ = case.profiles_of(base_model)
-    return f"{case.hint} A profile that spreads it: {names[0]}." if names else None
+    return f"{case.hint} A suitable profile: {names[0]}." if names else None
 
 
 # -- the clock
@@ -227,11 +227,11 @@ def _clock(case: _Case) -> str | None:
         return None
     signed, served = (datetime.strptime(each, "%Y%m%dT%H%M%S%z") for each in found.groups())
     late = served - signed
-    beside = " Or the request waited that long before it was sent." if late > timedelta(0) else ""
+    waited = " Or the request waited that long before it was sent." if late > timedelta(0) else ""
     return (
-        f"The request was signed at {signed:%Y-%m-%d %H:%M:%S} UTC by the clock of this machine, and the service's "
-        f"clock said {served:%Y-%m-%d %H:%M:%S}, {_span(abs(late))} {'later' if beside else 'earlier'}: synchronise "
-        f"it.{beside}"
+        f"The request was signed at {signed:%Y-%m-%d %H:%M:%S} UTC by this machine's clock; the service's clock said "
+        f"{served:%Y-%m-%d %H:%M:%S}, {_span(abs(late))} {'later' if waited else 'earlier'}: synchronise this "
+        f"machine's clock.{waited}"
     )
 
 
@@ -266,7 +266,7 @@ def _known_ids() -> frozenset[str]:
 
 @cache
 def _known_models() -> tuple[str, ...]:
-    """Return the base models of all ids that are known."""
+    """Return the base models of all known ids."""
     return tuple(sorted({base for each in _known_ids() if (base := parse_model_id(each).base_model)}))
 
 
@@ -280,13 +280,13 @@ def _geographies(region: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((own, *wider, *world)))
 
 
-# How other libraries and the vendors themselves write ids.
+# How other libraries, and the vendors themselves, write ids.
 _FOREIGN: Final = re.compile(r"^(?:amazon-)?bedrock(?:_converse)?[/:](?:converse/|invoke/)?")
 _NAMES: Final = {"claude": "anthropic", "nova": "amazon", "titan": "amazon", "llama": "meta", "command": "cohere"}
 
 
 def _near(model: ModelId, listed: Mapping[str, Collection[str]]) -> list[str]:
-    """Return the base models whose ids are like this one, the likeliest first."""
+    """Return the base models with similar ids, the most similar first."""
     plain = _FOREIGN.sub("", model.raw.lower())
     name = parse_model_id(plain).base_model or plain if plain else plain
     for word, vendor in _NAMES.items():
@@ -304,9 +304,9 @@ _RELEASE: Final = re.compile(r"[-.]v\d+(?::\d+)*$|-\d{8}(?=-|$)|:\d+$")
 
 
 def _newer(base_model: str) -> list[str]:
-    """Return later models of the same line, the latest first: what shares all names, and has a higher version."""
+    """Return later models of the same line, the latest first: those with all its names and a higher version."""
     vendor, line, version = _line(base_model)
-    if not line or "embed" in line:  # vectors of two models cannot be compared: no model takes the place of another
+    if not line or "embed" in line:  # vectors of two models are not comparable: none can replace another
         return []
     found: list[tuple[tuple[int, ...], str]] = []
     for each in _known_models():

@@ -110,7 +110,7 @@ def check_tool_pairs(messages: Sequence[Message]) -> None:
 
 
 def check_may_ask(messages: Sequence[Message], said: Sequence[Message]) -> None:
-    """Refuse a history that no model can answer; ``said`` is its end, which is new. Raises InvalidRequestError."""
+    """Refuse a history that no model can answer; ``said`` is its new end. Raises InvalidRequestError."""
     check_tool_pairs(messages)
     if said and all(isinstance(each, TextBlock) and not each.text.strip() for turn in said for each in turn.content):
         raise InvalidRequestError("the turn is blank: there is nothing to answer.", path="content", hint=_HINT)
@@ -118,14 +118,14 @@ def check_may_ask(messages: Sequence[Message], said: Sequence[Message]) -> None:
         raise _unanswered(len(messages) - 1, {use.tool_use_id: use.name for use in uses})
     if not said and (not messages or messages[-1].role == "assistant"):
         what = "the history ends with an answer" if messages else "the history is empty"
-        raise InvalidRequestError(f"{what}, and nothing was said.", path="content", hint=_HINT)
+        raise InvalidRequestError(f"{what}, and the turn is empty.", path="content", hint=_HINT)
 
 
 def _unanswered(index: int, waiting: Mapping[str, str]) -> InvalidRequestError:
     uses = ", ".join(f"{name} ({tool_use_id})" for tool_use_id, name in waiting.items())
     noun = "use" if len(waiting) == 1 else "uses"
     return InvalidRequestError(
-        f"messages[{index}] has {len(waiting)} tool {noun} without a result behind it: {uses}.",
+        f"messages[{index}] has {len(waiting)} tool {noun} without a result after it: {uses}.",
         path=f"messages[{index}]",
         hint="The results come next, all of them: await chat.converse(chat.tool_results({tool_use_id: result, ...})).",
     )
@@ -210,7 +210,7 @@ def _result(use: ToolUseBlock, value: object) -> ToolResultBlock:
         return result_block(use, value)
     except (TypeError, ValueError) as exc:
         raise InvalidRequestError(
-            f"the result of {use.name} ({use.tool_use_id}) is none: {exc}.",
+            f"the result of {use.name} ({use.tool_use_id}) is invalid: {exc}.",
             path=f"results[{use.tool_use_id!r}]",
-            hint="Pass text, what JSON can hold, content blocks, or an exception.",
+            hint="Pass text, JSON values, content blocks, or an exception.",
         ) from exc

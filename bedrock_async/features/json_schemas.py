@@ -206,12 +206,12 @@ def _faults(value: object, allowing: object, path: str, root: Mapping[str, Any],
         yield f"{here}: is {a_kind(value)}, not {' or '.join(allowed)}"
         return
     if "enum" in schema and value not in schema["enum"]:
-        yield f"{here}: is none of the {len(schema['enum'])} allowed values"
+        yield f"{here}: is not one of the {len(schema['enum'])} allowed values"
     if "const" in schema and value != schema["const"]:
         yield f"{here}: is not the one allowed value"
     for name in ("anyOf", "oneOf"):
         if name in schema and all(any(_faults(value, each, path, root, depth + 1)) for each in schema[name]):
-            yield f"{here}: fits none of {len(schema[name])} alternatives"
+            yield f"{here}: matches none of {len(schema[name])} alternatives"
     for each in schema.get("allOf", ()):
         yield from _faults(value, each, path, root, depth + 1)
     if isinstance(value, dict):

@@ -15,7 +15,7 @@ __all__ = ["check_clip", "check_media", "megabytes"]
 Medium: TypeAlias = ImageBlock | DocumentBlock | VideoBlock | AudioBlock
 
 _MEBIBYTE: Final = 1024 * 1024
-_OVERRIDE: Final = 'model_profile={"media": MediaLimits(...)} sets other limits, where they have changed.'
+_OVERRIDE: Final = 'model_profile={"media": MediaLimits(...)} sets other limits, if they have changed.'
 
 
 class _Placed(NamedTuple):
@@ -79,9 +79,9 @@ def _media(blocks: Iterable[object], path: str) -> Iterator[_Placed]:
 def _check_number(what: str, given: list[_Placed], limit: int | None) -> None:
     if limit is not None and len(given) > limit:
         raise InvalidRequestError(
-            f"the request has {len(given)} {what}; this model takes {limit}.",
+            f"the request has {len(given)} {what}; this model accepts {limit}.",
             path=given[limit].path,
-            hint=f"Leave out the first ones of the conversation, or ask about them in several requests. {_OVERRIDE}",
+            hint=f"Drop the earliest ones from the conversation, or ask about them in several requests. {_OVERRIDE}",
         )
 
 
@@ -91,23 +91,23 @@ def _check_size(given: _Placed, limits: MediaLimits) -> None:
     if data is None:
         return
     limit: int | None = None
-    hint = "Pass it as an object of S3 (from_s3), where the model takes one."
+    hint = "Pass it as an S3 object (from_s3), if the model accepts one."
     match block:
         case ImageBlock():
             limit = limits.image_bytes
-            hint = "Scale it down: models see little more than 1,600 pixels of a side."
+            hint = "Scale it down: models see little more than 1,600 pixels per side."
         case DocumentBlock() if block.format not in limits.large_documents:
             limit = limits.document_bytes
-            hint = "Split it, or take the text out of it."
+            hint = "Split it, or extract its text."
         case VideoBlock():
             limit = limits.video_bytes
-            hint = "Put it into S3 and pass Video.from_s3(uri)."
+            hint = "Upload it to S3 and pass Video.from_s3(uri)."
         case _:
             pass
     if limit is not None and len(data) > limit:
         raise InvalidRequestError(
-            f"{path}.source.bytes has {len(data)} bytes ({megabytes(len(data))}); this model takes {limit} "
-            f"({megabytes(limit)}) of a {block.format} {block.tag}.",
+            f"{path}.source.bytes has {len(data)} bytes ({megabytes(len(data))}); this model accepts {limit} "
+            f"({megabytes(limit)}) for a {block.format} {block.tag}.",
             path=f"{path}.source.bytes",
             hint=f"{hint} {_OVERRIDE}",
         )
@@ -122,9 +122,9 @@ def _check_pixels(images: list[_Placed], limits: MediaLimits) -> None:
         size = image_size(block.source.bytes or b"")
         if size is None or max(size) <= limit:
             continue
-        why = f" beside more than {limits.many_images} images" if many else ""
+        why = f" in a request with more than {limits.many_images} images" if many else ""
         raise InvalidRequestError(
-            f"{path} has {size[0]} x {size[1]} pixels; {limit} of a side are allowed{why}.",
+            f"{path} has {size[0]} x {size[1]} pixels; at most {limit} per side are allowed{why}.",
             path=f"{path}.source.bytes",
             hint=f"Scale it down. {_OVERRIDE}",
         )
@@ -135,8 +135,8 @@ def _check_sum(media: list[_Placed], limit: int | None) -> None:
     if limit is not None and total > limit:
         largest = max(media, key=lambda each: len(each.block.source.bytes or b""))
         raise InvalidRequestError(
-            f"the media of the request have {total} bytes ({megabytes(total)}) in all; this model takes {limit} "
+            f"the media of the request have {total} bytes ({megabytes(total)}) in all; this model accepts {limit} "
             f"({megabytes(limit)}).",
             path=f"{largest.path}.source.bytes",
-            hint=f"Put the larger ones into S3 and pass them with from_s3. {_OVERRIDE}",
+            hint=f"Upload the larger ones to S3 and pass them with from_s3. {_OVERRIDE}",
         )

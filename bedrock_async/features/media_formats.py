@@ -127,7 +127,7 @@ def what_it_is(data: bytes) -> str:
         return "a BMP file"
     if _FTYP.match(data) and data[8:12] in _STILLS:
         return "a HEIC or AVIF file"
-    return "text" if is_text(data) else "of no format that is known here"
+    return "text" if is_text(data) else "of an unknown format"
 
 
 def image_size(data: bytes) -> tuple[int, int] | None:

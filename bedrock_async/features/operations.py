@@ -1,4 +1,4 @@
-"""The keywords of the operations beside Converse, and the requests that they make."""
+"""The keywords of the operations besides Converse, and the requests that they make."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def invoke_tags(request: InvokeRequest) -> Mapping[str, str] | None:
 
 
 def native_body(body: object) -> bytes:
-    """Return a native body as bytes. Raises InvalidRequestError for what is none."""
+    """Return a native body as bytes. Raises InvalidRequestError for anything else."""
     if isinstance(body, bytes | bytearray | memoryview):
         return bytes(cast("bytes | bytearray | memoryview[int]", body))
     if isinstance(body, str):
@@ -108,7 +108,7 @@ def native_body(body: object) -> bytes:
             return body.encode()
         except UnicodeEncodeError as exc:
             raise InvalidRequestError(
-                f"body is text with half a character at position {exc.start}, which UTF-8 cannot hold.",
+                f"body is text with a lone surrogate at position {exc.start}, which UTF-8 cannot represent.",
                 path="body",
                 hint="Pass a mapping, or the text of json.dumps, which escapes it.",
             ) from exc
@@ -185,7 +185,7 @@ def build_guardrail_checks(
 
 
 def _sequence(name: str, value: object) -> Sequence[object]:
-    """Return a list as it is. Of a dict nothing would be left but the names of its members, taken for texts."""
+    """Return a list as it is. A dict is refused: iterating over it would take the names of its members for texts."""
     if isinstance(value, bytes | bytearray) or not isinstance(value, Sequence):
         raise InvalidRequestError(
             f"{name} is {a_kind(value)}, not text or a list.", path=name, hint=f"Pass {name}=[...]."
@@ -212,7 +212,11 @@ def build_start_async_invoke(
         )
     _json("model_input", cast("Mapping[str, object]", model_input))
     if not client_request_token:
-        raise InvalidRequestError("client_request_token is empty.", path="client_request_token")
+        raise InvalidRequestError(
+            "client_request_token is empty.",
+            path="client_request_token",
+            hint="Leave it out: each call then makes its own.",
+        )
     from ..types.async_invoke import start_members
 
     members = start_members(
@@ -266,15 +270,15 @@ def _check_time(name: str, when: object) -> None:
 
 
 def check_place(*, max_results: object, page_size: object, next_token: object) -> None:
-    """Refuse what cannot say how much of a listing is wanted, or from where on. Raises InvalidRequestError."""
+    """Refuse wrong numbers and tokens for a listing. Raises InvalidRequestError."""
     for name, value in (("max_results", max_results), ("page_size", page_size)):
         if value is not None and (not isinstance(value, int) or value < 1):
-            raise InvalidRequestError(f"{name} is {value!r}; a whole number from 1 on is allowed.", path=name)
+            raise InvalidRequestError(f"{name} is {value!r}; it must be a whole number, 1 or more.", path=name)
     if next_token is not None and not isinstance(next_token, str):
         raise InvalidRequestError(
             f"next_token is {a_kind(next_token)}, not text.",
             path="next_token",
-            hint="It is the next_token of another listing.",
+            hint="Pass the next_token of an earlier listing.",
         )
 
 
@@ -304,4 +308,4 @@ def _json(name: str, value: object) -> bytes:
     try:
         return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
     except (TypeError, ValueError, RecursionError) as exc:
-        raise InvalidRequestError(f"{name} holds what JSON cannot: {exc}.", path=name) from exc
+        raise InvalidRequestError(f"{name} contains a value that JSON cannot represent: {exc}.", path=name) from exc

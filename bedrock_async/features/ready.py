@@ -1,4 +1,4 @@
-"""Requests that the caller made himself: sent as they are, once it is sure that they are requests."""
+"""Requests that the caller made: sent as they are, once it is certain that they are valid requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .settings import invalid_request
 def ready_request(request: ConverseRequest, model: str | None) -> ConverseRequest:
     """Return a ready request under ``model``, when that is given.
 
-    Raises InvalidRequestError for another model's, and for what can be no request: `model_copy` looks at nothing.
+    Raises InvalidRequestError for another model's request, and for an invalid one: `model_copy` validates nothing.
     """
     if _has_untyped(request):
         request = _typed(request)

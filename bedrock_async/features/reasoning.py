@@ -1,4 +1,4 @@
-"""How much a model shall think: one setting, written the way each model takes it."""
+"""How much a model is to think: one setting, written the way each model takes it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEVELS: Final = ("minimal", "low", "medium", "high", "xhigh", "max")
 BUDGETS: Final = {"minimal": 1_024, "low": 2_048, "medium": 10_000, "high": 16_384, "xhigh": 32_768, "max": 32_768}
 """Thinking tokens for a level, where a model takes only a number. These are the numbers of Pydantic AI 2.68."""
 
-# Beside the value itself these objects have a member that switches them on.
+# Besides the value itself these objects have a member that switches them on.
 _SWITCHED_ON: Final = {"thinking": {"type": "enabled"}, "reasoningConfig": {"type": "enabled"}}
 _BUDGET_FIELD: Final = "thinking.budget_tokens"
 _ADAPTIVE: Final = {"thinking": {"type": "adaptive"}}
@@ -32,14 +32,14 @@ _RULE: Final = "reasoning"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reasoning:
-    """How much a model shall think before it answers, for all models alike.
+    """How much a model is to think before it answers, for all models alike.
 
     - ``budget_tokens``: the most tokens that it may think, 1,024 or more and fewer than ``max_tokens``.
     - ``effort``: ``"minimal"``, ``"low"``, ``"medium"``, ``"high"``, ``"xhigh"`` or ``"max"``.
 
-    A model that takes one of the two gets that one: with both given, Claude up to 4.5 the number, Nova 2 and the models
-    of OpenAI the level. A level that a model does not have becomes the nearest, for models that take only numbers a
-    number (`reply.meta.adjustments` says so). Without either, a model that thinks as much as it wants does so.
+    Each model gets the one that it takes: if both are given, Claude up to 4.5 gets the number, Nova 2 and the models of
+    OpenAI the level. A level that a model does not have becomes the nearest one, or a number for models that take only
+    numbers (`reply.meta.adjustments` says so). With neither, a model that can decide for itself does so.
 
     Raises InvalidRequestError for numbers and levels that no model takes.
     """
@@ -51,7 +51,7 @@ class Reasoning:
         budget = cast("object", self.budget_tokens)
         if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int)):
             raise InvalidRequestError(
-                f"reasoning.budget_tokens is {a_kind(budget)}, no number of tokens.",
+                f"reasoning.budget_tokens is {a_kind(budget)}, not a number of tokens.",
                 path="reasoning.budget_tokens",
                 hint="Pass Reasoning(budget_tokens=4096).",
             )
@@ -64,7 +64,7 @@ class Reasoning:
             raise InvalidRequestError(
                 f"reasoning.effort is {self.effort!r}; it must be one of {', '.join(LEVELS)}.",
                 path="reasoning.effort",
-                hint="Levels of a model's own go through additional_request_fields.",
+                hint="Pass a model's own levels through additional_request_fields.",
             )
 
 
@@ -84,8 +84,8 @@ def write_reasoning(
 ) -> tuple[ConverseRequest, tuple[Adjustment, ...]]:
     """Return the request with ``reasoning`` the way the model takes it, and what was made to fit.
 
-    Raises InvalidRequestError for a model that does not reason, or of which nobody knows how it is told to, for a
-    number that leaves no tokens to answer, and where ``additional_model_request_fields`` say something else.
+    Raises InvalidRequestError for a model that does not reason, or for which it is not known how to ask; for a number
+    that leaves no tokens to answer; and where ``additional_model_request_fields`` say something else.
     """
     form = profile.reasoning
     if form is None:
@@ -102,7 +102,7 @@ def write_reasoning(
         )
     if "thinking" in written and isinstance((given or {}).get(_OLD_NAME), Mapping):
         raise InvalidRequestError(
-            f"additional_request_fields have {_OLD_NAME}, an older name of thinking, and reasoning says thinking.",
+            f"additional_request_fields contains {_OLD_NAME}, an older name of thinking, which reasoning sets.",
             path=f"additional_request_fields.{_OLD_NAME}",
             hint="Pass one of them.",
         )
@@ -138,7 +138,7 @@ def _less(given: Mapping[str, Any], written: Mapping[str, Any]) -> dict[str, Any
 def _cannot(request: ConverseRequest, profile: ModelProfile) -> InvalidRequestError:
     if profile is UNKNOWN or profile.source == UNKNOWN.source:
         return InvalidRequestError(
-            f"nobody knows here how {request.model_id or 'the model'} is told to reason.",
+            f"it is not known here how {request.model_id or 'the model'} is asked to reason.",
             path="reasoning",
             hint="Pass its own members as additional_request_fields; for a profile's ARN pass the model's id, and the "
             "ARN as inference_profile=, or call client.resolve_model(arn) once.",
@@ -146,7 +146,7 @@ def _cannot(request: ConverseRequest, profile: ModelProfile) -> InvalidRequestEr
     return InvalidRequestError(
         f"{request.model_id or 'the model'} does not reason, or cannot be told how much.",
         path="reasoning",
-        hint="Leave reasoning out. If the facts are old, pass additional_request_fields, or the model's facts as "
+        hint="Leave reasoning out. If the facts are outdated, pass additional_request_fields, or the model's facts as "
         'model_profile={"reasoning": ReasoningForm(...)}.',
     )
 
@@ -177,7 +177,7 @@ class _Writer:
         if asked.budget_tokens is not None:
             raise self._no_budget()
         if asked.effort is not None:
-            self._adjust("effort", f"level {asked.effort} left out: the model always reasons, and takes no level")
+            self._adjust("effort", f"level {asked.effort} left out: the model always reasons, and accepts no level")
         elif not form.always:
             raise self._nothing_said('effort="high"')
         return {}
@@ -187,9 +187,9 @@ class _Writer:
         if limit is not None and tokens >= limit:
             raise InvalidRequestError(
                 f"reasoning.budget_tokens is {tokens:,} and max_tokens {limit:,}: thinking counts as output, and "
-                "nothing is left to answer.",
+                "nothing is left for the answer.",
                 path="reasoning.budget_tokens",
-                hint=f"Raise max_tokens above {tokens:,}, or think less.",
+                hint=f"Raise max_tokens above {tokens:,}, or lower the budget.",
             )
         field = _BUDGET_FIELD if self._form.efforts else self._form.field or _BUDGET_FIELD
         return _nested(field, tokens)
@@ -203,19 +203,19 @@ class _Writer:
             if limit <= MIN_BUDGET_TOKENS:
                 raise InvalidRequestError(
                     f"max_tokens is {limit:,}, and the model thinks with {MIN_BUDGET_TOKENS:,} tokens or more, which "
-                    "count as output: nothing would be left to answer.",
+                    "count as output: nothing would be left for the answer.",
                     path="max_tokens",
                     hint=f"Raise max_tokens above {MIN_BUDGET_TOKENS:,}, or leave reasoning out.",
                 )
             # Half of what there is, so that an answer follows the thoughts.
             tokens = max(MIN_BUDGET_TOKENS, limit // 2)
-        self._adjust("effort", f"level {effort} written as {tokens:,} thinking tokens: the model takes a number")
+        self._adjust("effort", f"level {effort} written as {tokens:,} thinking tokens: the model requires a number")
         return self._budget(tokens)
 
     def _effort(self, effort: str) -> dict[str, Any]:
         form = self._form
         if not form.efforts or form.field is None:
-            self._adjust("effort", f"level {effort} left out: the model takes none")
+            self._adjust("effort", f"level {effort} left out: the model accepts none")
             return {}
         level = min(form.efforts, key=lambda each: _distance(each, effort))
         if level != effort:
@@ -237,14 +237,14 @@ class _Writer:
     def _no_budget(self) -> InvalidRequestError:
         levels = ", ".join(self._form.efforts)
         return InvalidRequestError(
-            f"{self._request.model_id or 'the model'} takes no number of thinking tokens.",
+            f"{self._request.model_id or 'the model'} does not accept a number of thinking tokens.",
             path="reasoning.budget_tokens",
             hint=f"Pass Reasoning(effort=...), one of {levels}." if levels else "Leave reasoning out.",
         )
 
     def _nothing_said(self, example: str) -> InvalidRequestError:
         return InvalidRequestError(
-            f"reasoning says nothing, and {self._request.model_id or 'the model'} wants to be told how much.",
+            f"reasoning sets neither effort nor budget, but {self._request.model_id or 'the model'} needs one of them.",
             path="reasoning",
             hint=f"Pass Reasoning({example}).",
         )
@@ -272,7 +272,7 @@ def _merged(given: dict[str, Any], written: Mapping[str, Any], path: str) -> dic
             given[name] = _merged(dict(given[name]), cast("Mapping[str, Any]", value), f"{here}.")
         elif given[name] != value:
             raise InvalidRequestError(
-                f"additional_request_fields say {here} = {given[name]!r}, and reasoning would say {value!r}.",
+                f"additional_request_fields say {here} = {given[name]!r}, but reasoning would set {value!r}.",
                 path=f"additional_request_fields.{here}",
                 hint="Pass one of them.",
             )

@@ -60,7 +60,7 @@ class SavedConversation:
             return json.dumps(members, separators=(",", ":"))
         except (TypeError, ValueError, RecursionError) as exc:
             raise InvalidRequestError(
-                f"the conversation holds what JSON cannot: {exc}.",
+                f"the conversation contains a value that JSON cannot represent: {exc}.",
                 path="messages",
                 hint="Tool input and results are made of dicts, lists, text and numbers.",
             ) from exc
@@ -71,9 +71,9 @@ class SavedConversation:
         members = _members(saved)
         if members.get("version") != VERSION:
             raise InvalidRequestError(
-                f"the conversation was saved in the form {members.get('version')!r}; known is {VERSION}.",
+                f"the conversation was saved in the form {members.get('version')!r}; this version reads {VERSION}.",
                 path="version",
-                hint="It comes from a newer version of bedrock-async, or is no saved conversation.",
+                hint="It comes from a newer version of bedrock-async, or is not a saved conversation.",
             )
         try:
             messages = _messages(members.get("messages"))
@@ -106,9 +106,9 @@ def _messages(given: JSONValue) -> Sequence[Message] | None:
 def _members(saved: str | bytes) -> dict[str, Any]:
     try:
         members: object = json.loads(saved)
-        fault = f"JSON, but no object ({type(members).__name__})"
+        fault = f"JSON, but not an object ({type(members).__name__})"
     except (TypeError, ValueError, RecursionError) as exc:
-        members, fault = None, f"no JSON: {exc}"
+        members, fault = None, f"not JSON: {exc}"
     if not isinstance(members, dict):
         raise InvalidRequestError(
             f"the saved conversation is {fault}.", path="saved", hint="Pass what Conversation.to_json returned."

@@ -59,7 +59,7 @@ class UntypedSettings(TypedDict, total=False):
     reasoning: Reasoning | Mapping[str, object] | None
     """How much the model thinks, for all models alike."""
     normalize: bool | Literal["strict"] | Normalization | None
-    """What the service is known to refuse is put right unless this is False; ``"strict"`` refuses it here."""
+    """Whether what the service is known to refuse is put right, by default True; ``"strict"`` refuses it here."""
     effort: str | None
     performance: Literal["standard", "optimized"] | str | None
     service_tier: Literal["priority", "default", "flex", "reserved"] | str | None
@@ -68,7 +68,7 @@ class UntypedSettings(TypedDict, total=False):
     inference_profile: KnownModelId | str | None
     """The id or ARN that the call goes to, while ``model`` says what the model behind it can do."""
     model_profile: ModelProfile | ProfileFields | None
-    """Facts about the model that are better known than by the tables: all of them, or some."""
+    """Facts about the model that correct the built-in tables: all of them, or some."""
     additional_request_fields: Mapping[str, object] | None
     additional_response_field_paths: Sequence[str] | None
     extra_body: Mapping[str, object] | None
@@ -80,9 +80,9 @@ class UntypedSettings(TypedDict, total=False):
     continuation: Continuation | None
     """Lets a stream that fails in the middle go on in another attempt, with the text so far."""
     streaming: bool | None
-    """False lets `stream` call Converse and replay the answer as events, for models that cannot stream."""
+    """False makes `stream` call Converse and replay the answer as events, for models that cannot stream."""
     accumulate: bool | None
-    """False lets a stream keep nothing of what it brings: constant memory, but no `get_final_response`."""
+    """False makes a stream keep nothing of what it brings: constant memory, but no `get_final_response`."""
 
 
 class CallSettings(UntypedSettings, total=False):
@@ -92,12 +92,12 @@ class CallSettings(UntypedSettings, total=False):
     """
 
     output_type: object
-    """What the answer shall be: a pydantic model, a dataclass, a TypedDict, any type of pydantic's, a JSON schema.
+    """What the answer is to be: a pydantic model, dataclass, TypedDict, any type that pydantic knows, or a JSON schema.
 
     The model is asked for it. `stream` returns an `OutputStream`; the reply of `converse` is not read: use `parse`.
     """
     output_mode: OutputMode | None
-    """How the model is asked for it; by default in the first way that it can do and the service does not refuse."""
+    """How the model is asked for it; by default the first way that the model has and the service does not refuse."""
 
 
 _INFERENCE: Final = {
@@ -111,8 +111,7 @@ _INFERENCE: Final = {
 def _no_name_near(valid: Sequence[str]) -> str:
     if "extra_body" in valid:
         return (
-            "Pass members of the model's own through additional_request_fields, members of the request through "
-            "extra_body."
+            "Pass the model's own members through additional_request_fields, members of the request through extra_body."
         )
     return f"It has: {', '.join(valid)}."
 
@@ -135,7 +134,7 @@ _OWN_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "additional_request_fields",
     ),
 }
-"""Keywords that a verb has beside those of its settings."""
+"""Keywords that a verb has besides its settings."""
 
 
 def check_names(
@@ -145,9 +144,9 @@ def check_names(
     known: type = CallSettings,
     others: Mapping[str, tuple[str, str]] | None = None,
 ) -> None:
-    """Refuse keywords that ``known`` has not. Raises InvalidRequestError with the nearest valid name.
+    """Refuse keywords that are not in ``known``. Raises InvalidRequestError with the nearest valid name.
 
-    ``others`` are names that keywords have elsewhere, for those of a call what is known of these.
+    ``others`` are names that keywords have in other libraries; by default those known for the keywords of a call.
     """
     names = known.__annotations__
     if not settings.keys() <= names.keys():
@@ -164,7 +163,7 @@ def check_names(
             )
         if "settings" in names and name in CallSettings.__annotations__:
             raise InvalidRequestError(
-                f"{where} has no keyword {name!r}, which is one of calls.",
+                f"{where} has no keyword {name!r}, which calls have.",
                 path=name,
                 hint=f"Pass it to a call, or for all calls settings={{{name!r}: ...}}.",
             )
@@ -190,7 +189,7 @@ HOW_SENT: Final = frozenset(
         "timeouts",
     }
 )
-"""The keywords that say how a request is sent, and nothing of what is in it."""
+"""The keywords that say how a request is sent, and nothing about what is in it."""
 
 
 ASKING: Final = frozenset({"output_mode", "output_type"})
@@ -204,9 +203,9 @@ def check_ready(settings: Mapping[str, object], *, verb: str, allowed: frozenset
     )
     if changing:
         raise InvalidRequestError(
-            f"{verb}() has {', '.join(changing)} beside a ready request or body, which is sent as it is.",
+            f"{verb}() has {', '.join(changing)} together with a ready request or body, which is sent as it is.",
             path=changing[0],
-            hint="Put it in there: client.prepare(model, messages, ...) makes a request of keywords.",
+            hint="Put it into the request: client.prepare(model, messages, ...) builds one from keywords.",
         )
 
 
@@ -239,7 +238,7 @@ def changed_settings(settings: Mapping[str, Any], changes: Mapping[str, Any]) ->
 
 
 def copied(value: object) -> Any:  # noqa: ANN401 - a setting of any kind
-    """Return a setting that nobody else can change: lists and dicts are copied, all the way down."""
+    """Return a setting that nobody else can change: lists and dicts are copied deeply."""
     if isinstance(value, dict):
         return {name: copied(each) for name, each in cast("dict[object, object]", value).items()}
     if isinstance(value, list):
@@ -259,7 +258,7 @@ def build_request(model_id: str, messages: Messages, settings: Mapping[str, Any]
     if tools is not None and tools not in ([], ()):  # the service refuses an empty list
         members["toolConfig"] = tool_config(tools, settings.get("tool_choice"))
     elif settings.get("tool_choice") not in (None, "none"):
-        raise InvalidRequestError("tool_choice is given without tools.", path="tool_choice", hint="Pass tools=[...].")
+        raise InvalidRequestError("tool_choice was passed without tools.", path="tool_choice", hint="Pass tools=[...].")
     if (guardrail := settings.get("guardrail")) is not None:
         members["guardrailConfig"] = guardrail_config(guardrail)
     if (effort := settings.get("effort")) is not None:
@@ -300,11 +299,13 @@ def _extended(request: ConverseRequest, extra: Mapping[str, object]) -> Converse
     try:
         body = json.dumps(_deep_merge(request.to_wire(), extra))
     except (TypeError, ValueError, RecursionError) as exc:
-        raise InvalidRequestError(f"extra_body holds what JSON cannot: {exc}.", path="extra_body") from exc
+        raise InvalidRequestError(
+            f"extra_body contains a value that JSON cannot represent: {exc}.", path="extra_body"
+        ) from exc
     return ConverseRequest.from_wire(body, model_id=request.model_id)
 
 
-_MESSAGE: Final = 'A message reads {"role": "user", "content": [{"text": "a question"}]}.'
+_MESSAGE: Final = 'A message looks like {"role": "user", "content": [{"text": "a question"}]}.'
 _ONE_TURN: Final = (
     'Text and blocks are the content of a message: pass [{"role": "user", "content": [block, {"text": "a question"}]}].'
 )
@@ -364,7 +365,7 @@ def _deep_merge(base: object, extra: object) -> object:
 
 
 def invalid_request(fault: ValidationError) -> InvalidRequestError:
-    """Return the error of our tree for what pydantic refused of a request that keywords made."""
+    """Return the error of our tree for what pydantic refused in a request made from keywords."""
     from ..types._faults import invalid_request as refusal
 
     return refusal(fault, hints=_hint)

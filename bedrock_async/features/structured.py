@@ -1,9 +1,9 @@
-"""Answers of a given type: how a model is asked for one, and how it is read from what the model says.
+"""Answers of a given type: how a model is asked for one, and how the value is read from its answer.
 
-There are three modes. ``native``: the service holds the model to a JSON schema (``outputConfig.textFormat``). ``tool``:
-the model must call a tool whose input is the output. ``prompt``: the model is asked in words. `ladder` says which of
-them to try for a model, in which order; `asked` makes the request, `Asked.read` the value, `Asked.repaired` the next
-question, which shows the model what was wrong. Nothing here sends anything.
+There are three modes. ``native``: the service constrains the model to a JSON schema (``outputConfig.textFormat``).
+``tool``: the model must call a tool whose input is the output. ``prompt``: the model is asked in words. `ladder` says
+which of them to try for a model, and in which order; `asked` builds the request, `Asked.read` returns the value, and
+`Asked.repaired` builds the next request, which tells the model what was wrong. Nothing here sends anything.
 """
 
 from __future__ import annotations
@@ -56,12 +56,12 @@ from .normalize import with_object_input
 T = TypeVar("T")
 
 OutputMode: TypeAlias = Literal["native", "tool", "prompt"]
-"""How a model is asked for an output: held to a schema by the service, by a tool that it must call, or in words."""
+"""How a model is asked for an output: with a schema that the service enforces, with a forced tool, or in words."""
 
 OUTPUT_MODES: Final[tuple[OutputMode, ...]] = ("native", "tool", "prompt")
 
 _REFUSED: Final = frozenset({"refusal", "content_filtered"})
-# Said of answers that were blocked, and of those in which something was masked: these may still be the output.
+# The stop reason of blocked answers, and of those with masked content, which may still be the output.
 _INTERVENED: Final = "guardrail_intervened"
 _TRUNCATED: Final = frozenset({"max_tokens", "model_context_window_exceeded"})
 _NOT_IN_NAME: Final = re.compile(r"[^A-Za-z0-9_-]+")
@@ -69,9 +69,10 @@ _NOT_IN_NAME: Final = re.compile(r"[^A-Za-z0-9_-]+")
 
 @dataclass(frozen=True, slots=True)
 class OutputType(Generic[T]):
-    """What an answer shall be: a name, a description, a JSON schema, and the check of a value.
+    """The type of an answer: a name, a description, a JSON schema, and the validation of a value.
 
-    `of` makes it from a pydantic model, a dataclass, a TypedDict, any other type that pydantic knows, or a JSON schema.
+    `of` makes one from a pydantic model, a dataclass, a TypedDict, any other type that pydantic supports, or a JSON
+    schema.
     """
 
     name: str
@@ -81,34 +82,36 @@ class OutputType(Generic[T]):
 
     @classmethod
     def of(cls, kind: Any) -> OutputType[Any]:  # noqa: ANN401 - a type, or a schema
-        """Return the output type that ``kind`` means. Raises InvalidRequestError for what has no JSON schema."""
+        """Return the output type for ``kind``. Raises InvalidRequestError if it has no JSON schema."""
         if isinstance(kind, OutputType):
             return kind  # pyright: ignore[reportUnknownVariableType]
         if kind is None:
-            raise InvalidRequestError("there is no output_type.", path="output_type", hint="Pass a pydantic model.")
+            raise InvalidRequestError(
+                "output_type is None.", path="output_type", hint="Pass a type, such as a pydantic model."
+            )
         if isinstance(kind, Mapping):
             return _of_schema(cast("Mapping[str, Any]", kind))
-        # Other types may be equal without being the same, as int | str and str | int are.
+        # Other types may be equal without being identical, such as int | str and str | int.
         return _of_class(kind) if isinstance(kind, type) else _of_type(kind)
 
     def validate(self, value: object) -> T:
-        """Return the value of a JSON document. Raises OutputFaults with what is wrong."""
+        """Return the value of a JSON document. Raises OutputFaults with everything that is wrong."""
         if self.adapter is None:
             if faults := schema_faults(value, self.schema):
                 raise OutputFaults(faults)
             return cast("T", value)
         try:
-            # As JSON, so that "2026-11-21" is a date and a list a tuple, while "1" is no number in strict models.
+            # As JSON, so that "2026-11-21" becomes a date and a list a tuple, but "1" no number in strict models.
             return self.adapter.validate_json(json.dumps(value))
         except ValidationError as exc:
             details = exc.errors(include_url=False, include_input=False, include_context=False)
             raise OutputFaults([f"{_path(each['loc'])}: {each['msg']}" for each in details]) from exc
         except Exception as exc:
-            # A validator of the type's own failed; what it says may hold the value, the class of the error does not.
-            raise OutputFaults([f"the output: its validation failed with {type(exc).__name__}"]) from exc
+            # A custom validator failed; its message may contain the value, the class of the error does not.
+            raise OutputFaults([f"the output: validation failed with {type(exc).__name__}"]) from exc
 
 
-class OutputFaults(ValueError):  # noqa: N818 - what is wrong with a value, on its way to an error of the tree
+class OutputFaults(ValueError):  # noqa: N818 - becomes an error of the tree
     """What is wrong with a value, each fault with its path, without the value itself."""
 
     def __init__(self, faults: Sequence[str]) -> None:
@@ -121,10 +124,12 @@ def _of_schema(schema: Mapping[str, Any]) -> OutputType[Any]:
         json.dumps(schema, sort_keys=True)
     except (TypeError, ValueError, RecursionError) as exc:
         raise InvalidRequestError(
-            f"output_type holds what JSON cannot: {exc}.", path="output_type", hint="A schema is made of JSON values."
+            f"output_type contains a value that JSON cannot represent: {exc}.",
+            path="output_type",
+            hint="A schema is made of JSON values.",
         ) from exc
     if (fault := malformed_schema(schema)) is not None:
-        raise InvalidRequestError(f"output_type is no JSON schema: {fault}.", path="output_type")
+        raise InvalidRequestError(f"output_type is not a JSON schema: {fault}.", path="output_type")
     return OutputType(_name(str(schema.get("title") or "output")), schema.get("description"), schema)
 
 
@@ -142,14 +147,14 @@ def _of_type(kind: Any) -> OutputType[Any]:  # noqa: ANN401
             f"output_type {getattr(kind, '__name__', type(kind).__name__)} has no JSON schema: "
             f"{str(exc).splitlines()[0]}",
             path="output_type",
-            hint="Pass a pydantic model, a dataclass, a TypedDict (before Python 3.12 that of typing_extensions), "
+            hint="Pass a pydantic model, a dataclass, a TypedDict (before Python 3.12 from typing_extensions), "
             "or a JSON schema as a dict.",
         ) from exc
     name = _name(kind.__name__ if isinstance(kind, type) else "output")
     return OutputType(name, schema.get("description"), schema, adapter)
 
 
-# A schema takes as long to make as a hundred small events to read.
+# Making a schema takes as long as reading a hundred small events.
 _of_class: Final = lru_cache(maxsize=256)(_of_type)
 
 
@@ -166,7 +171,7 @@ def _name(name: str) -> str:
 
 
 class Rung(msgspec.Struct, frozen=True):
-    """One way of asking: a mode, and whether the schema of its tool is strict."""
+    """One way to ask: a mode, and whether the schema of its tool is strict."""
 
     mode: OutputMode
     strict: bool = False
@@ -175,15 +180,17 @@ class Rung(msgspec.Struct, frozen=True):
 def ladder(
     profile: ModelProfile, output: OutputType[Any], request: ConverseRequest, *, wanted: OutputMode | None = None
 ) -> tuple[Rung, ...]:
-    """Return the ways to try, in their order: those of the mode that is wanted, or all that the model can do.
+    """Return the ways to try, in order: those of the ``wanted`` mode, or all that the model supports.
 
-    ``native`` is tried where the model takes a schema and the schema can be strict, ``tool`` where a tool can be
-    forced (while they think some take no forced tool), ``prompt`` last; a strict tool before one that is not.
+    ``native`` is tried if the model accepts a schema and the schema can be strict, ``tool`` if a tool can be forced
+    (some models accept none while reasoning), ``prompt`` last; a strict tool comes before one that is not.
     Raises InvalidRequestError for a mode that does not exist.
     """
     if wanted is not None and wanted not in OUTPUT_MODES:
         raise InvalidRequestError(
-            f"there is no output_mode {wanted!r}.", path="output_mode", hint=f"Pass one of {', '.join(OUTPUT_MODES)}."
+            f"unknown output_mode {wanted!r}.",
+            path="output_mode",
+            hint=f"Pass one of {', '.join(OUTPUT_MODES)}.",
         )
     rungs: list[Rung] = []
     if wanted == "native" or (profile.structured_output and strict_obstacle(output.schema) is None):
@@ -211,18 +218,18 @@ def _thinks(request: ConverseRequest) -> bool:
 _ABOUT: Final[Mapping[OutputMode, re.Pattern[str]]] = {
     "native": re.compile(r"output_?(config|format)|text_?format|structured output|schema|grammar", re.IGNORECASE),
     "tool": re.compile(r"tool.?choice|tool.?config|tool use|tools?\b", re.IGNORECASE),
-    "prompt": re.compile(r"(?!)"),  # it needs nothing that could be refused
+    "prompt": re.compile(r"(?!)"),  # it needs nothing that could be rejected
 }
 _ABOUT_STRICT: Final = re.compile(r"\bstrict", re.IGNORECASE)
-# "jsonSchema" and "json_schema" are members that a model does not take; "schema" is the one that was sent.
+# "jsonSchema" and "json_schema" are members that a model does not accept; "schema" is the one that was sent.
 _ABOUT_SCHEMA: Final = re.compile(r"\b(schema|grammar)\b|compil|too complex", re.IGNORECASE)
 
 
 def next_rung(tried: Rung, rungs: Sequence[Rung], error: Exception) -> Rung | None:
-    """Return the way to try after one was refused; None where the refusal is about something else.
+    """Return the way to try after one was rejected; None if the rejection is about something else.
 
-    Only what speaks of what the mode needs counts: a ValidationException of the service, which generated and billed
-    nothing, or the InvalidRequestError of a provider whose dialect has no words for it.
+    A rejection counts only if it mentions what the mode needs: a ValidationException of the service, which generated
+    and billed nothing, or the InvalidRequestError of a provider whose dialect cannot express it.
     """
     said = _refusal(error)
     below = rungs[rungs.index(tried) + 1 :] if tried in rungs else ()
@@ -236,7 +243,7 @@ def next_rung(tried: Rung, rungs: Sequence[Rung], error: Exception) -> Rung | No
 
 
 def is_about_schema(error: Exception) -> bool:
-    """Whether a refusal is of this schema, and says nothing about others."""
+    """Whether a rejection is about this schema in particular, and says nothing about others."""
     return _ABOUT_SCHEMA.search(_refusal(error) or "") is not None
 
 
@@ -269,22 +276,22 @@ class Asked(msgspec.Struct, Generic[T], frozen=True):
 
     @property
     def wrapped(self) -> bool:
-        """Whether the output is a member of the document, which has to be an object."""
+        """Whether the output is wrapped in an object, because the document has to be one."""
         return self.mode != "prompt" and object_schema(self.output.schema)[1]
 
     @property
     def prefill(self) -> str:
-        """What the answer goes on from: the text of a last message of the assistant, which no answer repeats."""
+        """The text of a final assistant message, which the answer continues and does not repeat."""
         last = self.request.messages[-1] if self.request.messages else None
         if last is None or last.role != "assistant":
             return ""
         return "".join(block.text for block in last.content if isinstance(block, TextBlock))
 
     def read(self, response: ConverseResponse) -> T:
-        """Return the value in an answer: of several documents in its text the first one that is of the type.
+        """Return the value in an answer: if its text contains several documents, the first that matches the type.
 
-        Raises OutputRefusedError when model or guardrail refused, OutputTruncatedError when the answer was cut off,
-        OutputToolUseError when tools of the caller are to run first, and OutputInvalidError when it is not of the type;
+        Raises OutputRefusedError if the model or a guardrail refused, OutputTruncatedError if the answer was cut off,
+        OutputToolUseError if the caller's tools must run first, and OutputInvalidError if it does not match the type;
         each has the response.
         """
         reason = response.stop_reason
@@ -294,14 +301,13 @@ class Asked(msgspec.Struct, Generic[T], frozen=True):
             raise OutputTruncatedError(
                 f"the answer was cut off after {response.usage.output_tokens} tokens (stop reason {reason!r}).",
                 response=response,
-                hint="Pass a larger max_tokens." if reason == "max_tokens" else "Shorten the conversation.",
+                hint="Raise max_tokens." if reason == "max_tokens" else "Shorten the conversation.",
             )
         if waiting := self._waiting_tools(response):
             raise OutputToolUseError(
-                f"the model wants {', '.join(waiting)} to run before it answers.",
+                f"the model requests {', '.join(waiting)} before it answers.",
                 response=response,
-                hint="Append response.message of this error and the results of the tools to the messages, and ask "
-                "again.",
+                hint="Append this error's response.message and the tool results to the messages, and ask again.",
             )
         try:
             return self._value(response)
@@ -309,11 +315,11 @@ class Asked(msgspec.Struct, Generic[T], frozen=True):
             if reason == _INTERVENED:
                 raise _refused(response) from exc
             raise OutputInvalidError(
-                f"the answer is no {self.output.name}: {exc} (stop reason {reason!r}).",
+                f"the answer is not a valid {self.output.name}: {exc} (stop reason {reason!r}).",
                 faults=exc.faults,
                 response=response,
-                hint="Simplify the type, allow more rounds with max_repairs=..., or read what is wrong: faults and "
-                "response of this error.",
+                hint="Simplify the type, or allow more repair rounds with max_repairs=...; this error's faults and "
+                "response show what is wrong.",
             ) from exc
 
     def _waiting_tools(self, response: ConverseResponse) -> list[str]:
@@ -321,7 +327,7 @@ class Asked(msgspec.Struct, Generic[T], frozen=True):
         return [] if self.tool in called else sorted(self.others.intersection(called))
 
     def _value(self, response: ConverseResponse) -> T:
-        """Return the first document that is of the type. Raises OutputFaults with what is wrong with the first one."""
+        """Return the first document that matches the type. Raises OutputFaults with those of the first one."""
         faults: OutputFaults | None = None
         for document in self._documents(response):
             try:
@@ -329,18 +335,18 @@ class Asked(msgspec.Struct, Generic[T], frozen=True):
             except OutputFaults as exc:
                 faults = faults or exc
         if faults is None:
-            said = "there is no JSON in the answer" if response.text.strip() else "it is empty"
-            raise OutputFaults([f"the output: {said}"])
+            said = "the answer contains no JSON" if response.text.strip() else "the answer is empty"
+            raise OutputFaults([said])
         raise faults
 
     def _documents(self, response: ConverseResponse) -> Iterator[object]:
         inputs = [use.input for use in response.tool_uses if use.name == self.tool]
         if inputs:
             if not isinstance(inputs[-1], dict):
-                raise OutputFaults(["the output: the input of the tool is no JSON object"])
+                raise OutputFaults(["the tool input is not a JSON object"])
             yield inputs[-1]
             return
-        # Some models write what they should have called the tool with, and some begin anew after a prefill.
+        # Some models write the tool input as text instead, and some start over after a prefill.
         for begun in dict.fromkeys((self.prefill, "")):
             yield from documents_in(begun + response.text, whole=response.stop_reason == _INTERVENED)
 
@@ -351,10 +357,10 @@ class Asked(msgspec.Struct, Generic[T], frozen=True):
         return document
 
     def repaired(self, error: OutputInvalidError, profile: ModelProfile) -> Asked[T]:
-        """Return the next question: the answer that was none, and behind it what was wrong with it."""
+        """Return the next request: the invalid answer, followed by what was wrong with it."""
         messages = list(self.request.messages or ())
         said, told = repair(error, tool=self.tool, profile=profile)
-        if messages and messages[-1].role == "assistant":  # the answer went on from it: both are one turn
+        if messages and messages[-1].role == "assistant":  # the answer continued it: both are one turn
             said = said.model_copy(update={"content": [*messages.pop().content, *said.content]})
         messages += [said, told]
         return msgspec.structs.replace(self, request=self.request.model_copy(update={"messages": messages}))
@@ -365,7 +371,7 @@ def _refused(response: ConverseResponse) -> OutputRefusedError:
 
 
 def asked(request: ConverseRequest, output: OutputType[T], rung: Rung, profile: ModelProfile) -> Asked[T]:
-    """Return the request that asks for the output in that way; tools and system prompt of the request stay."""
+    """Return the request that asks for the output in this way; the request keeps its tools and system prompt."""
     config = request.tool_config
     others = frozenset(each.name for each in config.tools if isinstance(each, ToolSpec)) if config else frozenset[str]()
     if rung.mode == "native":
@@ -416,7 +422,7 @@ def _asked_in_words(request: ConverseRequest, output: OutputType[Any], profile: 
     messages = list(request.messages or ())
     if profile.system_prompts or not messages:
         return request.model_copy(update={"system": [*(request.system or ()), words]})
-    # A last message of the assistant is the beginning of the answer.
+    # A final assistant message is the beginning of the answer.
     asking = [number for number, message in enumerate(messages) if message.role == "user"] or [-1]
     last = messages[asking[-1]]
     messages[asking[-1]] = last.model_copy(update={"content": [*last.content, words]})
@@ -427,14 +433,14 @@ def _asked_in_words(request: ConverseRequest, output: OutputType[Any], profile: 
 
 _FENCE: Final = re.compile(r"```(?:json)?\s*\n?(.*?)(?:```|\Z)", re.DOTALL)
 _START: Final = re.compile(r"[\[{]")
-# An answer of nothing but brackets must not take seconds.
+# An answer that contains only brackets must not take seconds.
 _MOST_STARTS: Final = 1_000
 
 
 def documents_in(text: str, *, whole: bool = False) -> Iterator[object]:
-    """Yield the JSON document that a text is or, unless it must be the ``whole``, those that stand in it.
+    """Yield the JSON document that a text is or, unless it must be the ``whole`` text, those inside it.
 
-    In it means fenced or, where no fence has one, the longest between words.
+    Inside means in code fences or, if no fence contains one, the longest one between words.
     """
     if (document := _parsed(text)) is not None:
         yield document[0]
@@ -456,7 +462,7 @@ def _parsed(text: str) -> tuple[object] | None:
 
 
 def _longest_in(text: str) -> tuple[object] | None:
-    """Return the longest document between words, for a reference such as [1] is one, too."""
+    """Return the longest document between words, because a reference such as [1] is one, too."""
     decoder = json.JSONDecoder()
     found, length, position = None, 0, 0
     for _ in range(_MOST_STARTS):
@@ -477,11 +483,11 @@ _OF_NUMBERS: Final = "+-.0123456789eE"
 
 
 class PartialOutput:
-    """Grows an object from pieces of JSON, as a stream brings them: text, or the input of the output's tool.
+    """Builds an object from pieces of JSON as a stream delivers them: text, or the input of the output's tool.
 
-    `feed` returns the object as far as it is known when there is more of it than before, else None. Texts grow with
-    their pieces; numbers, names and literals show when they are complete. Objects are plain: nothing is validated, and
-    of a long one the last pieces show in the final output only.
+    `feed` returns the object as far as it is known if it has grown, else None. Strings grow piece by piece; numbers,
+    names and literals appear when they are complete. Objects are plain: nothing is validated, and the last pieces of a
+    long one appear only in the final output.
     """
 
     def __init__(self, *, wrapped: bool = False) -> None:
@@ -492,9 +498,9 @@ class PartialOutput:
         self._last: object = None
 
     def feed(self, piece: str) -> object | None:
-        """Take the next piece."""
+        """Add the next piece; return the object if it has grown."""
         self._text += piece
-        # Parsing begins anew each time: with long answers only after another sixty-fourth of them.
+        # Parsing restarts each time: for long answers, only after they have grown by another sixty-fourth.
         if len(self._text) > _LONG and len(self._text) - self._parsed < len(self._text) // 64:
             return None
         self._parsed = len(self._text)
@@ -512,7 +518,7 @@ class PartialOutput:
             try:
                 return cast("object", from_json(begun, allow_partial="trailing-strings"))
             except ValueError:
-                if self._last:  # words, or the end of a fence, behind it
+                if self._last:  # words, or the end of a fence, after it
                     break
                 self._from = start.end()  # a bracket among the words before it
         return None
@@ -528,7 +534,7 @@ def repair(
 ) -> tuple[Message, Message]:
     """Return the messages to add to the conversation: the answer, and what was wrong with it.
 
-    The results of tools that were called in the answer say so, for each use needs one.
+    If the answer used tools, it is said in their results, because each use needs one.
     """
     response = error.response
     faults = "\n".join(f"- {fault}" for fault in error.faults)
@@ -550,7 +556,7 @@ def repair(
 
 
 def _replayable(content: Sequence[ContentBlock], profile: ModelProfile) -> Iterator[ContentBlock]:
-    """Yield the blocks of an answer that the model takes back: the service refuses blank text and broken inputs."""
+    """Yield the blocks of an answer that the model accepts back: the service rejects blank text and invalid inputs."""
     for block in content:
         if isinstance(block, TextBlock) and not block.text.strip():
             continue

@@ -43,7 +43,7 @@ class TaskSettings(TypedDict, total=False):
     inference_profile: KnownModelId | str | None
     """The id or ARN that the call goes to, while ``model`` says what the model behind it can do."""
     model_profile: ModelProfile | ProfileFields | None
-    """Facts about the model that are better known than by the tables: all of them, or some."""
+    """Facts about the model that correct the built-in tables: all of them, or some."""
     provider_options: Mapping[str, object] | None
     """``family`` names the model's family; a family may know more."""
     timeouts: Timeouts | None
@@ -107,7 +107,7 @@ def build_rerank(
         raise InvalidRequestError(
             f"documents is {a_kind(documents)}, not a list of texts.",
             path="documents",
-            hint="Pass a list, also of a single text.",
+            hint="Pass a list, even for a single text.",
         )
     texts = list(cast("Iterable[object]", documents))
     if not texts:
@@ -152,7 +152,7 @@ def build_video(
 
 
 def check_text(**texts: object) -> None:
-    """Refuse what is no text, under its name. Raises InvalidRequestError."""
+    """Refuse a value that is not text. Raises InvalidRequestError, which names the argument."""
     for name, text in texts.items():
         if text is not None and not isinstance(text, str):
             raise InvalidRequestError(f"{name} is {a_kind(text)}, not text.", path=name)
@@ -191,7 +191,7 @@ def _inputs(inputs: object) -> list[EmbedInput]:
 def _input(value: object, path: str) -> EmbedInput:
     if isinstance(value, str):
         if not value:
-            raise InvalidRequestError(f"{path} is empty: no model embeds nothing.", path=path)
+            raise InvalidRequestError(f"{path} is empty: there is nothing to embed.", path=path)
         return value
     return _medium(value, path, VideoBlock) if _is_video(value) else _image(value, path)
 
@@ -240,18 +240,18 @@ def _fields(fields: object) -> dict[str, Any]:
 def _check_wanted(what: str, prompt: str | None, images: Sequence[ImageBlock], fields: object) -> None:
     if not (prompt and prompt.strip()) and not images and not fields:
         raise InvalidRequestError(
-            f"there is nothing to make {what} of: no prompt and no images.",
+            f"there is nothing to make {what} from: no prompt and no images.",
             path="prompt",
-            hint="Pass a prompt, or images=[...] for what is made of images alone.",
+            hint="Pass a prompt, or images=[...] for what is made from images alone.",
         )
 
 
 def check_positive(**numbers: object) -> None:
-    """Refuse what is no whole number from 1 on, under its name. Raises InvalidRequestError."""
+    """Refuse a value that is not a whole number from 1 on. Raises InvalidRequestError, which names the argument."""
     for name, number in numbers.items():
         if number is None:
             continue
         if isinstance(number, bool) or not isinstance(number, int):
             raise InvalidRequestError(f"{name} is {a_kind(number)}, not a whole number.", path=name)
         if number < 1:
-            raise InvalidRequestError(f"{name} is {number}; 1 or more is allowed.", path=name)
+            raise InvalidRequestError(f"{name} is {number}; it must be 1 or more.", path=name)

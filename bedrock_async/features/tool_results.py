@@ -42,11 +42,11 @@ class ToolResult:
 def result_block(use: ToolUseBlock, value: object) -> ToolResultBlock:
     """Return the result of a tool use for what the tool returned.
 
-    - Text is text, None and empty text ``"(no output)"``, for the service wants some.
+    - Text is text; None and empty text are ``"(no output)"``, because the service wants some.
     - Blocks (`ImageBlock`, `DocumentBlock`, `VideoBlock`, `JsonBlock`, `SearchResultBlock`...) are the content, alone
       or in a list, where other values may stand between them.
     - Mappings, pydantic models, dataclasses and the like, which are objects in JSON, are JSON; lists, numbers and the
-      rest are JSON written as text, for the service takes objects only.
+      rest are JSON written as text, because the service takes only objects.
     - `ToolResult`, `ToolResultBlock` and boto3's ``{"status": "error", "content": [{"text": ...}]}`` have a status.
 
     Raises TypeError for what JSON cannot hold.
@@ -116,11 +116,11 @@ def _plain(value: object) -> TextBlock | JsonBlock:
     if isinstance(value, str):
         return TextBlock(text=value)
     if isinstance(value, bytes | bytearray | memoryview):
-        raise TypeError("bytes are no result: return an ImageBlock or a DocumentBlock with them")
+        raise TypeError("bytes are not a result: return an ImageBlock or a DocumentBlock with them")
     try:
         document = _with_names(to_jsonable_python(value))
     except (PydanticSerializationError, ValueError, RecursionError) as exc:
-        raise TypeError(f"JSON cannot hold a value of type {type(value).__name__} ({exc})") from exc
+        raise TypeError(f"JSON cannot represent a value of type {type(value).__name__} ({exc})") from exc
     if isinstance(document, dict):
         return JsonBlock(json=document)
     # "Provide a json object for the field": the service takes nothing else there.  [public threads]

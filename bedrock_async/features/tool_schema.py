@@ -65,11 +65,11 @@ class ToolInput(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class ToolContext:
-    """What a tool may know of the call: it comes in a parameter of this type, of which the model is not told.
+    """What a tool may know of the call: it is passed to a parameter of this type, which the model does not see.
 
     - ``tool_use``: what the model asked for.
-    - ``messages``: what the loop has added to the conversation so far, this turn's answer of the model the last.
-    - ``round``: which answer of the model asked for it, from 1 on.
+    - ``messages``: what the loop has added to the conversation so far, ending with the model's answer of this turn.
+    - ``round``: the number of the answer that asked for it, from 1 on.
     - ``deps``: what ``run_tools(..., deps=...)`` was given: a database, a user, anything.
     """
 
@@ -80,7 +80,7 @@ class ToolContext:
 
 
 class Tool(Generic[P, R]):
-    """A function that a model may call: what it is told of it, and the check of what it passes.
+    """A function that a model may call: what the model is told of it, and the check of what the model passes.
 
     Calling the tool calls the function. ``is_async`` says whether that returns an awaitable; a function that is not
     async may block, and belongs off the event loop. A tool may also be made of a method: reached through an object, it
@@ -101,7 +101,7 @@ class Tool(Generic[P, R]):
         if inspect.isclass(given) or not callable(given):
             what = f"the class {given.__name__}" if inspect.isclass(given) else a_kind(given)
             raise InvalidRequestError(
-                f"{what} is no tool.", path="function", hint="Pass a function, or an object that can be called."
+                f"{what} is not a tool.", path="function", hint="Pass a function, or an object that can be called."
             )
         self.function = function
         self.context_parameter: str | None = None
@@ -115,7 +115,7 @@ class Tool(Generic[P, R]):
         self.is_async = inspect.iscoroutinefunction(_routine(function))
         if not _NAME.fullmatch(self.name):
             raise InvalidRequestError(
-                f"the tool name {self.name!r} is not one that the service takes.",
+                f"the tool name {self.name!r} is not one that the service accepts.",
                 path="name",
                 hint='Pass @tool(name="..."): letters A to Z, digits, _ and -, 64 at most.',
             )
@@ -176,10 +176,10 @@ class Tool(Generic[P, R]):
     def read(self, use: ToolUseBlock) -> ToolInput:
         """Return the arguments for the function, converted to its types, or what is wrong with them.
 
-        Input that is no JSON object, as a cut-off answer leaves it, is an error: it is never run as an empty one.
+        Input that is not a JSON object, as a cut-off answer leaves it, is an error: it is never taken for an empty one.
         """
         if use.invalid_input:
-            return ToolInput(error="The input is no complete JSON object. Call the tool again with a shorter one.")
+            return ToolInput(error="The input is not a complete JSON object. Call the tool again with a shorter one.")
         try:
             made = self._model.model_validate(use.input)
         except ValidationError as exc:
@@ -207,7 +207,7 @@ class Tool(Generic[P, R]):
         for index, parameter in enumerate(signature.parameters.values()):
             if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY}:
                 raise self._fault(
-                    f"takes {parameter}, which no model can pass by name", "Give each argument a name of its own."
+                    f"takes {parameter}, which no model can pass by name", "Give each argument its own name."
                 )
             hint = hints.get(parameter.name, Any)
             if _is_context(hint):
@@ -239,7 +239,7 @@ class Tool(Generic[P, R]):
     def _untold(self, exc: Exception) -> InvalidRequestError:
         said = str(exc).splitlines()[0].rstrip(".")
         return self._fault(
-            f"has a parameter that no model can be told of: {said}",
+            f"has a parameter that cannot be described to a model: {said}",
             "Use types that pydantic can read from JSON; a TypedDict is that of typing_extensions before Python 3.12.",
         )
 
@@ -341,7 +341,7 @@ def tool(
     strict: bool = False,
     timeout_s: float | None = None,
 ) -> Tool[P, R] | Callable[[Callable[P, R]], Tool[P, R]]:
-    """Make a tool of a typed function, as ``@tool`` or ``@tool(name=..., strict=True)``.
+    """Make a tool from a typed function, as ``@tool`` or ``@tool(name=..., strict=True)``.
 
     The schema comes from the types of the parameters, their descriptions from the docstring (of Google's, numpy's or
     Sphinx' style) or from ``Annotated[..., Field(description=...)]``. With ``strict`` the service holds the model to

@@ -30,7 +30,7 @@ from .tool_schema import Tool
 ToolLike: TypeAlias = Tool[..., Any] | Callable[..., Any] | Mapping[str, object] | ToolDefinition
 """A tool: one made with `tool`, a typed function, a `ToolSpec`, `SystemTool` or cache point, or boto3's dict of those.
 
-A function is made a tool each time that it is passed, which costs about a millisecond: decorate those of busy services.
+A plain function is made a tool each time it is passed, which costs about a millisecond: in busy services, decorate it.
 """
 
 Tools: TypeAlias = ToolConfig | Sequence[ToolLike]
@@ -106,7 +106,7 @@ def _known_choice(choice: object, tools: Sequence[object]) -> object:
         near = difflib.get_close_matches(name, [*known, *_WORDS, "none"], n=1)
         others = f'Pass "auto", "any", "none" or the name of a tool: {", ".join(sorted(known))}.'
         raise InvalidRequestError(
-            f"tool_choice is {name!r}, and no tool is called so.",
+            f"tool_choice is {name!r}, but no tool has that name.",
             path="tool_choice",
             hint=f"Did you mean {near[0]!r}?" if near else others,
         )
@@ -158,12 +158,14 @@ def as_tool(each: object, path: str) -> Tool[..., Any] | object:
         made = cast("Tool[..., Any]", each)
         if made.unbound:
             raise InvalidRequestError(
-                f"{path} is the method {made.name!r} without its object.", path=path, hint="Pass that of an object."
+                f"{path} is the method {made.name!r} without an instance.",
+                path=path,
+                hint="Pass the method of an instance.",
             )
         return made
     if inspect.isclass(each):
         raise InvalidRequestError(
-            f"{path} is the class {each.__name__}, no tool.",
+            f"{path} is the class {each.__name__}, not a tool.",
             path=path,
             hint="Pass a function, or an object that can be called.",
         )
@@ -222,7 +224,7 @@ def settle_tool_choice(request: ConverseRequest, settings: Mapping[str, Any], pr
         return request
     if not profile.native_tool_choice:
         raise InvalidRequestError(
-            f"parallel_tools=False is nothing that {request.model_id} is known to take.",
+            f"{request.model_id} is not known to support parallel_tools=False.",
             path="parallel_tools",
             hint="Leave it out: run_tools(..., max_concurrency=1) runs the tools of a turn one after the other.",
         )
@@ -244,7 +246,7 @@ def resettle_tool_choice(
     changes: dict[str, object] = {}
     if settings.get("tool_choice") == "none":
         changes["tool_config"] = None
-        done = Adjustment("tool_choice", "toolConfig", "left out, because no tool shall be used")
+        done = Adjustment("tool_choice", "toolConfig", "left out, because no tool is to be used")
     elif settings.get("parallel_tools") is False:
         done = Adjustment("parallel_tools", "additionalModelRequestFields.tool_choice", "left out")
     else:

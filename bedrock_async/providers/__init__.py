@@ -1,4 +1,4 @@
-"""Providers: ways to reach models, as pure generators of effects. The names here are for authors of plugins."""
+"""Providers: ways to reach models, written as pure generators of effects. The names here are for plugin authors."""
 
 from __future__ import annotations
 

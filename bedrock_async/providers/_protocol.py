@@ -1,13 +1,13 @@
-"""The seam between the client and a provider: effects, flows, stream plans.
+"""The interface between the client and a provider: effects, flows, stream plans.
 
-A provider is pure. A call is a generator of effects that the client performs; it is written with the typed helpers::
+A provider is pure: a call is a generator of effects that the client performs, written with typed helpers::
 
     def converse(self, request, ctx):
         response = yield from send(HttpRequest("POST", f"/model/{ctx.target.quoted}/converse", body=...))
         return read(response)
 
-A failure of an effect is thrown into the generator at its ``yield``. So a provider holds no socket, clock or secret,
-and a list of canned answers tests it.
+A failure of an effect is raised in the generator at its ``yield``. So a provider needs no socket, clock or secret, and
+a list of canned responses is enough to test it.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from ..families import ModelFamily
 
 INTERFACE_VERSION = 1
-"""The version of this protocol; a provider that was written for another one is refused.
+"""The version of this protocol; providers written for another version are refused.
 
-A provider says the number that it was written for, ``interface_version = 1``. One that repeats this constant would call
-itself up to date whatever changes here.
+A provider states the version that it was written for as a number, ``interface_version = 1``. If it referred to this
+constant, it would claim compatibility with every future version.
 """
 
 T = TypeVar("T")
@@ -41,16 +41,16 @@ E_co = TypeVar("E_co", covariant=True)
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 ErrorReader: TypeAlias = Callable[[int, Mapping[str, str], bytes], BedrockError]
-"""Makes the error of an answer that is no success: of its status, its headers (lower-case names) and its body."""
+"""Creates the error for an unsuccessful response, from its status, its headers (lower-case names) and its body."""
 
 
 class HttpRequest(msgspec.Struct, frozen=True, gc=False):
-    """What a provider wants to be sent: the client adds endpoint, credentials, signature and retries.
+    """A request that a provider wants sent; the client adds endpoint, credentials, signature and retries.
 
-    ``path`` is quoted already. ``endpoint`` replaces the client's (scheme and host), ``signing_name`` is the service
-    that the signature is for. ``idempotent`` says that sending twice does no harm, so that the request may be
-    repeated even when it is unknown whether the first one was carried out. ``read_error`` reads the errors of an
-    endpoint that tells them in another form than Bedrock's own; what it makes decides whether the request is repeated.
+    ``path`` is already quoted. ``endpoint`` replaces the client's (scheme and host), ``signing_name`` is the service
+    that the signature is for. ``idempotent`` means that sending the request twice does no harm, so that it may be
+    retried even when it is unknown whether the first one was carried out. ``read_error`` reads errors of an endpoint
+    whose format differs from Bedrock's; the error it creates determines whether the request is retried.
     """
 
     method: str
@@ -65,7 +65,7 @@ class HttpRequest(msgspec.Struct, frozen=True, gc=False):
 
 
 class HttpResponse(msgspec.Struct, frozen=True, gc=False):
-    """A successful answer, read whole; ``headers`` have lower-case names."""
+    """A successful response, read completely; ``headers`` have lower-case names."""
 
     status: int
     headers: Mapping[str, str]
@@ -85,9 +85,9 @@ class Sleep(msgspec.Struct, frozen=True, gc=False):
 
 
 class ReadObject(msgspec.Struct, frozen=True, gc=False):
-    """The effect of reading an object of S3 (``s3://bucket/key``); its result is its bytes.
+    """The effect of reading an S3 object (``s3://bucket/key``); its result is the object's bytes.
 
-    ``owner`` is the account that the bucket must belong to, where that is to be checked.
+    ``owner`` is the account that must own the bucket, if that is to be checked.
     """
 
     s3_uri: str
@@ -97,11 +97,11 @@ class ReadObject(msgspec.Struct, frozen=True, gc=False):
 Effect: TypeAlias = Send | Sleep | ReadObject
 EffectResult: TypeAlias = HttpResponse | bytes | None
 Flow: TypeAlias = Generator[Effect, EffectResult, T]
-"""A call: yields effects, is sent their results, returns a ``T``."""
+"""A call: yields effects, receives their results, returns a ``T``."""
 
 
 def send(request: HttpRequest) -> Flow[HttpResponse]:
-    """Send ``request``; the answer's status is 2xx. A ServiceError, TransportError or timeout is raised here."""
+    """Send ``request`` and return its 2xx response. Raises ServiceError, TransportError or a timeout."""
     response = yield Send(request)
     if not isinstance(response, HttpResponse):
         raise TypeError(f"the driver answered Send with {type(response).__name__}")
@@ -109,12 +109,12 @@ def send(request: HttpRequest) -> Flow[HttpResponse]:
 
 
 def sleep(seconds: float) -> Flow[None]:
-    """Wait."""
+    """Wait for ``seconds``."""
     yield Sleep(seconds)
 
 
 def read_object(s3_uri: str, owner: str | None = None) -> Flow[bytes]:
-    """Return the bytes of an object of S3. With ``owner``, S3 refuses when the bucket is of another account."""
+    """Return the bytes of an S3 object. With ``owner``, S3 refuses if the bucket belongs to another account."""
     data = yield ReadObject(s3_uri, owner)
     if not isinstance(data, bytes):
         raise TypeError(f"the driver answered ReadObject with {type(data).__name__}")
@@ -122,43 +122,43 @@ def read_object(s3_uri: str, owner: str | None = None) -> Flow[bytes]:
 
 
 class EventDecoder(Protocol[E_co]):
-    """Makes events from the bytes of a response body; sans-IO.
+    """Decodes the bytes of a response body into events; sans-IO.
 
-    All events that are complete come at once. Where a fault stands behind good events of the same piece, these are
-    returned and the fault is kept in ``pending_error``; the next call of ``receive`` or ``eof`` raises it.
+    Each call returns all complete events. If a fault follows good events in the same piece, these are returned and the
+    fault is kept in ``pending_error``; the next call of ``receive`` or ``eof`` raises it.
     """
 
     @property
     def pending_error(self) -> BedrockError | None:
-        """The fault that stands behind the events that were returned last."""
+        """The fault that followed the events returned last."""
         ...
 
     def start(self, status: int, headers: Mapping[str, str]) -> None:
-        """Take the head of a 2xx response. Raises UnexpectedContentTypeError."""
+        """Check the head of a 2xx response. Raises UnexpectedContentTypeError."""
         ...
 
     def receive(self, data: bytes) -> Sequence[E_co]:
-        """Take a piece of the body, which may be empty."""
+        """Return the events that a piece of the body completes; the piece may be empty."""
         ...
 
     def eof(self) -> Sequence[E_co]:
-        """Take the end of the body. Raises StreamTruncatedError where the response is not complete."""
+        """Return the last events at the end of the body. Raises StreamTruncatedError if the response is incomplete."""
         ...
 
 
 class StreamPlan(msgspec.Struct, Generic[E], frozen=True):
-    """How a stream is read: the request that opens it, and the decoder of its body (fresh for every plan)."""
+    """How to read a stream: the request that opens it, and the decoder for its body (a new one for every plan)."""
 
     request: HttpRequest
     decoder: EventDecoder[E]
 
 
 class CallContext(msgspec.Struct, frozen=True):
-    """What a provider may know of the call beside the request.
+    """What a provider may know of the call besides the request.
 
-    ``model`` is the model whose capabilities count. Where an inference profile stands before it, ``inference_profile``
-    is that; `target` is what belongs into the path. ``profile`` has the facts about the model. ``family`` is its native
-    dialect, which is looked up only for providers that say ``needs_family = True``.
+    ``model`` is the model whose capabilities apply. For a call through an inference profile, ``inference_profile`` is
+    that profile; `target` is the one of the two to put in the path. ``profile`` has the facts about the model.
+    ``family`` is its native dialect, only set for providers with ``needs_family = True``.
     """
 
     model: ModelId
@@ -170,7 +170,7 @@ class CallContext(msgspec.Struct, frozen=True):
 
     @property
     def target(self) -> ModelId:
-        """What the call goes to: the inference profile, or else the model itself."""
+        """The target of the call: the inference profile, or else the model itself."""
         return self.inference_profile or self.model
 
 
@@ -180,15 +180,15 @@ class Provider(Protocol):
 
     name: str
     interface_version: int
-    """The version of this protocol that the provider was written for: the number, not `INTERFACE_VERSION`."""
+    """The version of this protocol that the provider was written for: a number, not `INTERFACE_VERSION`."""
 
     def converse(self, request: ConverseRequest, ctx: CallContext) -> Flow[ConverseResponse]:
         """Return the flow of one call."""
         ...
 
     def stream(self, request: ConverseRequest, ctx: CallContext) -> StreamPlan[Event] | Flow[ConverseResponse]:
-        """Return how to stream one call; a flow is run and its response replayed as events.
+        """Return the plan of a stream, or a flow whose response is to be replayed as events.
 
-        Called once for every attempt, so that each has a fresh decoder.
+        Called for every attempt, so that each gets a new decoder.
         """
         ...

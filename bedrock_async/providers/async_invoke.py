@@ -1,12 +1,12 @@
-"""StartAsyncInvoke behind the request and response of Converse: start a job, ask for it, read its output from S3.
+"""StartAsyncInvoke with Converse's request and response: starts a job, polls it, reads its output from S3.
 
-The family of the model writes the job's input and reads its output. Models that make video are asked for one with the
-text and images of the last message; of any other model the input is its native body, and ``output.json`` its native
-answer. The call's ``provider_options``: ``output_s3_uri``, where the service writes (needed); ``kms_key_id``,
-``bucket_owner``, ``client_request_token`` and ``tags`` as `BedrockClient.start_async_invoke` takes them. S3 checks
-``bucket_owner`` when the output is read, too. Other names are options of the family.
+The model's family writes the input of the job and reads its output. For models that generate video, the input consists
+of the text and images of the last message; for any other model it is the native body, and ``output.json`` the native
+response. The call's ``provider_options``: ``output_s3_uri``, where the service writes (required); ``kms_key_id``,
+``bucket_owner``, ``client_request_token`` and ``tags`` as in `BedrockClient.start_async_invoke`. S3 also checks
+``bucket_owner`` when the output is read. Other names are options of the family.
 
-A job has no place for a guardrail, a latency, a service tier or metadata: a call that asks for one is refused.
+A job supports no guardrail, latency class, service tier or metadata: a call that requests one is refused.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _ALIKE: Final = 0.7  # "s3_uri" is 0.63 like "output_s3_uri", "tag" 0.86 like "t
 class AsyncInvokeProvider:
     """Calls a model through a job; the model's family must be installed or given.
 
-    ``token`` makes the request token of each job that is given none: with it a repeated request starts no second job.
+    ``token`` returns a request token for every job without one: with a token, a repeated request starts no second job.
     """
 
     name = "async-invoke"
@@ -68,8 +68,8 @@ class AsyncInvokeProvider:
     def converse(self, request: ConverseRequest, ctx: CallContext) -> Flow[ConverseResponse]:
         """Start a job, wait for its end, and return its output.
 
-        Raises InvalidRequestError for what the family cannot express and without ``output_s3_uri``,
-        AsyncInvokeFailedError when the job fails, ObjectNotFoundError when its output is not there.
+        Raises InvalidRequestError for what the family cannot express and for a missing ``output_s3_uri``,
+        AsyncInvokeFailedError when the job fails, ObjectNotFoundError when its output does not exist.
         """
         job = _job(ctx)
         _refuse_what_jobs_lack(request)
@@ -89,13 +89,13 @@ class AsyncInvokeProvider:
         return response.model_copy(update=changes)
 
     def stream(self, request: ConverseRequest, ctx: CallContext) -> Flow[ConverseResponse]:
-        """Do as `converse`: a job does not stream, and its output is replayed as events."""
+        """Return the flow of `converse`: a job does not stream, and its output is replayed as events."""
         return self.converse(request, ctx)
 
 
 def _completed(arn: str) -> Flow[AsyncInvokeSummary]:
-    # Seeded with the ARN: jobs that were started together are not asked for in step, and a test knows the waits.
-    schedule = PollSchedule(Random(arn))  # noqa: S311 - spreads waits, hides nothing
+    # Seeded with the ARN, so that jobs which started together are not polled in step, and tests know the waits.
+    schedule = PollSchedule(Random(arn))  # noqa: S311 - spreads waits, not a secret
     while True:
         yield from sleep(schedule.next_s())
         try:
@@ -137,7 +137,7 @@ def _owner(request: StartAsyncInvokeRequest) -> str | None:
 
 
 def _refuse_misspelt(options: Mapping[str, object]) -> None:
-    """Refuse what is nearly one of our options; any other name may be an option of the family."""
+    """Refuse names that closely resemble one of our options; any other may be an option of the family."""
     for name in options.keys() - set(_OPTIONS):
         plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", str(name)).lower()
         if near := difflib.get_close_matches(plain, _OPTIONS, n=1, cutoff=_ALIKE):
@@ -149,7 +149,7 @@ def _refuse_misspelt(options: Mapping[str, object]) -> None:
 
 
 def _refuse_what_jobs_lack(request: ConverseRequest) -> None:
-    """Refuse what other operations have headers or members for, and StartAsyncInvoke has not."""
+    """Refuse request members that StartAsyncInvoke, unlike other operations, cannot carry."""
     performance, tier = request.performance_config, request.service_tier
     wanted = {
         "guardrail_config": request.guardrail_config is not None,
@@ -158,11 +158,11 @@ def _refuse_what_jobs_lack(request: ConverseRequest) -> None:
         "service_tier": tier is not None and tier.type != "default",
     }
     if lacking := next((name for name, given in wanted.items() if given), None):
-        hint = "Leave it out, or call the model with provider='converse' or 'invoke' where it can be called so."
+        hint = "Leave it out, or call the model with provider='converse' or 'invoke' if it can be called that way."
         if lacking == "request_metadata":
             hint = 'Pass provider_options={"tags": {"name": "value"}} to find the job again.'
         raise InvalidRequestError(
-            f"the provider 'async-invoke' cannot express {lacking}: StartAsyncInvoke has no place for it.",
+            f"the provider 'async-invoke' does not support {lacking}: StartAsyncInvoke has no member for it.",
             path=lacking,
             hint=hint,
         )
@@ -178,11 +178,11 @@ def _with(response: ConverseResponse, fields: Mapping[str, JSONValue]) -> JSONVa
     return {**given, **fields} if isinstance(given, dict) else dict(fields)
 
 
-# What a family makes of it.
+# What a family makes of the request.
 
 
 class _NativeJob(msgspec.Struct, frozen=True):
-    """A job whose input is the native body, and whose output the native answer."""
+    """A job whose input is the native body and whose output is the native response."""
 
     family: ModelFamily
     ctx: FamilyContext
@@ -197,14 +197,14 @@ class _NativeJob(msgspec.Struct, frozen=True):
         try:
             native: object = json.loads(data)
         except (ValueError, RecursionError) as exc:
-            raise ResponseDecodeError(f"the output of {len(data)} bytes is no JSON: {exc}.", body=data) from exc
+            raise ResponseDecodeError(f"the output of {len(data)} bytes is not JSON: {exc}.", body=data) from exc
         if not isinstance(native, dict):
             raise ResponseDecodeError(f"the output is JSON of type {type(native).__name__}, not an object.", body=data)
         return decode_response(self.family, cast("dict[str, Any]", native), {}, self.ctx, raw=data)
 
 
 class _VideoJob(msgspec.Struct, frozen=True):
-    """A job that makes a video."""
+    """A job that generates a video."""
 
     family: ModelFamily
     makes: GeneratesVideo
@@ -215,9 +215,9 @@ class _VideoJob(msgspec.Struct, frozen=True):
         messages = request.messages or ()
         if len(messages) != 1:
             raise InvalidRequestError(
-                f"a video is made from one message, and there are {len(messages)}.",
+                f"a video is made from one message, but there are {len(messages)}.",
                 path="messages",
-                hint="Put the prompt, and the images to begin with, into one message.",
+                hint="Put the prompt and any starting images into one message.",
             )
         content = messages[0].content
         wanted = VideoRequest(
@@ -243,7 +243,7 @@ def _job(ctx: CallContext) -> _NativeJob | _VideoJob:
     _refuse_misspelt(ctx.provider_options)
     if "output_s3_uri" not in ctx.provider_options:
         raise InvalidRequestError(
-            "the provider 'async-invoke' is not told where the service shall write.",
+            "the provider 'async-invoke' needs an output location.",
             path="provider_options",
             hint='Pass provider_options={"output_s3_uri": "s3://bucket/prefix"}.',
         )
@@ -259,7 +259,7 @@ def _job(ctx: CallContext) -> _NativeJob | _VideoJob:
         if isinstance(family, GeneratesVideo):
             return _VideoJob(ctx.family, family, told)
         raise PluginError(
-            f"the family {ctx.family.name!r} does not make videos, as {told.base_model or ctx.model.raw} does.",
+            f"the family {ctx.family.name!r} does not make videos, which {told.base_model or ctx.model.raw} does.",
             hint="Use client.start_async_invoke() with the native input.",
         )
     return _NativeJob(ctx.family, told)

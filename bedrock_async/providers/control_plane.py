@@ -1,6 +1,6 @@
 """The operations of Bedrock's control plane that inference needs, as pure flows.
 
-``endpoint`` is the base URL of the control plane; the signature is for the service "bedrock", as it is at runtime.
+``endpoint`` is the base URL of the control plane; as at runtime, requests are signed for the service "bedrock".
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..types.control_plane import (
 from ._protocol import Flow, HttpRequest, send
 from .converse import read_json
 
-# Members of the requests and their names in the query, as the service model has them.
+# The request members and their names in the query, from the service model.
 _MODEL_FILTERS: Final[Mapping[str, str]] = {
     "by_provider": "byProvider",
     "by_customization_type": "byCustomizationType",
@@ -37,21 +37,21 @@ _PROFILE_FILTERS: Final[Mapping[str, str]] = {
 
 
 def list_foundation_models(request: ListFoundationModelsRequest, *, endpoint: str) -> Flow[list[FoundationModel]]:
-    """ListFoundationModels, which has no pages."""
+    """ListFoundationModels, which is not paginated."""
     response = yield from send(_get("/foundation-models", endpoint, _query(request, _MODEL_FILTERS)))
     return list(read_json(FoundationModelList, response).model_summaries or ())
 
 
 def get_foundation_model_availability(model: ModelId, *, endpoint: str) -> Flow[ModelAccess]:
-    """GetFoundationModelAvailability; the service takes ids of foundation models only, no ARNs."""
+    """GetFoundationModelAvailability; the service accepts only ids of foundation models, not ARNs."""
     response = yield from send(_get(f"/foundation-model-availability/{model.quoted}", endpoint))
     return read_json(ModelAccess, response)
 
 
 def list_inference_profiles(request: ListInferenceProfilesRequest, *, endpoint: str) -> Flow[list[InferenceProfile]]:
-    """ListInferenceProfiles: the page that is asked for and all behind it.
+    """ListInferenceProfiles: the requested page and all that follow.
 
-    Raises ResponseDecodeError when a page points at one that was read before.
+    Raises ResponseDecodeError when a page refers back to one that was already read.
     """
     profiles: list[InferenceProfile] = []
     seen: set[str] = set()
@@ -64,7 +64,7 @@ def list_inference_profiles(request: ListInferenceProfilesRequest, *, endpoint: 
             return profiles
         if token in seen:
             raise ResponseDecodeError(
-                f"the list of inference profiles has no end: page {len(seen) + 1} points back at an earlier one.",
+                f"the list of inference profiles is cyclic: page {len(seen) + 1} refers back to an earlier one.",
                 hint="Check the control plane's endpoint, or ask again.",
                 body=response.body,
             )
@@ -79,8 +79,8 @@ def get_inference_profile(profile: ModelId, *, endpoint: str) -> Flow[InferenceP
 
 
 def base_models(profile: InferenceProfile) -> tuple[ModelId, ...]:
-    """Return the distinct models that a profile routes to, without their regions and in the profile's order."""
-    # Not parsed as ARNs: a global profile names its model a second time, in an ARN without a region.
+    """Return the distinct models that a profile routes to, without regions and in the profile's order."""
+    # Not parsed as ARNs: a global profile names its model twice, once in an ARN without a region.
     arns = (model.model_arn for model in profile.models if model.model_arn)
     return tuple(parse_model_id(base) for base in dict.fromkeys(arn.partition("/")[2] or arn for arn in arns))
 

@@ -1,4 +1,4 @@
-"""The Converse and ConverseStream operations: one request shape for all models that the service offers them for."""
+"""The Converse and ConverseStream operations, with one request shape for all models that support them."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class ConverseProvider:
     interface_version = INTERFACE_VERSION
 
     def converse(self, request: ConverseRequest, ctx: CallContext) -> Flow[ConverseResponse]:
-        """One request, one response."""
+        """Send one request; return its response."""
         response = yield from send(_request(_without_mode(request), ctx, "converse"))
         return read_json(ConverseResponse, response)
 
     def stream(self, request: ConverseRequest, ctx: CallContext) -> StreamPlan[Event]:
-        """One request, an event stream."""
+        """Return the plan of one event stream."""
         return StreamPlan(_request(request, ctx, "converse-stream"), ConverseEventDecoder())
 
 
 def _without_mode(request: ConverseRequest) -> ConverseRequest:
-    """Return the request without the mode in which guardrails read streams, which Converse does not know."""
+    """Return the request without the guardrail's stream processing mode, which Converse does not accept."""
     guardrail = request.guardrail_config
     if guardrail is None or guardrail.stream_processing_mode is None:
         return request
@@ -49,17 +49,17 @@ def _request(request: ConverseRequest, ctx: CallContext, operation: str) -> Http
 
 
 def json_body(request: WireModel) -> bytes:
-    """Return the JSON body of a request. Raises InvalidRequestError for what JSON cannot hold."""
+    """Return the JSON body of a request. Raises InvalidRequestError for values that JSON cannot represent."""
     try:
         body = request.to_wire_bytes()
-        # Looking for these numbers takes a millisecond per megabyte, and texts hold none.
+        # Searching for NaN and Infinity takes a millisecond per megabyte, and texts cannot be such numbers.
         if len(body) > _LONG_BYTES and isinstance(request, ConverseRequest) and request.only_texts:
             return body
-        if b"NaN" in body or b"Infinity" in body:  # as a text, most likely
+        if b"NaN" in body or b"Infinity" in body:  # most likely part of a text
             json.loads(body, parse_constant=_refuse)
     except (TypeError, ValueError, RecursionError) as exc:
         raise InvalidRequestError(
-            f"the request holds what JSON cannot: {exc}.",
+            f"the request contains a value that JSON cannot represent: {exc}.",
             hint="Tool input, schemas and additional_request_fields are made of dicts, lists, text and numbers.",
         ) from exc
     return body
@@ -70,13 +70,13 @@ def _refuse(constant: str) -> object:
 
 
 def read_json(kind: type[M], response: HttpResponse) -> M:
-    """Read a JSON answer. Raises UnexpectedContentTypeError or ResponseDecodeError."""
+    """Read a JSON response. Raises UnexpectedContentTypeError or ResponseDecodeError."""
     content_type = response.headers.get("content-type", "")
     if content_type != JSON_TYPE and content_type.partition(";")[0].strip().lower() not in _JSON_TYPES:
         raise unexpected_content_type(response.status, content_type, JSON_TYPE)
     if not response.body:
         raise ResponseDecodeError(
             f"the answer (HTTP {response.status}) is empty.",
-            hint="Check endpoint_url: the Bedrock Runtime never answers a call with nothing.",
+            hint="Check endpoint_url: the Bedrock Runtime never sends an empty answer.",
         )
     return read_model(kind, response.body)

@@ -1,4 +1,4 @@
-"""Asynchronous invocations: their ARNs, the places in S3 where their output is, and how they end."""
+"""Asynchronous invocations: their ARNs, the S3 locations of their output, and how they end."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _MOST_CHARACTERS: Final = 1024
 
 _COMPLETED: Final = "Completed"
 _IN_PROGRESS: Final = "InProgress"
-# Not in the service model of today; Bedrock's batch jobs end in these.
+# Not in the current service model, but possible ends of Bedrock's batch jobs.
 _OTHER_ENDS: Final = frozenset({"Cancelled", "Expired", "Failed", "Stopped"})
 
 
 class InvocationArn(msgspec.Struct, frozen=True):
-    """The ARN of an asynchronous invocation, taken apart; ``str()`` is the whole."""
+    """The parsed ARN of an asynchronous invocation; ``str()`` returns the ARN."""
 
     raw: str
     partition: str
@@ -40,7 +40,7 @@ class InvocationArn(msgspec.Struct, frozen=True):
 
 
 class S3Uri(msgspec.Struct, frozen=True):
-    """A place in S3: a bucket, and the key of an object or the beginning of keys. ``str()`` is ``s3://bucket/key``."""
+    """An S3 location: a bucket, and an object's key or a prefix of keys. ``str()`` returns ``s3://bucket/key``."""
 
     bucket: str
     key: str = ""
@@ -50,44 +50,44 @@ class S3Uri(msgspec.Struct, frozen=True):
         return f"s3://{self.bucket}/{self.key}" if self.key else f"s3://{self.bucket}"
 
     def below(self, name: str) -> S3Uri:
-        """Return the place of this name in this folder."""
+        """Return the location of ``name`` in this folder."""
         folder = self.key.rstrip("/")
         return S3Uri(self.bucket, f"{folder}/{name}" if folder else name)
 
 
 def parse_invocation_arn(arn: object) -> InvocationArn:
-    """Take the ARN of an asynchronous invocation apart. Raises InvalidRequestError for anything else."""
+    """Parse the ARN of an asynchronous invocation. Raises InvalidRequestError for anything else."""
     found = _ARN.fullmatch(arn) if isinstance(arn, str) else None
     if found is None:
         shown = repr(arn[:256]) if isinstance(arn, str) else f"of type {type(arn).__name__}"
         raise InvalidRequestError(
-            f"the invocation ARN is {shown}, which cannot be one.",
+            f"the invocation ARN is {shown}, which is not valid.",
             path="arn",
-            hint="It reads arn:aws:bedrock:<region>:<account>:async-invoke/<12 small letters or digits>; "
-            "start_async_invoke() returns it, list_async_invokes() shows those there are.",
+            hint="It looks like arn:aws:bedrock:<region>:<account>:async-invoke/<12 lower-case letters or digits>; "
+            "start_async_invoke() returns it, list_async_invokes() lists existing ones.",
         )
     return InvocationArn(found[0], *found.groups())
 
 
 def parse_s3_uri(uri: object, *, path: str) -> S3Uri:
-    """Take ``s3://bucket/key`` apart. Raises InvalidRequestError, which names the argument ``path``."""
+    """Parse ``s3://bucket/key``. Raises InvalidRequestError, which names the argument ``path``."""
     found = _S3_URI.fullmatch(uri) if isinstance(uri, str) and len(uri) <= _MOST_CHARACTERS else None
     if found is None:
         shown = repr(uri[:256]) if isinstance(uri, str) else f"of type {type(uri).__name__}"
         raise InvalidRequestError(
-            f"{path} is {shown}, which is no place in S3.",
+            f"{path} is {shown}, which is not an S3 location.",
             path=path,
-            hint="It reads s3://bucket/prefix: no https://, no ARN, the bucket in small letters, "
-            f"{_MOST_CHARACTERS} characters at most.",
+            hint="It looks like s3://bucket/prefix: no https://, no ARN, lower-case bucket, at most "
+            f"{_MOST_CHARACTERS} characters.",
         )
     return S3Uri(found[1], found[2] or "")
 
 
 def output_folder(s3_uri: str, invocation_id: str) -> S3Uri:
-    """Return the folder of a job's output, from the ``s3_uri`` that it was given or that the service tells.
+    """Return the folder of a job's output, from the ``s3_uri`` it was given or the one that the service reports.
 
-    The service writes into a folder named like the invocation below the prefix, and tells of that folder when it is
-    asked for the job. [Amazon Nova user guide, "Video generation access and usage"]
+    The service writes to a folder named after the invocation under the prefix, and reports that folder in
+    GetAsyncInvoke. [Amazon Nova user guide, "Video generation access and usage"]
     """
     uri = parse_s3_uri(s3_uri, path="output_s3_uri")
     if uri.key.rstrip("/").rpartition("/")[2] == invocation_id:
@@ -96,9 +96,9 @@ def output_folder(s3_uri: str, invocation_id: str) -> S3Uri:
 
 
 def has_ended(summary: AsyncInvokeSummary) -> bool:
-    """Tell whether a job is complete. Raises AsyncInvokeFailedError when it ended in any other way.
+    """Return whether a job is complete. Raises AsyncInvokeFailedError when it ended in any other way.
 
-    A status that nobody knows is an end when the service tells the time of one.
+    A job with an unknown status has ended if the service reports an end time.
     """
     status = summary.status or _IN_PROGRESS
     if status == _COMPLETED:
@@ -111,5 +111,5 @@ def has_ended(summary: AsyncInvokeSummary) -> bool:
         invocation_arn=summary.invocation_arn,
         status=status,
         failure_message=summary.failure_message or "",
-        hint="It does not go on: change what the message names, and start another one.",
+        hint="The job cannot be resumed: fix what the message names and start another.",
     )

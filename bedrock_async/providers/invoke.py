@@ -1,8 +1,8 @@
-"""InvokeModel and InvokeModelWithResponseStream behind the request, response and events of Converse.
+"""InvokeModel and InvokeModelWithResponseStream with the request, response and events of Converse.
 
-The family of the model writes and reads the native bodies. What belongs to the service is done here, for all families
-alike: guardrail, performance, service tier and metadata in headers; token counts, latency and the guardrail's trace
-from headers and from the ``amazon-bedrock-...`` members that the service adds to native JSON.
+The model's family writes and reads native bodies. What concerns the service is handled here, for all families alike:
+guardrail, performance, service tier and metadata in headers; token counts, latency and the guardrail's trace from
+headers and from the ``amazon-bedrock-...`` members that the service adds to native JSON.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ from .runtime import invoke, invoke_stream
 _OURS: Final = "amazon-bedrock-"
 _MARK: Final = b'"amazon-bedrock-'
 _GUARDRAIL: Final = "amazon-bedrock-guardrailConfig"
-# How streams are guarded is the one part of the configuration that stands in the body.
-# [user guide, "Configure streaming response behavior to filter content"]
+# The stream processing mode is the only part of the guardrail configuration that is sent in the body. [user guide,
+# "Configure streaming response behavior to filter content"]
 _PROCESSING_MODES: Final = {"sync": "SYNCHRONOUS", "async": "ASYNCHRONOUS"}
 _COUNT_HEADERS: Final = {
     "input_tokens": "x-amzn-bedrock-input-token-count",
@@ -74,14 +74,14 @@ _COUNT_METRICS: Final = {
 
 
 class InvokeProvider:
-    """Calls a model in its own dialect; the model's family must be installed or given."""
+    """Calls a model in its native dialect; the model's family must be installed or given."""
 
     name = "invoke"
     interface_version = INTERFACE_VERSION
     needs_family = True
 
     def converse(self, request: ConverseRequest, ctx: CallContext) -> Flow[ConverseResponse]:
-        """One InvokeModel. Raises InvalidRequestError for what the family cannot express."""
+        """Return the flow of one InvokeModel call. Raises InvalidRequestError for what the family cannot express."""
         family = _family(ctx)
         told = family_context(ctx, streaming=False)
         response = yield from invoke(_invoke_request(family, request, told, ctx.target), ctx.target)
@@ -90,7 +90,7 @@ class InvokeProvider:
         return service.completed(decode_response(family, members, response.headers, told, raw=response.body))
 
     def stream(self, request: ConverseRequest, ctx: CallContext) -> StreamPlan[Event] | Flow[ConverseResponse]:
-        """One InvokeModelWithResponseStream; for a model that cannot stream, an InvokeModel to be replayed."""
+        """Return the plan of a stream; for a model that cannot stream, the flow of an InvokeModel call to replay."""
         if not ctx.profile.streaming:
             return self.converse(request, ctx)
         family = _family(ctx)
@@ -128,7 +128,7 @@ def _invoke_request(
         body=native_body(family, native),
         content_type=native.content_type,
         accept=native.accept,
-        # Converse says "enabled_full" where InvokeModel says "ENABLED_FULL".
+        # Converse's "enabled_full" is InvokeModel's "ENABLED_FULL".
         trace=guardrail.trace.upper() if guardrail.trace else None,
         guardrail_identifier=guardrail.guardrail_identifier,
         guardrail_version=guardrail.guardrail_version,
@@ -147,12 +147,12 @@ def _loads(raw: bytes) -> JSONValue:
     try:
         value: JSONValue = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        value = mended(json.loads(raw))  # the standard library's parser is slower, and takes more
+        value = mended(json.loads(raw))  # the standard library's parser is slower, but more lenient
     return value
 
 
 def native_answer(response: HttpResponse) -> tuple[NativeObject, int | None]:
-    """Return the model's own members of a native answer, and the input tokens that the service counted.
+    """Return the model's own members of a native response, and the input tokens that the service counted.
 
     Raises UnexpectedContentTypeError and ResponseDecodeError.
     """
@@ -168,7 +168,7 @@ def _answer_members(response: HttpResponse) -> NativeObject:
     try:
         value, fault = _loads(body), "JSON of another type than an object"
     except (ValueError, RecursionError) as exc:
-        value, fault = None, f"no JSON ({exc})"
+        value, fault = None, f"not JSON ({exc})"
     if isinstance(value, dict):
         return value
     raise ResponseDecodeError(
@@ -182,7 +182,7 @@ def _chunk_members(chunk: InvokeChunk) -> NativeObject:
     try:
         value, fault = _loads(chunk.bytes), "JSON of another type than an object"
     except (ValueError, RecursionError) as exc:
-        value, fault = None, f"no JSON ({exc})"
+        value, fault = None, f"not JSON ({exc})"
     if isinstance(value, dict):
         return value
     raise EventDecodeError(
@@ -190,12 +190,12 @@ def _chunk_members(chunk: InvokeChunk) -> NativeObject:
     )
 
 
-# The mark of OpenAI's streams, which the chunks of Palmyra X5 end with.  [langchain-aws, tests of ChatWriter]
+# The end marker of OpenAI's streams, which Palmyra X5's chunks end with.  [langchain-aws, tests of ChatWriter]
 _DONE: Final = b'"[DONE]"'
 
 
 class _Service(msgspec.Struct):
-    """What the service says beside the model: in headers, and in members that it adds to native JSON."""
+    """What the service reports besides the model's answer: in headers, and in members added to native JSON."""
 
     headers: Mapping[str, str]
     metrics: Mapping[str, JSONValue] = msgspec.field(default_factory=dict[str, JSONValue])
@@ -203,25 +203,25 @@ class _Service(msgspec.Struct):
     trace: Mapping[str, JSONValue] | None = None
 
     def take(self, native: NativeObject, raw: bytes) -> NativeObject:
-        """Take the service's members out of native JSON, parsed from ``raw``; return the model's."""
-        if _MARK not in raw:  # most chunks: a look at the bytes costs a tenth of one at every member
+        """Extract the service's members from native JSON, parsed from ``raw``; return the model's members."""
+        if _MARK not in raw:  # true of most chunks, and ten times cheaper than looking at every member
             return native
         if isinstance(metrics := native.get(METRICS), Mapping):
             self.metrics = cast("Mapping[str, JSONValue]", metrics)
         if isinstance(action := native.get(NATIVE_ACTION), str):
-            # Every chunk of a stream tells the action; one intervention makes it one.
+            # Every chunk of a stream reports an action; one intervention decides.
             self.action = self.action if self._intervened() else action
         if isinstance(trace := native.get(NATIVE_TRACE), Mapping):
             self.trace = cast("Mapping[str, JSONValue]", trace)
         return {name: value for name, value in native.items() if not name.startswith(_OURS)}
 
     def completed(self, response: ConverseResponse) -> ConverseResponse:
-        """Return the response with what the service says filled in where the model's own answer lacks it."""
+        """Return the response, filling in from the service what the model's own answer lacks."""
         changes: dict[str, Any] = {"usage": self._usage(response.usage)}
         if response.metrics.latency_ms is None and (latency_ms := self._latency_ms()) is not None:
             changes["metrics"] = ConverseMetrics(latency_ms=latency_ms)
         if self._intervened():
-            # Converse says so whether the guardrail blocked or masked.  [corpus, 2025-02]
+            # Converse reports this whether the guardrail blocked or masked.  [corpus, 2025-02]
             changes["stop_reason"] = INTERVENED
         if response.trace is None and self.trace:
             changes["trace"] = _trace(self.trace)
@@ -250,7 +250,7 @@ class _Service(msgspec.Struct):
         return filled.model_copy(update={"total_tokens": total})
 
     def input_tokens(self) -> int | None:
-        """Return what the service counted, None where it did not tell."""
+        """Return the input tokens that the service counted, or None if it did not report them."""
         return self._counted("input_tokens")
 
     def _counted(self, name: str) -> int | None:
@@ -271,7 +271,7 @@ def _count(value: JSONValue) -> int | None:
 
 
 def _trace(native: Mapping[str, JSONValue]) -> ConverseTrace:
-    """Return Converse's trace: InvokeModel has other names for the same assessments."""
+    """Return Converse's trace; InvokeModel has other names for the same assessments."""
     trace = dict(native)
     if isinstance(guardrail := trace.get("guardrail"), dict):
         members = dict(guardrail)
@@ -290,11 +290,12 @@ def _trace(native: Mapping[str, JSONValue]) -> ConverseTrace:
 
 
 class FamilyEventDecoder:
-    """Makes the events of a native stream from its bytes, with the family's decoder behind that of the framing.
+    """Decodes the bytes of a native stream into events, through the framing's decoder and then the family's.
 
-    What the family gives is checked: events, in the order of a Converse stream. Its messageStop and metadata are kept
-    until the body has ended, for the last chunk brings the service's counts and the guardrail's verdict. Errors are
-    those of `ConverseEventDecoder`, EventDecodeError for a chunk that the family cannot read, and PluginError.
+    The family's events are checked for type and for the order of a Converse stream. Its messageStop and metadata are
+    held back until the body has ended, because the last chunk has the service's counts and the guardrail's decision.
+    Errors are those of `ConverseEventDecoder`, EventDecodeError for a chunk that the family cannot read, and
+    PluginError.
     """
 
     def __init__(self, family: ModelFamily, ctx: FamilyContext, chunks: EventDecoder[InvokeChunk]) -> None:
@@ -312,7 +313,7 @@ class FamilyEventDecoder:
         self._service.headers = headers
 
     def receive(self, data: bytes) -> list[Event]:
-        """Return all events that are complete with ``data``; ``b""`` only raises what is pending."""
+        """Return the events that ``data`` completes; ``b""`` only raises a pending error."""
         self._raise_pending()
         events: list[Event] = []
         try:
@@ -327,19 +328,20 @@ class FamilyEventDecoder:
         return events
 
     def eof(self) -> list[Event]:
-        """Return the last events. Raises StreamTruncatedError where the answer is not complete."""
+        """Return the last events. Raises StreamTruncatedError if the answer is incomplete."""
         self._raise_pending()
         self._chunks.eof()
         events = self._checked(read_chunk(self._family, self._native.eof, None))
         if not self._order.stopped:
             raise StreamTruncatedError(
-                "the stream ended before the model told why it stopped.",
+                "the stream ended before the model gave a stop reason.",
                 hint="The answer is not complete: partial_response has what arrived. Call again to get a whole one.",
             )
         return [*events, *unfold(self._service.completed(fold(self._last)))[-2:]]
 
     def _raise_pending(self) -> None:
-        # Let go of the error: its traceback leads to the stream, which must stay free of cycles to close at once.
+        # Drop the reference: the error's traceback leads to the stream, and an abandoned stream can only close at once
+        # if no cycle keeps it alive.
         error, self.pending_error = self.pending_error, None
         if error is not None:
             raise error

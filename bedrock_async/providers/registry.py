@@ -1,6 +1,6 @@
-"""Finding providers by name: built in, given to the client, or installed as a plugin.
+"""Finds providers by name: built in, given to the client, or installed as a plugin.
 
-Entry-point group ``bedrock_async.providers``; the entry point's name is the provider's name, its object a class or
+Entry-point group ``bedrock_async.providers``; the name of the entry point is the provider's name, its object a class or
 function without arguments that returns a `Provider`.
 """
 
@@ -15,7 +15,7 @@ from ._protocol import INTERFACE_VERSION, Provider
 
 GROUP: Final = "bedrock_async.providers"
 
-# Loaded through the same code as plugins.
+# Loaded by the same code as plugins.
 _BUILT_IN: Final = (
     EntryPoint("converse", "bedrock_async.providers.converse:ConverseProvider", GROUP),
     EntryPoint("invoke", "bedrock_async.providers.invoke:InvokeProvider", GROUP),
@@ -24,7 +24,7 @@ _BUILT_IN: Final = (
 
 
 def check_provider(provider: object, name: str, source: str) -> Provider:
-    """Return ``provider`` when it keeps the protocol. Raises PluginError, which says what is missing."""
+    """Return ``provider`` if it implements the protocol. Raises PluginError, which names what is missing."""
     check_members(
         provider,
         name,
@@ -42,11 +42,11 @@ def check_provider(provider: object, name: str, source: str) -> Provider:
 
 
 PROVIDERS: Final = PluginKind(GROUP, "provider", "providers", check_provider, _BUILT_IN)
-"""What is registered under the group of providers."""
+"""The kind of plugins registered in the group of providers."""
 
 
 class ProviderRegistry(PluginRegistry[Provider]):
-    """The providers of one client. ``given`` (name -> provider) comes before what is installed."""
+    """The providers of one client. ``given`` (name -> provider) takes precedence over installed ones."""
 
     def __init__(self, given: Mapping[str, Provider] | None = None, allowed: Allowed = EVERYTHING) -> None:
         """Check the given providers. Raises PluginError."""

@@ -1,4 +1,4 @@
-"""The operations of the Bedrock Runtime beside Converse, as pure flows: one request, one response each."""
+"""The operations of the Bedrock Runtime besides Converse, as pure flows: one request, one response each."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound="WireModel")
 
-# Members of InvokeModel that travel in headers; the names are those of the service model.
+# Members of InvokeModel that are sent in headers, with the names in the service model.
 _INVOKE_HEADERS: Final[Mapping[str, str]] = {
     "content_type": "content-type",
     "accept": "accept",
@@ -46,7 +46,7 @@ _INVOKE_HEADERS: Final[Mapping[str, str]] = {
     "service_tier": "x-amzn-bedrock-service-tier",
     "request_metadata": "x-amzn-bedrock-request-metadata",
 }
-# The type of the chunks has a header of its own; "accept" is that of the stream around them.
+# For a stream, "accept" would be the type of the event stream; that of the chunks has its own header.
 _STREAM_HEADERS: Final = {**_INVOKE_HEADERS, "accept": "x-amzn-bedrock-accept"}
 
 _EVENTS: Final = MappingProxyType({"content-type": CONTENT_TYPE})
@@ -55,59 +55,59 @@ _HEADER_VALUE: Final = re.compile(r"(?:[!-~](?:[ -~]*[!-~])?)?")
 
 
 def count_tokens(request: CountTokensRequest, model: ModelId) -> Flow[TokenCount]:
-    """CountTokens."""
+    """Return the flow of CountTokens."""
     return _post(types.TokenCount, f"/model/{model.quoted}/count-tokens", request)
 
 
 def apply_guardrail(request: ApplyGuardrailRequest) -> Flow[GuardrailVerdict]:
-    """ApplyGuardrail."""
+    """Return the flow of ApplyGuardrail."""
     guardrail, version = _quoted(request.guardrail_identifier), _quoted(request.guardrail_version)
     return _post(types.GuardrailVerdict, f"/guardrail/{guardrail}/version/{version}/apply", request)
 
 
 def invoke_guardrail_checks(request: GuardrailChecksRequest) -> Flow[GuardrailChecksReport]:
-    """InvokeGuardrailChecks."""
+    """Return the flow of InvokeGuardrailChecks."""
     return _post(types.GuardrailChecksReport, "/guardrail-checks/invoke", request)
 
 
 def start_async_invoke(request: StartAsyncInvokeRequest) -> Flow[StartedAsyncInvoke]:
-    """StartAsyncInvoke. With a request token the service starts one job however often this arrives."""
+    """Return the flow of StartAsyncInvoke. A request token makes it idempotent: repeats start no second job."""
     idempotent = request.client_request_token is not None
     return _post(types.StartedAsyncInvoke, "/async-invoke", request, idempotent=idempotent)
 
 
 def get_async_invoke(invocation_arn: str) -> Flow[AsyncInvokeSummary]:
-    """GetAsyncInvoke."""
+    """Return the flow of GetAsyncInvoke."""
     response = yield from send(HttpRequest("GET", f"/async-invoke/{_quoted(invocation_arn)}", idempotent=True))
     return read_json(types.AsyncInvokeSummary, response)
 
 
 def list_async_invokes(request: ListAsyncInvokesRequest) -> Flow[AsyncInvokePage]:
-    """ListAsyncInvokes: one page."""
+    """Return the flow of ListAsyncInvokes, for one page."""
     response = yield from send(HttpRequest("GET", "/async-invoke", query=query_of(request), idempotent=True))
     return read_json(types.AsyncInvokePage, response)
 
 
 def invoke(request: InvokeRequest, model: ModelId) -> Flow[HttpResponse]:
-    """InvokeModel; the answer is the model's own."""
+    """Return the flow of InvokeModel; the response is the model's own."""
     headers = _headers(request, _INVOKE_HEADERS)
     return send(HttpRequest("POST", f"/model/{model.quoted}/invoke", headers=headers, body=request.body))
 
 
 def invoke_stream(request: InvokeRequest, model: ModelId) -> StreamPlan[InvokeChunk]:
-    """InvokeModelWithResponseStream; the chunks are the model's own."""
+    """Return the plan of InvokeModelWithResponseStream; the chunks are the model's own."""
     path = f"/model/{model.quoted}/invoke-with-response-stream"
     headers = _headers(request, _STREAM_HEADERS)
     return StreamPlan(HttpRequest("POST", path, headers=headers, body=request.body), ChunkDecoder())
 
 
 def invoke_bidirectional(model: ModelId) -> HttpRequest:
-    """InvokeModelWithBidirectionalStream: the head; events follow in both directions."""
+    """Return the head of InvokeModelWithBidirectionalStream; events follow in both directions."""
     return HttpRequest("POST", f"/model/{model.quoted}/invoke-with-bidirectional-stream", headers=_EVENTS)
 
 
 def query_of(request: WireModel) -> dict[str, str]:
-    """Return the members of a request as its query; what is not set or null is not in it."""
+    """Return the members of a request as its query, without those that are unset or null."""
     members = request.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
     return {name: str(value) for name, value in members.items()}
 
@@ -127,9 +127,9 @@ def _headers(request: InvokeRequest, names: Mapping[str, str]) -> dict[str, str]
             continue
         if not _HEADER_VALUE.fullmatch(value):
             raise InvalidRequestError(
-                f"{member} ({len(value)} characters) travels in the header {header}, which cannot hold it.",
+                f"{member} ({len(value)} characters) is sent in the header {header}, which cannot represent it.",
                 path=member,
-                hint="Headers hold visible ASCII characters, with blanks between them but not around them.",
+                hint="Use visible ASCII characters and blanks, without leading or trailing blanks.",
             )
         headers[header] = value
     return headers

@@ -32,7 +32,7 @@ class CircuitBreaker:
     probes: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse what makes no breaker."""
+        """Refuse values with which it would never open or never close."""
         faults = {
             "error_rate": not is_number(self.error_rate, most=1.0) or not self.error_rate,
             "min_calls": not is_count(self.min_calls),
@@ -44,7 +44,7 @@ class CircuitBreaker:
             "breaker",
             self,
             faults,
-            hint="error_rate is between 0 and 1, the counts are from 1 on, the times more than 0 seconds.",
+            hint="error_rate must be between 0 and 1, counts 1 or more, times more than 0 seconds.",
         )
 
 

@@ -1,4 +1,4 @@
-"""Going on after a stream has failed in the middle: when that can be done, what is asked, and how the parts join. Pure.
+"""Going on after a stream failed in the middle: when it is possible, what is asked, and how the parts join. Pure.
 
 Only text can be continued. Where the model takes a last message of the assistant it goes on from there; any other one
 is shown its own text and told to go on. Nothing but the joint is touched: text that has been handed out stays as it is.
@@ -30,7 +30,7 @@ GO_ON: Final = (
     "Your answer was cut off by a technical fault. Go on exactly where it ends: do not repeat any of it, do not "
     "comment on it, and begin with the very next character."
 )
-"""What a model is told that does not continue a last message of the assistant."""
+"""What a model is told if it does not continue a last message of the assistant."""
 
 _INDEX: Final = "contentBlockIndex"
 _USAGE: Final = ("inputTokens", "outputTokens", "totalTokens", "cacheReadInputTokens", "cacheWriteInputTokens")
@@ -51,11 +51,11 @@ class Continuation:
     model: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what continues nothing."""
+        """Refuse values that would never continue anything."""
         count = cast("object", self.max_continuations)
         if not is_count(count):
             raise InvalidRequestError(
-                f"continuation.max_continuations is {count!r}; a whole number from 1 on is allowed.",
+                f"continuation.max_continuations is {count!r}; it must be a whole number, 1 or more.",
                 path="continuation.max_continuations",
                 hint="Leave continuation out to have none.",
             )

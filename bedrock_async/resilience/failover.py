@@ -21,13 +21,13 @@ _KEPT: Final = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A place that can answer a call. What is left out is the client's or the call's own.
+    """A place that can answer a call. What is left out is taken from the client or the call.
 
-    - ``model``: takes the place of the call's: an id, a profile (``"eu.anthropic..."``), an ARN; ``provider``: the
-      same of its provider.
+    - ``model``: replaces the call's model: an id, a profile (``"eu.anthropic..."``) or an ARN; ``provider``: replaces
+      its provider.
     - ``region``: where requests go and what they are signed for; ``endpoint_url``: another endpoint there.
     - ``credentials``, ``api_key``: for another account, or a key of that region; at most one of the two.
-    - ``name``: what it is called on the response; else made of the rest.
+    - ``name``: what it is called on the response; by default made from the rest.
     """
 
     region: str | None = None
@@ -74,16 +74,16 @@ class Hedge:
     max_share: float = 0.1
 
     def __post_init__(self) -> None:
-        """Refuse what never comes about."""
+        """Refuse values with which nothing would ever be hedged."""
         wrong = None
         if self.after_s is None and self.percentile is None:
             wrong = ("hedge has neither after_s nor percentile.", "hedge")
         elif self.after_s is not None and not self.after_s >= 0:
             wrong = (f"hedge.after_s is {self.after_s!r}.", "hedge.after_s")
         elif self.percentile is not None and not 0 < self.percentile < 1:
-            wrong = (f"hedge.percentile is {self.percentile!r}; it is between 0 and 1.", "hedge.percentile")
+            wrong = (f"hedge.percentile is {self.percentile!r}; it must be between 0 and 1.", "hedge.percentile")
         elif not 0 < self.max_share <= 1:
-            wrong = (f"hedge.max_share is {self.max_share!r}; it is between 0 and 1.", "hedge.max_share")
+            wrong = (f"hedge.max_share is {self.max_share!r}; it must be between 0 and 1.", "hedge.max_share")
         elif not 1 <= self.min_answers <= _KEPT:
             wrong = (f"hedge.min_answers is {self.min_answers!r}; 1 to {_KEPT} are kept.", "hedge.min_answers")
         if wrong is not None:
@@ -96,8 +96,8 @@ class Hedge:
 class Failover:
     """Targets, the first of which answers every call while it can, and what decides that it cannot.
 
-    The next one is asked after a failure that is worth repeating, and after the target's own retries, or at once while
-    the breaker of a target is open. When all of them are, the first one is asked.
+    The next one is asked after a failure that is worth repeating, once the target's own retries are used up, or at once
+    while a target's breaker is open. When all breakers are open, the first target is asked.
     """
 
     targets: Sequence[Target]
@@ -137,7 +137,7 @@ def escalates(failure: BedrockError, *, retry_timeouts: bool) -> bool:
 def speaks_against_target(failure: BedrockError) -> bool | None:
     """Return whether a failure speaks against the target that was asked, as silence does; None where it tells nothing.
 
-    A refusal of the service's speaks for it: it answers. What went wrong on this side says neither.
+    A refusal by the service speaks for the target: it answers. A fault on this side says nothing either way.
     """
     if failure.retryable or isinstance(failure, FirstEventTimeoutError):
         return True

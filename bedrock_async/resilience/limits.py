@@ -33,7 +33,7 @@ class Timeouts:
                 continue
             if not is_number(seconds) or seconds == 0:
                 raise InvalidRequestError(
-                    f"timeouts.{name} is {seconds!r}; more than 0 seconds are allowed.",
+                    f"timeouts.{name} is {seconds!r}; it must be more than 0 seconds.",
                     path=f"timeouts.{name}",
                     hint="Connecting needs a limit." if name == "connect_s" else "Use None for no limit.",
                 )
@@ -57,7 +57,7 @@ class Limits:
         for name, count in counts.items():
             if not is_count(count):
                 raise InvalidRequestError(
-                    f"limits.{name} is {count!r}; a whole number from 1 on is allowed.",
+                    f"limits.{name} is {count!r}; it must be a whole number, 1 or more.",
                     path=f"limits.{name}",
                     hint="Leave it out for the default.",
                 )

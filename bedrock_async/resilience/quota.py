@@ -17,8 +17,8 @@ class RetryQuota:
     """What a client may still spend on repetitions; all its calls share one.
 
     Each repetition costs 5, one after a timeout 10. A call that succeeds gives back what its last repetition cost, one
-    that needed none earns 1. Once it is used up, failures reach the caller at once, and a service that is down is not
-    also flooded.
+    that needed none earns 1. Once it is used up, failures reach the caller at once, so that a service that is down is
+    not flooded as well.
     """
 
     __slots__ = ("available", "capacity")

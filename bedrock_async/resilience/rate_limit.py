@@ -23,14 +23,15 @@ _SLACK_S: Final = 1e-6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimit:
-    """What may go to one model, as its quotas have it. None is without limit; one of the first three is needed.
+    """What may go to one model, as its quotas have it. None means no limit; one of the first three is needed.
 
-    - ``requests_per_minute``, ``tokens_per_minute``: in any 60 seconds. A call reserves what its input is estimated at
-      and ``max_tokens`` times ``burndown``, and is settled with what the service reports.
+    - ``requests_per_minute``, ``tokens_per_minute``: in any 60 seconds. A call reserves the estimate for its input plus
+      ``max_tokens`` times ``burndown``, and is settled with what the service reports.
     - ``max_in_flight``: calls and streams at once, until the answer or the stream has ended.
-    - ``max_queue``: how many may wait; the next one gets QueueFullError. 0 lets nobody wait.
-    - ``burndown``: what an output token counts; None is what is known of the model (5 for Claude from 3.7 on, else 1).
-    - ``adaptive``: after a throttling 0.7 of the limits count, which grow again by a tenth in a minute.
+    - ``max_queue``: how many may wait; the next one gets QueueFullError. 0 lets no call wait.
+    - ``burndown``: how many tokens an output token counts for; None for what is known of the model (5 for Claude from
+      3.7 on, else 1).
+    - ``adaptive``: after a throttling only 0.7 of the limits apply, growing back by a tenth per minute.
     """
 
     requests_per_minute: int | None = None
@@ -49,16 +50,16 @@ class RateLimit:
                 continue
             if not is_count(count, least=least):
                 raise InvalidRequestError(
-                    f"rate_limit.{name} is {count!r}; a whole number from {least} on is allowed.",
+                    f"rate_limit.{name} is {count!r}; it must be a whole number, {least} or more.",
                     path=f"rate_limit.{name}",
-                    hint="Leave it out for no limit." if least else "0 lets nobody wait.",
+                    hint="Leave it out for no limit." if least else "0 lets no call wait.",
                 )
         burndown = cast("object", self.burndown)
         if burndown is not None and not (
             isinstance(burndown, int | float) and burndown >= 0 and isfinite(burndown) and burndown is not True
         ):
             raise InvalidRequestError(
-                f"rate_limit.burndown is {burndown!r}; a number from 0 on is allowed.", path="rate_limit.burndown"
+                f"rate_limit.burndown is {burndown!r}; it must be a number, 0 or more.", path="rate_limit.burndown"
             )
         if all(getattr(self, name) is None for name in limits):
             raise InvalidRequestError(
@@ -85,14 +86,14 @@ def checked_limits(limits: object) -> Mapping[str, RateLimit]:
         if table and all(isinstance(key, str) and isinstance(value, RateLimit) for key, value in table.items()):
             return cast("Mapping[str, RateLimit]", {**table})
     raise InvalidRequestError(
-        f"rate_limit is a {kind}, no RateLimit, and no mapping of model ids to them.",
+        f"rate_limit is a {kind}, not a RateLimit or a mapping of model ids to them.",
         path="rate_limit",
         hint='Pass RateLimit(requests_per_minute=100), {"*claude*": RateLimit(...)}, or a RateLimiter.',
     )
 
 
 class RateStore(Protocol):
-    """Where it is kept what was sent: in this process, or in a place that several share.
+    """Keeps what was sent: in this process, or in a place that several share.
 
     ``key`` names account, region and model; ``lease`` one attempt, and is never used twice.
     """
@@ -100,8 +101,8 @@ class RateStore(Protocol):
     async def admit(self, key: str, limit: RateLimit, lease: str, tokens: int) -> float:
         """Reserve and return 0.0, or return after how many seconds to ask again.
 
-        ``math.inf`` says that only a `finish` of this process makes room. Cancelled, it has reserved nothing, or frees
-        it again.
+        ``math.inf`` says that only a `finish` in this process makes room. When cancelled, it has reserved nothing, or
+        frees it again.
         """
         ...
 
@@ -155,7 +156,7 @@ class RateWindow:
     def admit(self, limit: RateLimit, lease: str, tokens: int, now: float) -> float:
         """Reserve and return 0.0, or return after how many seconds to ask again (`RateStore.admit`).
 
-        A request of more tokens than the limit goes when nothing else counts: it would never go otherwise.
+        A request of more tokens than the limit goes when nothing else is counted: otherwise it would never go.
         """
         self._forget(now)
         share = self.share(now)

@@ -39,7 +39,7 @@ class RetryPolicy(Protocol):
 class StandardRetry:
     """The standard mode of the AWS SDKs: full jitter over exponential backoff, and a quota that all calls share.
 
-    Repeated is what `BedrockError.retryable` says may succeed. ``max_attempts`` counts the first attempt. A model that
+    What `BedrockError.retryable` says may succeed is repeated. ``max_attempts`` counts the first attempt. A model that
     is being loaded gets ``model_not_ready_attempts``, 5 to 30 seconds apart. A wait that the service asks for
     (x-amz-retry-after, retry-after) is kept, up to ``max_delay_s``. With ``retry_timeouts`` a stream whose first event
     did not come in time is opened again, although the first request may have been billed. With ``quota`` repetitions
@@ -67,7 +67,7 @@ class StandardRetry:
             "retry",
             self,
             faults,
-            hint="Attempts are counts from 1 on, delays seconds; model_not_ready_delay_s is a pair of them.",
+            hint="Attempts are counts, 1 or more; delays are seconds; model_not_ready_delay_s is a pair of delays.",
         )
 
     def delay_s(self, failure: BedrockError, attempt: int, *, random: Random) -> float | None:

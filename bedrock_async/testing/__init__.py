@@ -1,4 +1,4 @@
-"""A Bedrock emulator, models to put behind it, and frame builders, for the tests of programs that use Bedrock.
+"""A Bedrock emulator, models to put behind it, and frame builders, for testing programs that use Bedrock.
 
 ::
 

@@ -1,4 +1,4 @@
-"""The AWS account that the emulator plays: its inference profiles, and what it may not do."""
+"""The AWS account that the emulator simulates: its inference profiles, and what it may not do."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _PARTITIONS: Final = (("us-gov-", "aws-us-gov"), ("cn-", "aws-cn"), ("eusc-", "a
 
 
 def partition_of(region: str) -> str:
-    """Return the partition that the ARNs of a region name."""
+    """Return the partition of a region, as in its ARNs."""
     return next((name for prefix, name in _PARTITIONS if region.startswith(prefix)), "aws")
 
 
 def parsed_or_none(model_id: str) -> ModelId | None:
-    """Return the id taken apart, None for what cannot be one: the operation refuses that in its own words."""
+    """Return the parsed id, or None if it is invalid: the operation rejects that with its own message."""
     try:
         return parse_model_id(model_id)
     except InvalidModelIdError:
@@ -33,16 +33,17 @@ def parsed_or_none(model_id: str) -> ModelId | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmulatorAccount:
-    """What the emulator's control plane tells beside its models, and whom it lets call.
+    """What the emulator's control plane knows besides the models served, and which calls it denies.
 
-    ``inference_profiles`` are ids and the model, or models, behind each: an id with a geography (``us.amazon...``) is a
-    profile of the system, any other one an application's; calls through either reach the emulator's model behind it.
-    The profiles behind which an emulator model stands under its own id are there without being named.
+    ``inference_profiles`` maps each profile id to the model, or models, behind it: an id with a geography
+    (``us.amazon...``) is a system-defined profile, any other id an application profile; calls through either reach the
+    emulator's model behind it. Profiles of models that the emulator serves under their own ids need not be listed.
 
-    ``foundation_models`` are further members of ListFoundationModels by model id (``{"outputModalities": ["IMAGE"]}``),
-    also for models that the emulator does not serve. The account has no agreement for the models of
-    ``without_access``: the control plane says so, and calls are refused. ``denied_actions`` are refused as IAM refuses
-    them (``"bedrock:ListFoundationModels"``). A page of a list holds ``page_size`` items at most.
+    ``foundation_models`` maps model ids to further members for ListFoundationModels
+    (``{"outputModalities": ["IMAGE"]}``), also for models that the emulator does not serve. The account has no access
+    to the models in ``without_access``: the control plane says so, and calls are refused. ``denied_actions``
+    (``"bedrock:ListFoundationModels"``) are refused as IAM refuses them. A page of a list has at most ``page_size``
+    items.
     """
 
     account_id: str = "123456789012"
@@ -53,12 +54,12 @@ class EmulatorAccount:
     page_size: int = 100
 
     def models_behind(self, model: ModelId) -> tuple[str, ...]:
-        """Return the ids of the foundation models that a profile of the account routes to; none for any other id."""
+        """Return the ids of the foundation models that one of the account's profiles routes to; empty for other ids."""
         behind = self.inference_profiles.get(model.resource, ())
         return (behind,) if isinstance(behind, str) else tuple(behind)
 
     def check(self, received: ReceivedRequest, region: str) -> None:
-        """Return when the account may send this request. Raises ServiceError as IAM does, or the service behind it."""
+        """Return if the account may send this request. Raises ServiceError as IAM, or the service behind it, would."""
         action = ACTIONS.get(received.operation or "", "")
         model = None if received.model_id is None else parsed_or_none(received.model_id)
         if action in self.denied_actions:

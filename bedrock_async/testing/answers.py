@@ -1,4 +1,4 @@
-"""What a scripted or replayed model can make the emulator do, beyond sending events."""
+"""What a scripted or replayed model can make the emulator do, besides sending events."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Control", "HttpAnswer", "HttpModel", "Output", "StepModel"]
 
 
 class Control(enum.Enum):
-    """What to do with the connection at this point of the answer."""
+    """What to do with the connection at this point of the response."""
 
     HEAD = "head"
     """Send the status line and headers now, before there is an event."""
@@ -23,7 +23,7 @@ class Control(enum.Enum):
     """Keep the connection open and send nothing more until the client goes away."""
 
     CLOSE = "close"
-    """Close the connection in the middle of the answer: no end of the body follows."""
+    """Close the connection in the middle of the response, without ending the body."""
 
     RESET = "reset"
     """Reset the connection (TCP RST), dropping what was not yet sent."""
@@ -32,15 +32,15 @@ class Control(enum.Enum):
     """Send the beginning of a status line, then reset the connection."""
 
     ABORT = "abort"
-    """Close the connection at once, over TLS without the notice that it is the end (close_notify)."""
+    """Close the connection at once; over TLS, without a close_notify."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """A whole HTTP response as it is to be sent; nothing is added but the server's own connection headers.
+    """A complete HTTP response, sent as it is; only the server's own connection headers are added.
 
     ``chunk_bytes`` are the sizes of the pieces in which the body is written, each one flushed; None writes it at once.
-    ``pauses_s`` are the seconds before each piece. ``end`` is what happens in the place of the body's end.
+    ``pauses_s`` are the seconds to wait before each piece. ``end`` is what happens instead of ending the body.
     """
 
     status: int = 200
@@ -52,7 +52,7 @@ class HttpAnswer:
 
     @classmethod
     def html(cls, status: int = 502, text: str = "Bad Gateway") -> HttpAnswer:
-        """Return the page of a gateway that stands between client and service."""
+        """Return the HTML error page of a gateway between client and service."""
         page = f"<html><head><title>{status} {text}</title></head><body><h1>{status} {text}</h1></body></html>"
         return cls(status, page.encode(), {"content-type": "text/html"})
 
@@ -63,26 +63,27 @@ class HttpAnswer:
 
     @classmethod
     def empty(cls, content_type: str = "application/vnd.amazon.eventstream") -> HttpAnswer:
-        """Return a successful response without any body."""
+        """Return a successful response with an empty body."""
         return cls(200, b"", {"content-type": content_type})
 
 
 Output: TypeAlias = WireEvent | bytes | HttpAnswer | Control
 """What `StepModel.steps` yields.
 
-An event is framed and padded in a stream, and folded where the answer is not a stream. Bytes go into a stream as they
-are; where the answer is not a stream they replace its body. An HttpAnswer must come first and is the whole answer.
+An event is framed and padded in a stream, and folded into a response that is not a stream. Bytes are sent unchanged in
+a stream, and are the whole body of any other response. An HttpAnswer must come first and is the whole response.
 """
 
 
 @runtime_checkable
 class StepModel(Protocol):
-    """An emulator model that decides about bytes and connections too; the emulator prefers `steps` where it is."""
+    """An emulator model that also controls bytes and connections; the emulator uses `steps` if a model has it."""
 
     def steps(self, request: ReceivedRequest) -> AsyncIterator[Output]:
-        """Yield what to send. For InvokeModel the one mapping yielded is the native answer; for its stream, chunks.
+        """Yield what to send: for InvokeModel one mapping, the native response; for its stream, the chunks.
 
-        The iterator is closed as soon as the client's connection goes away. ServiceError as in `EmulatorModel`.
+        The iterator is closed as soon as the client's connection is lost. ServiceError has the same meaning as in
+        `EmulatorModel`.
         """
         ...
 
@@ -92,9 +93,9 @@ class HttpModel(Protocol):
     """A model that answers whole HTTP requests, before any validation or routing."""
 
     def respond(self, request: ReceivedRequest) -> HttpAnswer | Control | None:
-        """Return the answer, or what to do instead of one; None when the request is for another model."""
+        """Return the response, or what to do instead; None if the request is for another model."""
         ...
 
     async def aclose(self) -> None:
-        """Free everything. Idempotent."""
+        """Release all resources. Idempotent."""
         ...

@@ -1,7 +1,7 @@
-"""Checking the authentication of requests as the service's front end does.
+"""Authenticates requests as the service's front end does.
 
-Signatures are recomputed by botocore's SigV4Auth: code that is not ours, so that a mistake in our signing cannot hide
-behind the same mistake here. Texts and codes as recorded or printed in public threads.
+Signatures are recomputed by botocore's SigV4Auth, which is independent code, so that a mistake in our signing cannot be
+masked by the same mistake here. Messages and codes as recorded, or quoted in public threads.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class SigningCredentials(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EmulatorCredentials:
-    """A key that the emulator accepts; after ``expires_at`` it answers ExpiredTokenException."""
+    """A key that the emulator accepts; after ``expires_at`` it responds with ExpiredTokenException."""
 
     access_key_id: str
     secret_access_key: str = field(repr=False)
@@ -80,7 +80,7 @@ CredentialsLike: TypeAlias = SigningCredentials | tuple[str, str] | tuple[str, s
 
 
 class Authentication:
-    """The keys that are accepted. With neither credentials nor API keys every request is accepted unseen."""
+    """The keys that are accepted. With neither credentials nor API keys, every request is accepted unchecked."""
 
     def __init__(
         self,
@@ -89,14 +89,14 @@ class Authentication:
         credentials: Iterable[CredentialsLike] | None = None,
         api_keys: Iterable[str] | None = None,
     ) -> None:
-        """Accept exactly these keys; None for both accepts everything."""
+        """Accept only these keys; None for both accepts everything."""
         self._required = credentials is not None or api_keys is not None
         self._credentials = {key.access_key_id: key for key in map(_as_credentials, credentials or ())}
         self._api_keys = [key.encode() for key in api_keys or ()]
         self._region = region
 
     def event_chain(self, request: ReceivedRequest) -> EventChain | None:
-        """Return what verifies the events of a request that passed `check`; None where they are not signed."""
+        """Return the verifier for the events of a request that passed `check`; None if its events are not signed."""
         scheme, _, rest = request.headers.get("authorization", "").partition(" ")
         if not self._required or scheme != _ALGORITHM:
             return None
@@ -105,9 +105,9 @@ class Authentication:
         return EventChain(_signing(self._credentials[key_id], region), fields["Signature"])
 
     def check(self, request: ReceivedRequest, now: datetime, *, streaming: bool = False) -> None:
-        """Return when the request is authentic at the time ``now``. Raises ServiceError as the service would.
+        """Return if the request is authentic at the time ``now``. Raises ServiceError as the service would.
 
-        The body of a ``streaming`` one is still to come: its events are signed one by one.
+        The body of a ``streaming`` request is still to come: its events are signed individually.
         """
         if not self._required:
             return
@@ -124,7 +124,7 @@ class Authentication:
 
     def _check_bearer(self, token: str) -> None:
         presented = token.encode()
-        # Every key is compared, so that timing tells nothing.
+        # All keys are compared, so that the timing reveals nothing.
         if not any([hmac.compare_digest(presented, key) for key in self._api_keys]):  # noqa: C419
             known = token.startswith(_API_KEY_PREFIXES)
             raise service_error(
@@ -163,9 +163,9 @@ class Authentication:
 
 
 class EventChain:
-    """Verifies the events of one conversation, in the order of their arrival, with botocore's key and algorithm.
+    """Verifies the events of one conversation, in the order of arrival, with botocore's key and algorithm.
 
-    Each signature rests on the one before, the first on ``request_signature``.
+    Each signature is chained to the previous one, the first to ``request_signature``.
     """
 
     def __init__(self, signing: SigV4Auth, request_signature: str) -> None:
@@ -173,7 +173,7 @@ class EventChain:
         self._prior = request_signature
 
     def check(self, date_ms: int, payload: bytes, signature: bytes, now: datetime) -> None:
-        """Return when the event is authentic at the time ``now``. Raises ServiceError as for a request."""
+        """Return if the event is authentic at the time ``now``. Raises ServiceError as for a request."""
         from botocore.awsrequest import AWSRequest
 
         signed_at = datetime.fromtimestamp(date_ms // 1000, UTC)
@@ -271,7 +271,7 @@ def _signature(
     from botocore.compat import HTTPHeaders
 
     class Verifier(SigV4Auth):
-        """botocore's algorithm over exactly the headers that the client says it signed."""
+        """botocore's algorithm, over exactly the headers that the client claims to have signed."""
 
         def headers_to_sign(self, request: AWSRequest) -> HTTPHeaders:
             return signed
@@ -283,7 +283,7 @@ def _signature(
     signed = HTTPHeaders()
     for name in signed_headers:
         signed[name] = request.headers.get(name, "")
-    # No headers on the request itself: the body's hash is computed here, whatever x-amz-content-sha256 claims.
+    # The request gets no headers, so that the hash of the body is computed here, whatever x-amz-content-sha256 claims.
     query = f"?{request.query}" if request.query else ""
     url = f"http://{request.headers.get('host', '')}{request.path}{query}"
     aws_request = AWSRequest(method=request.method, url=url, data=request.body)
@@ -295,7 +295,7 @@ def _signature(
 
 
 def bad_signature(message: str) -> Exception:
-    """Return the service's error of a signature that does not fit."""
+    """Return the service's error for an invalid signature."""
     return service_error("InvalidSignatureException", message)
 
 

@@ -1,4 +1,4 @@
-"""A transport without a network: canned answers in, requests out. For tests of code that uses a client."""
+"""A transport without a network, for tests: returns canned responses, and keeps the requests."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ..types import JSONValue
 from .frames import stream_bytes
 
 Piece: TypeAlias = "bytes | BedrockError | asyncio.Event"
-"""Bytes of a body, an error in its place, or an event to wait for before going on."""
+"""Bytes of a body, an error to raise in their place, or an event to wait for."""
 
 
 class CannedResponse:
-    """An answer; ``pieces`` are given out one by one. ``aborted`` tells whether it was closed before its end."""
+    """A response; ``pieces`` are returned one by one. ``aborted`` tells whether it was closed before its end."""
 
     def __init__(
         self, pieces: Iterable[Piece] = (), *, status: int = 200, headers: Mapping[str, str] | None = None
@@ -31,17 +31,17 @@ class CannedResponse:
         self.aborted = False
         self.finished = False
         self.waiting = asyncio.Event()
-        """Set when a reader waits for an event among the pieces."""
+        """Set while a reader waits for an event among the pieces."""
         self._pieces = list(pieces)
         self._closed = asyncio.Event()
 
     @classmethod
     def stream(cls, events: Iterable[Mapping[str, JSONValue]], **options: Mapping[str, str]) -> CannedResponse:
-        """Return a ConverseStream answer of these events, in one piece."""
+        """Return a ConverseStream response with these events, in one piece."""
         return cls([stream_bytes(events)], headers={"content-type": CONTENT_TYPE, **options.get("headers", {})})
 
     async def receive(self) -> bytes:
-        """Return the next piece, ``b""`` at the end. Raises what stands in its place."""
+        """Return the next piece, ``b""`` at the end. Raises an error among the pieces."""
         while self._pieces:
             if self.aborted:
                 raise ConnectionLostError("the response was aborted.", sent=True)
@@ -64,7 +64,7 @@ class CannedResponse:
         return body
 
     def abort(self) -> None:
-        """Close the answer, and wake up who waits for a piece of it."""
+        """Close the response, and wake its reader."""
         if not self.finished:
             self.aborted = True
             self._closed.set()
@@ -82,7 +82,7 @@ class CannedResponse:
 
 
 class CannedTransport:
-    """A `Transport` that gives out answers in turn, the last one again and again, and keeps what was sent."""
+    """A `Transport` that returns responses in order, repeating the last one, and keeps what was sent."""
 
     name = "canned"
 
@@ -92,7 +92,7 @@ class CannedTransport:
         self._answers = list(answers)
 
     async def send(self, request: WireRequest, *, connect_timeout_s: float) -> WireResponse:
-        """Return the next answer, after waiting for the events in front of it. Raises one that is an error."""
+        """Return the next response, after waiting for any events before it. Raises it if it is an error."""
         self.requests.append(request)
         while True:
             answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
@@ -103,5 +103,5 @@ class CannedTransport:
             await answer.wait()
 
     async def aclose(self) -> None:
-        """Note that the transport was closed."""
+        """Record that the transport was closed."""
         self.closed = True

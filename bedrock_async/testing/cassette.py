@@ -1,4 +1,4 @@
-"""Record the traffic of any transport once, and replay it ever after: to our client, or to any other over HTTP.
+"""Record the traffic of any transport once, then replay it: to this client, or to any other over HTTP.
 
 ::
 
@@ -6,7 +6,7 @@
         async with BedrockClient(transport=cassette, credentials=cassette.credentials, ...) as client:
             reply = await client.converse(model, "Say hello.")
 
-The same object can stand among the models of a `BedrockEmulator`, which then replays it to boto3 or a client in any
+The same object can be one of the models of a `BedrockEmulator`, which then replays it to boto3 or a client in any
 other language.
 """
 
@@ -58,24 +58,25 @@ __all__ = ["Cassette", "CassetteMode"]
 CassetteMode: TypeAlias = Literal["auto", "record", "replay"]
 """``record`` sends every request and records it anew; ``replay`` sends nothing; ``auto`` records what is missing."""
 
-_LARGE_BYTES: Final = 2**18  # from here on, redacting a body takes the loop away for more than ten milliseconds
+_LARGE_BYTES: Final = 2**18  # from this size on, redacting a body would block the loop for more than ten milliseconds
 _HINT: Final = 'Record it: Cassette(path, mode="record"), or pytest --bedrock-record=all.'
 
 
 class Cassette:
-    """A `Transport` that records what another one does, or replays it; use it with ``async with``, or aclose() it.
+    """A `Transport` that records or replays the traffic of another one; use it with ``async with``, or call aclose().
 
-    With ``mode="auto"`` a request that is in the file ``path`` is answered from it, and any other is sent through
-    ``transport`` (as for `BedrockClient`; the default one is made when it is first needed) and recorded. Where the
-    environment variable CI is set, auto is replay: a test that asks for something new fails there. Without a path
-    everything stays in memory. ``exchanges`` are what it holds instead of a file's.
+    With ``mode="auto"``, a request that is in the file ``path`` is answered from it; any other is sent through
+    ``transport`` (as for `BedrockClient`; the default one is created when it is first needed) and recorded. If the
+    environment variable CI is set, auto means replay: a test that makes a new request fails there. Without a path,
+    everything stays in memory. ``exchanges`` replace the content of a file.
 
-    The file is written when the cassette is closed, also when a test fails or is cancelled: a response that was not
-    read to its end is kept as far as it came, and marked. Keys, tokens, cookies and account ids are never written;
-    ``redact_prompts`` blanks what people and models wrote, and ``redact`` are callables (see `Redact`) for the rest.
+    The file is written when the cassette is closed, even if a test fails or is cancelled: of a response that was not
+    read to its end, the part that arrived is kept and marked. Keys, tokens, cookies and account ids are never written;
+    ``redact_prompts`` blanks what people and models wrote, and the callables in ``redact`` (see `Redact`) handle the
+    rest.
 
-    Recorded exchanges are played in their order, each once; with ``repeat`` the last of equal ones again and again.
-    ``pace`` 1 keeps the recorded times, 2 takes twice as long; 0, the default, waits for nothing.
+    Recorded exchanges are played in order, each once; with ``repeat``, the last of several equal ones is repeated.
+    ``pace`` 1 keeps the recorded times, 2 takes twice as long; 0, the default, does not wait.
     """
 
     name = "cassette"
@@ -98,14 +99,16 @@ class Cassette:
         """Prepare the cassette; nothing is read yet. Raises InvalidRequestError for an unknown mode."""
         if mode not in get_args(CassetteMode):
             raise InvalidRequestError(
-                f"mode={mode!r} is none of {', '.join(get_args(CassetteMode))}.", path="mode", hint='Pass mode="auto".'
+                f"mode={mode!r} is not one of {', '.join(get_args(CassetteMode))}.",
+                path="mode",
+                hint='Pass mode="auto".',
             )
         environ = os.environ if environ is None else environ
         self.path = None if path is None else Path(path)
         self.mode: CassetteMode = "replay" if mode == "auto" and _in_ci(environ) else mode
-        """What it does; ``auto`` has become ``replay`` in CI."""
+        """The effective mode: in CI, ``auto`` becomes ``replay``."""
         self.label: str | None = None
-        """What the exchanges that are recorded from now on are called in the file."""
+        """The name, in the file, of the exchanges recorded from now on."""
         self._transport = transport
         self._given = None if exchanges is None else tuple(exchanges)
         self._redactor = Redactor(prompts=redact_prompts, redact=redact)
@@ -119,35 +122,40 @@ class Cassette:
         self._keeper: AsyncGenerator[None] | None = None
         self._closed = False
 
+    def __repr__(self) -> str:
+        where = "in memory" if self.path is None else repr(str(self.path))
+        return f"Cassette({where}, mode={self.mode!r})"
+
     # -- what is in it
 
     @property
     def exchanges(self) -> tuple[CassetteExchange, ...]:
-        """What the file holds, or will hold: redacted. The first use may read the file."""
+        """The exchanges that the file contains or will contain, redacted. The first use may read the file."""
         return (*self._load().exchanges, *self._new())
 
     @property
     def recorded(self) -> tuple[CassetteExchange, ...]:
-        """What was recorded in this run, as it came: not redacted, to be looked at here and never written."""
+        """What was recorded in this run, not redacted: for inspection only, never written."""
         return tuple(entry.exchange() for entry in self._recorded)
 
     @property
     def unplayed(self) -> tuple[CassetteExchange, ...]:
-        """The exchanges of the file that nobody has asked for."""
+        """The exchanges of the file that have not been played."""
         return self._load().unplayed
 
     @property
     def credentials(self) -> Credentials | None:
-        """Credentials for a client that replays, which nobody will look at; None, the default chain, for others."""
+        """Dummy credentials for a client that replays; otherwise None, which selects the default chain."""
         from ..auth import Credentials
 
         return Credentials("REPLAYED", "replayed") if self.mode == "replay" else None
 
     def save(self, path: str | Path | None = None) -> None:
-        """Write what it holds to ``path``, or what was recorded to the cassette's own, if anything was.
+        """Write all exchanges to ``path``; without one, write the cassette's own file if anything was recorded.
 
-        It writes a file: call it off the loop. Raises InvalidRequestError when it cannot be written, and what a
-        ``redact`` callable raises; the cassette's own file is written then without it and with all texts blanked.
+        This writes a file: call it in a worker thread. Raises InvalidRequestError if it cannot be written, and what a
+        ``redact`` callable raises; in that case, the cassette's own file is written with only the built-in redaction
+        and with all texts blanked.
         """
         target = self.path if path is None else Path(path)
         if target is None or (path is None and not self._recorded):
@@ -161,13 +169,13 @@ class Cassette:
         write_redacted(target, file)
 
     def _cautious(self) -> CassetteFile:
-        """Return what it holds, with what was recorded redacted by nothing but the built-in rules, without texts."""
+        """Return all exchanges, the new ones redacted by the built-in rules only, with all texts blanked."""
         redactor = Redactor(prompts=True)
         new = [redactor.exchange(entry.exchange()) for entry in self._recorded]
         return CassetteFile((*self._load().exchanges, *new), prompts_redacted=True)
 
     def _load(self) -> Shelf:
-        with self._loading:  # requests that come together would read it in a thread each
+        with self._loading:  # concurrent requests would each read it in a thread
             return self._read() if self._shelf is None else self._shelf
 
     def _read(self) -> Shelf:
@@ -190,10 +198,10 @@ class Cassette:
     # -- as a transport
 
     async def open(self, request: WireRequest, *, connect_timeout_s: float) -> DuplexResponse:
-        """Refuse a conversation: it would go past the recording. Raises InvalidRequestError."""
+        """Refuse a conversation, which cannot be recorded. Raises InvalidRequestError."""
         raise InvalidRequestError(
-            "a cassette records no conversations.",
-            hint="Let a script hold them: BedrockEmulator([ScriptedModel.text(bidirectional=...)]).",
+            "a cassette cannot record conversations.",
+            hint="Script them instead: BedrockEmulator([ScriptedModel.text(bidirectional=...)]).",
         )
 
     async def send(self, request: WireRequest, *, connect_timeout_s: float) -> WireResponse:
@@ -205,7 +213,7 @@ class Cassette:
             raise ClientClosedError("the cassette is closed.", hint="Keep `async with Cassette(...)` open for longer.")
         shelf = self._shelf if self._shelf is not None else await anyio.to_thread.run_sync(self._load)
         sent = CassetteRequest.from_wire(request)
-        # Also where nothing is compared: a rule of the user's that fails does so before the call costs anything.
+        # Even if nothing is compared: a failing redaction rule must fail before the call costs anything.
         redact = partial(self._redactor.request, sent)
         wanted = redact() if len(sent.body) < _LARGE_BYTES else await anyio.to_thread.run_sync(redact)
         if self.mode != "record":
@@ -216,9 +224,9 @@ class Cassette:
         return await self._record(request, sent, connect_timeout_s)
 
     async def aclose(self) -> None:
-        """Write what was recorded, and close the transport if the cassette made it. Idempotent.
+        """Write what was recorded, and close the transport if the cassette created it. Idempotent.
 
-        Raises as `save`, and is closed then.
+        Raises what `save` raises; the cassette is closed in any case.
         """
         self._closed = True
         with anyio.CancelScope(shield=True):
@@ -231,14 +239,14 @@ class Cassette:
                     await keeper.aclose()
 
     async def __aenter__(self) -> Self:
-        """Read the file. Raises InvalidRequestError when it cannot be read."""
+        """Read the file. Raises InvalidRequestError if it cannot be read."""
         await anyio.to_thread.run_sync(self._load)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close it, whatever happened inside."""
+        """Close the cassette, whatever happened inside."""
         await self.aclose()
 
     async def _play(self, exchange: CassetteExchange) -> WireResponse:
@@ -279,7 +287,7 @@ class Cassette:
     # -- as a model of the emulator
 
     def respond(self, request: ReceivedRequest) -> HttpAnswer | Control | None:
-        """Return the recorded answer. Without one, a 404 that names the nearest; in the mode ``auto`` None."""
+        """Return the recorded answer; without one, None in the mode ``auto``, else a 404 that names the nearest."""
         shelf = self._load()
         wanted = self._redactor.request(CassetteRequest.from_received(request))
         if (exchange := shelf.take(wanted)) is not None:
@@ -302,7 +310,7 @@ async def _kept_open(transport: Transport) -> AsyncGenerator[None]:
 def _not_recorded_further(exchange: CassetteExchange, size: int) -> NotRecordedError:
     return NotRecordedError(
         f"{exchange.request.method} {exchange.request.path}: the recording ends after {size} bytes of the response, "
-        "where whoever recorded it stopped reading.",
+        "where the client that recorded it stopped reading.",
         hint=_HINT,
     )
 
@@ -320,26 +328,26 @@ class _Entry:
         self._failure: RecordedFailure | None = None
 
     def answered(self, response: WireResponse) -> None:
-        """Note the head of the response."""
+        """Record the head of the response."""
         headers = {name.lower(): value for name, value in response.headers.items()}
         self._head = CassetteResponse(response.status, headers, head_ms=self._elapsed_ms())
 
     def received(self, data: bytes) -> None:
-        """Note a piece of the body, or with ``b""`` its end."""
+        """Record a piece of the body, or its end (``b""``)."""
         if data:
             self._pieces.append(RecordedPiece(data, self._elapsed_ms()))
         else:
             self._ended = "complete"
 
     def failed(self, error: BedrockError) -> bool:
-        """Note a failure of the connection; return whether it is one."""
+        """Record the error if it is a failure of the connection; return whether it is."""
         if not isinstance(error, TransportError | CallTimeoutError):
             return False
         self._ended, self._failure = "failed", RecordedFailure.of(error)
         return True
 
     def exchange(self) -> CassetteExchange:
-        """Return what is there so far. It is not redacted."""
+        """Return what was recorded so far, not redacted."""
         head = self._head
         response = (
             None if head is None else CassetteResponse(head.status, head.headers, tuple(self._pieces), head.head_ms)
@@ -351,7 +359,7 @@ class _Entry:
 
 
 class _Recorded:
-    """A response that is written down while it is read."""
+    """A response that is recorded while it is read."""
 
     def __init__(self, response: WireResponse, entry: _Entry) -> None:
         self.status = response.status
@@ -365,24 +373,24 @@ class _Recorded:
         try:
             data = await self._response.receive()
         except BedrockError as exc:
-            if not self._aborted:  # else it says no more than that nobody wanted the rest
+            if not self._aborted:  # otherwise it only says that the rest was not wanted
                 self._entry.failed(exc)
             raise
         self._entry.received(data)
         return data
 
     async def read(self, max_bytes: int) -> bytes:
-        """Return the whole body, noting the pieces in which it came; see `WireResponse.read`."""
+        """Return the whole body, recording the pieces as they arrived; see `WireResponse.read`."""
         return await _read(self, max_bytes)
 
     def abort(self) -> None:
-        """Close the connection; what arrived stays recorded."""
+        """Close the connection; what has arrived stays recorded."""
         self._aborted = True
         self._response.abort()
 
 
 class _Played:
-    """A recorded response, given out in the recorded pieces."""
+    """A recorded response, played in the recorded pieces."""
 
     def __init__(
         self,
@@ -403,7 +411,7 @@ class _Played:
         self._pause: anyio.CancelScope | None = None
 
     async def receive(self) -> bytes:
-        """Return the next recorded piece. Raises the recorded failure, or NotRecordedError beyond the recording."""
+        """Return the next recorded piece. Raises the recorded failure, or NotRecordedError if the recording is cut."""
         await self._wait()
         if self._aborted:
             raise ConnectionLostError("the response was closed here before its body was read.", sent=True)
@@ -424,7 +432,7 @@ class _Played:
         return await _read(self, max_bytes)
 
     def abort(self) -> None:
-        """Give out nothing more, and wake up who waits."""
+        """Return nothing more, and wake up a waiting reader."""
         self._aborted = not self._ended
         if self._pause is not None:
             self._pause.cancel()

@@ -1,6 +1,6 @@
-"""Bodies as they stand in a cassette: readable where the bytes can be made again from what is read, else base64.
+"""The representation of bodies in a cassette: readable where that restores the exact bytes, otherwise base64.
 
-Whatever form is chosen, decoding it gives the recorded bytes; the encoder checks that for every single one.
+Decoding any representation returns the recorded bytes; the encoder verifies that for every body.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from .redaction import frames_of
 __all__ = ["Form", "body_form", "body_of"]
 
 Form: TypeAlias = dict[str, JSONValue]
-"""A body, or a part of one, as the cassette's JSON holds it."""
+"""A body, or a part of one, as represented in the cassette's JSON."""
 
 _JSON: Final = "application/json"
 
-# How writers of JSON differ. The service and our own client write the first one.
+# The styles of JSON writers. The service and our own client write the first one.
 _STYLES: Final[Mapping[str, Mapping[str, Any]]] = {
     "json": {"separators": (",", ":"), "ensure_ascii": False},
     "json_ascii": {"separators": (",", ":")},
@@ -35,7 +35,7 @@ _STYLES: Final[Mapping[str, Mapping[str, Any]]] = {
 
 
 def body_form(body: bytes, *, stream: bool = False) -> Form:
-    """Return the form of a body; ``stream`` says that it is an event stream, whose frames are shown one by one."""
+    """Return the form of a body; ``stream`` means an event stream, whose frames are represented individually."""
     if not body:
         return {}
     if stream:
@@ -49,7 +49,7 @@ def body_form(body: bytes, *, stream: bool = False) -> Form:
 
 
 def body_of(form: Mapping[str, JSONValue]) -> bytes:
-    """Return the bytes of a form. Raises InvalidRequestError for what is none."""
+    """Return the bytes of a form. Raises InvalidRequestError if it is invalid."""
     try:
         if "frames" in form:
             frames = cast("list[dict[str, Any]]", form["frames"])
@@ -61,7 +61,7 @@ def body_of(form: Mapping[str, JSONValue]) -> bytes:
 
 
 def _first(data: bytes, forms: Iterable[Form], read: Callable[[Form], bytes]) -> Form:
-    """Return the first form from which the bytes can be read again; the last one always can."""
+    """Return the first form that restores the exact bytes; the last one always does."""
     *readable, raw = forms
     for form in readable:
         try:
@@ -125,7 +125,7 @@ def _standard(name: str, kind: str) -> bytes:
 
 
 def _chunk_forms(payload: bytes) -> list[Form]:
-    """Return the form of a payload that holds JSON in base64, beside other members such as the padding."""
+    """Return the form of a payload with base64-encoded JSON, next to other members such as the padding."""
     try:
         members: JSONValue = json.loads(payload)
         if isinstance(members, dict) and isinstance(data := members.get("bytes"), str):

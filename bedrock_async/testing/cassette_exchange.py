@@ -1,4 +1,4 @@
-"""One recorded exchange: what was sent, what came back piece by piece, and how it ended."""
+"""One recorded exchange: the request, the pieces of its response, and how it ended."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 Ended: TypeAlias = Literal["complete", "failed", "incomplete"]
-"""How an exchange ended: with the end of its body, with a failure of the connection, or nobody read it to its end."""
+"""How an exchange ended: its body was complete, the connection failed, or it was not read to its end."""
 
 _FAILURES: Final[Mapping[str, type[TransportError]]] = {
     kind.__name__: kind
@@ -49,25 +49,25 @@ _FAILURES: Final[Mapping[str, type[TransportError]]] = {
 
 @dataclass(frozen=True, slots=True)
 class CassetteRequest:
-    """A request as it was sent; ``path`` and ``query`` are quoted as on the wire, header names in lower case."""
+    """A request as sent; ``path`` and ``query`` are quoted as on the wire, header names are lower-case."""
 
     method: str
     path: str
     body: bytes = b""
     query: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)  # before redaction there are keys
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)  # keys, until redacted
     host: str = ""
 
     @classmethod
     def from_wire(cls, request: WireRequest) -> Self:
-        """Take what a client gives to its transport."""
+        """Return the request that a client passes to its transport."""
         url = urlsplit(request.url)
         headers = {name.lower(): value for name, value in request.headers.items()}
         return cls(request.method, url.path or "/", request.body, url.query, headers, url.netloc.rpartition("@")[2])
 
     @classmethod
     def from_received(cls, request: ReceivedRequest) -> Self:
-        """Take what reached an emulator."""
+        """Return the request that an emulator received."""
         return cls(
             request.method, request.path, request.body, request.query, request.headers, request.headers.get("host", "")
         )
@@ -83,7 +83,7 @@ class RecordedPiece:
 
 @dataclass(frozen=True, slots=True)
 class CassetteResponse:
-    """A response as it came; its head ``head_ms`` milliseconds after the request was sent."""
+    """A response as received; its head arrived ``head_ms`` milliseconds after the request was sent."""
 
     status: int
     headers: Mapping[str, str]
@@ -92,13 +92,13 @@ class CassetteResponse:
 
     @property
     def body(self) -> bytes:
-        """The whole body, as far as it came."""
+        """The whole body, as far as it was received."""
         return b"".join(piece.data for piece in self.pieces)
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedFailure:
-    """A failure of the connection: the name of its class in our error tree, and what the error said."""
+    """A failure of the connection: the name of its error class, and the error's message."""
 
     name: str
     message: str
@@ -108,13 +108,13 @@ class RecordedFailure:
 
     @classmethod
     def of(cls, error: TransportError | CallTimeoutError) -> Self:
-        """Take a failure of a transport."""
+        """Return the record of a transport's failure."""
         if isinstance(error, CallTimeoutError):
             return cls(type(error).__name__, error.message, error.hint, limit_s=error.limit_s)
         return cls(type(error).__name__, error.message, error.hint, sent=error.sent)
 
     def error(self) -> BedrockError:
-        """Return the failure, to be raised again. A class that this version does not know becomes TransportError."""
+        """Return the failure as an error to raise. A class unknown to this version becomes TransportError."""
         if self.limit_s is not None:
             return ConnectTimeoutError(self.message, limit_s=self.limit_s, hint=self.hint)
         return _FAILURES.get(self.name, TransportError)(self.message, hint=self.hint, sent=self.sent)
@@ -122,7 +122,7 @@ class RecordedFailure:
 
 @dataclass(frozen=True, slots=True)
 class CassetteExchange:
-    """A request and what became of it; without a response when none began. ``label`` is the recorder's own word."""
+    """A request and its outcome; without a response if none began. ``label`` is chosen by the recorder."""
 
     request: CassetteRequest
     response: CassetteResponse | None = None
@@ -131,10 +131,10 @@ class CassetteExchange:
     label: str | None = None
 
     def answer(self, *, pace: float = 0.0) -> HttpAnswer | Control:
-        """Return what an emulator does to play it; ``pace`` 1 keeps the recorded times between pieces, 0 none.
+        """Return what an emulator does to play the exchange; ``pace`` 1 keeps the recorded times, 0 omits them.
 
-        A connection that failed before any response is reset, for a server cannot refuse it any more; one that failed
-        later breaks where it broke; a body that was never read to its end breaks off where the reading ended.
+        A connection that failed before any response is reset, because a server can no longer refuse it; one that failed
+        later breaks at the same place; a body that was not read to its end breaks off where reading stopped.
         """
         response = self.response
         if response is None:
@@ -150,15 +150,15 @@ class CassetteExchange:
             {name: value for name, value in response.headers.items() if name not in CONNECTION_HEADERS},
             chunk_bytes=[len(piece.data) for piece in response.pieces],
             pauses_s=pauses_s,
-            # Not a reset, which may take away what the reader has not read yet.
+            # Not a reset, which may discard data that the reader has not read yet.
             end=None if self.ended == "complete" else Control.CLOSE,
         )
 
-    # -- the format of recorded exchanges, one to a file
+    # -- the format of recorded exchanges, one per file
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """Read the format that `ReplayModel` reads too. Raises InvalidRequestError for what is none."""
+        """Read the format of `ReplayModel`. Raises InvalidRequestError if the record is invalid."""
         recorded = RecordedExchange.from_json(record)
         answer = recorded.answer
         path, _, query = recorded.path.partition("?")
@@ -180,14 +180,14 @@ class CassetteExchange:
         return cls(request, response)
 
     def to_record(self, name: str) -> dict[str, Any]:
-        """Return the format that `ReplayModel` reads too, with ``name`` as its id.
+        """Return the format of `ReplayModel`, with ``name`` as the id.
 
-        Raises InvalidRequestError for an exchange without a response, which that format cannot hold. How an exchange
-        ended is lost, and so are its times.
+        Raises InvalidRequestError for an exchange without a response, which that format cannot represent. How the
+        exchange ended, and its times, are lost.
         """
         request, response = self.request, self.response
         if response is None:
-            raise InvalidRequestError(f"the exchange {name} has no response, and such a record must have one.")
+            raise InvalidRequestError(f"the exchange {name} has no response, which this format requires.")
         try:
             body, encoding = request.body.decode(), "utf-8"
         except UnicodeDecodeError:
@@ -211,7 +211,7 @@ class CassetteExchange:
 
 
 def cut(body: bytes, sizes: Iterable[int]) -> list[bytes]:
-    """Return the body in pieces of these sizes; what is left over is the last one."""
+    """Return the body in pieces of these sizes, and the rest as the last piece."""
     pieces: list[bytes] = []
     at = 0
     for size in sizes:
@@ -224,7 +224,7 @@ def cut(body: bytes, sizes: Iterable[int]) -> list[bytes]:
 
 
 def _target(path: str) -> tuple[str | None, str]:
-    """Return the model or guardrail in a path of the service, and the operation as records name it."""
+    """Return the model or guardrail in a path of the service, and the operation as named in records."""
     steps = path.strip("/").split("/")
     if len(steps) < 3:
         return None, steps[0] or "other"

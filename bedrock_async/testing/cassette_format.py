@@ -56,26 +56,26 @@ from .redaction import Redactor
 __all__ = ["VERSION", "CassetteFile", "read_cassette", "write_cassette", "write_redacted"]
 
 VERSION: Final = 1
-"""The version of the format that is written; no other one can be read."""
+"""The version of the format that is written, and the only one that can be read."""
 
 _MARK: Final = "bedrock_async_cassette"
 _LINE: Final = 120
-_MAX_DEPTH: Final = 40  # what is nested deeper is written without line breaks
+_MAX_DEPTH: Final = 40  # deeper levels are written without line breaks
 _PROMPTS: Final = "prompts"
 
 
 @dataclass(frozen=True, slots=True)
 class CassetteFile:
-    """What a file holds; ``prompts_redacted`` says that texts were blanked when it was recorded."""
+    """The content of a file; ``prompts_redacted`` tells that texts were blanked when it was recorded."""
 
     exchanges: Sequence[CassetteExchange]
     prompts_redacted: bool = False
 
 
 def read_cassette(path: str | Path) -> CassetteFile:
-    """Read a cassette. It reads a file: call it off the loop.
+    """Read a cassette. Reads a file: do not call it on an event loop.
 
-    Raises InvalidRequestError when it cannot be read, is no cassette, or is one of another version.
+    Raises InvalidRequestError when the file cannot be read, is not a cassette, or has another version.
     """
     try:
         document: object = json.loads(Path(path).read_bytes())
@@ -85,7 +85,7 @@ def read_cassette(path: str | Path) -> CassetteFile:
     version = members.get(_MARK)
     if version is None:
         raise InvalidRequestError(
-            f"{path} is no cassette: it has no member {_MARK!r}.",
+            f"{path} is not a cassette: it has no member {_MARK!r}.",
             path="path",
             hint="A directory of recorded exchanges, one to a file, is served by ReplayModel.from_directory.",
         )
@@ -98,7 +98,7 @@ def read_cassette(path: str | Path) -> CassetteFile:
     exchanges: list[CassetteExchange] = []
     try:
         for each in members["exchanges"]:
-            exchanges.append(_exchange(each))  # noqa: PERF401 - its length tells which one was faulty
+            exchanges.append(_exchange(each))  # noqa: PERF401 - its length tells which one is faulty
         return CassetteFile(exchanges, _PROMPTS in members.get("redacted", ()))
     except InvalidRequestError as exc:
         raise InvalidRequestError(
@@ -112,10 +112,10 @@ def read_cassette(path: str | Path) -> CassetteFile:
 
 
 def write_cassette(path: str | Path, file: CassetteFile) -> None:
-    """Write a cassette; readers see the old file or the new one, never a part. Call it off the loop.
+    """Write a cassette atomically: readers see the old file or the new one. Do not call it on an event loop.
 
-    Keys, tokens and account ids are never written, whatever the exchanges hold (such as `Cassette.recorded`). Raises
-    InvalidRequestError when it cannot be written; the old file is then as it was.
+    Keys, tokens and account ids are never written, whatever the exchanges contain (such as `Cassette.recorded`). Raises
+    InvalidRequestError when the file cannot be written; the old one is then unchanged.
     """
     redactor = Redactor()
     exchanges = [redactor.exchange(each) for each in file.exchanges]
@@ -123,7 +123,7 @@ def write_cassette(path: str | Path, file: CassetteFile) -> None:
 
 
 def write_redacted(path: Path, file: CassetteFile) -> None:
-    """Do what `write_cassette` does with exchanges that are redacted already."""
+    """Write exchanges that are redacted already; otherwise like `write_cassette`."""
     document: dict[str, JSONValue] = {
         _MARK: VERSION,
         "redacted": ["secrets", _PROMPTS] if file.prompts_redacted else ["secrets"],
@@ -132,7 +132,7 @@ def write_redacted(path: Path, file: CassetteFile) -> None:
     text = "".join(_lines(document, 0)) + "\n"
     try:
         data = text.encode()
-    except UnicodeEncodeError:  # a lone surrogate, which JSON can carry as an escape
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can represent as an escape
         data = (json.dumps(document, indent=1) + "\n").encode()
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
@@ -149,7 +149,7 @@ def write_redacted(path: Path, file: CassetteFile) -> None:
 
 
 def _lines(value: JSONValue, depth: int) -> Iterator[str]:
-    """Yield the text of a value: on one line where it fits or holds no other container, else a line for each member."""
+    """Yield the text of a value: on one line if it is short or contains no containers, else one line per member."""
     compact = json.dumps(value, ensure_ascii=False)
     if not isinstance(value, dict | list) or len(compact) + depth <= _LINE or depth >= _MAX_DEPTH:
         yield compact
@@ -209,7 +209,7 @@ def _exchange(record: Mapping[str, Any]) -> CassetteExchange:
     failure: Mapping[str, Any] | None = record.get("failure")
     ended: Ended = record["ended"]
     if ended not in get_args(Ended):
-        raise InvalidRequestError(f"it ended {ended!r}, which is none of {', '.join(get_args(Ended))}.")
+        raise InvalidRequestError(f"ended is {ended!r}; expected one of {', '.join(get_args(Ended))}.")
     return CassetteExchange(
         CassetteRequest(
             request["method"],
@@ -227,7 +227,7 @@ def _exchange(record: Mapping[str, Any]) -> CassetteExchange:
 
 
 def _response(record: Mapping[str, Any]) -> CassetteResponse:
-    # Whoever edits a body by hand changes its length: then the last piece is as long as it has to be.
+    # Editing a body by hand changes its length: the last piece takes whatever length results.
     parts = cut(body_of(record["body"]), record["piece_bytes"])
     times: list[int] = list(record["piece_ms"])
     times += [times[-1] if times else record["head_ms"]] * (len(parts) - len(times))

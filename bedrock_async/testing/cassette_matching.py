@@ -1,8 +1,8 @@
-"""Finding the recorded exchange that answers a request; and, when there is none, saying what came nearest and why not.
+"""Finds the recorded exchange for a request, or describes the nearest one and how it differs.
 
-A request is a recorded one when method, path, query and body are the same, the body as JSON, and the headers in which
-InvokeModel has members (guardrail, trace, latency, tier). What was recorded for equal requests is played in the order
-of the recording, each once.
+A request matches if method, path, query and body are equal, the body as JSON, and so are the headers that InvokeModel
+uses for members (guardrail, trace, latency, tier). Exchanges with equal requests are played in the order of the
+recording, each once.
 """
 
 from __future__ import annotations
@@ -36,10 +36,11 @@ _MOST_COMPARED: Final = 200
 
 
 class NotRecordedError(InvalidRequestError):
-    """No exchange of the cassette answers this request, or the one that does was not recorded to its end.
+    """No exchange of the cassette answers this request, or the matching one was not recorded to its end.
 
-    ``nearest`` is the number of the recorded exchange that comes nearest, counted from 1, and ``difference`` where
-    it differs first: ``path``, ``query`` or ``body.messages[0].content[0].text``. Both are None where there is none.
+    ``nearest`` is the number of the most similar recorded exchange, counted from 1, and ``difference`` the place where
+    it first differs: ``path``, ``query`` or ``body.messages[0].content[0].text``. Both are None if no exchange was
+    compared.
     """
 
     def __init__(
@@ -51,14 +52,14 @@ class NotRecordedError(InvalidRequestError):
 
 
 class _Difference(NamedTuple):
-    """Where two requests differ first, and how, without a word of what they say."""
+    """Where two requests first differ, and how, without quoting their texts."""
 
     where: str
     how: str
 
 
 class Shelf:
-    """The recorded exchanges of a cassette, each taken once; with ``repeat`` the last of equal ones again and again."""
+    """The recorded exchanges of a cassette, each taken once; with ``repeat``, the last of equal ones is repeated."""
 
     def __init__(
         self, exchanges: Iterable[CassetteExchange], redactor: Redactor, *, repeat: bool = False, source: str = ""
@@ -66,22 +67,22 @@ class Shelf:
         self.exchanges = tuple(exchanges)
         self._repeat = repeat
         self._source = source or "the cassette"
-        # What was recorded with other settings, or imported, is compared as it would be recorded now.
+        # Redacted again, so that exchanges that were recorded with other settings, or imported, compare equal.
         self._requests = [redactor.builtin().request(each.request) for each in self.exchanges]
         self._waiting: dict[_Key, deque[int]] = {}
         for number, (exchange, request) in enumerate(zip(self.exchanges, self._requests, strict=True)):
-            if exchange.response is None and exchange.failure is None:  # cancelled before anything came
+            if exchange.response is None and exchange.failure is None:  # cancelled before anything arrived
                 continue
             self._waiting.setdefault(_key(request), deque()).append(number)
         self._played: set[int] = set()
 
     @property
     def unplayed(self) -> tuple[CassetteExchange, ...]:
-        """The exchanges that nobody asked for yet."""
+        """The exchanges that no request has asked for yet."""
         return tuple(each for number, each in enumerate(self.exchanges) if number not in self._played)
 
     def take(self, request: CassetteRequest) -> CassetteExchange | None:
-        """Return the next exchange for a request that is redacted already, None when there is none left."""
+        """Return the next exchange for an already redacted request, or None if none is left."""
         waiting = self._waiting.get(_key(request))
         if not waiting:
             return None
@@ -90,15 +91,15 @@ class Shelf:
         return self.exchanges[number]
 
     def missing(self, request: CassetteRequest, *, hint: str | None = None) -> NotRecordedError:
-        """Return the error for a request that `take` found nothing for."""
+        """Return the error for a request for which `take` found no exchange."""
         line = f"{request.method} {request.path}"
         if not self._requests:
-            return NotRecordedError(f"{line}: {self._source} holds no exchange.", hint=hint)
+            return NotRecordedError(f"{line}: {self._source} has no exchanges.", hint=hint)
         key = _key(request)
         if key in self._waiting:
             times = sum(_key(each) == key for each in self._requests)
             return NotRecordedError(
-                f"{line} was recorded {times} time{'s' * (times > 1)} in {self._source}, and asked for once more.",
+                f"{line} was recorded {times} time{'s' * (times > 1)} in {self._source} and requested once more.",
                 hint=f"Pass repeat=True to play the last one again. {hint or ''}".strip(),
             )
         number, difference = self._nearest(request)
@@ -111,7 +112,7 @@ class Shelf:
         )
 
     def _nearest(self, request: CassetteRequest) -> tuple[int, _Difference]:
-        """Return the recorded request that has most in common with this one, the first of several."""
+        """Return the recorded request most similar to this one, the first of equals."""
         leaves = _leaves_of(request.body)
 
         def likeness(number: int) -> tuple[bool, bool, int, int]:
@@ -136,7 +137,7 @@ def _members(request: CassetteRequest) -> _Pairs:
 
 
 def _leaves(value: JSONValue, path: Path = ()) -> Iterator[tuple[Path, JSONValue]]:
-    """Yield what holds nothing more, with its path: scalars, empty objects, empty lists."""
+    """Yield scalars, empty objects and empty lists, with their paths."""
     if isinstance(value, dict) and value:
         for name, member in value.items():
             yield from _leaves(member, (*path, name))
@@ -193,7 +194,7 @@ def _private(path: Path, text: str) -> bool:
 
 
 def _shown(path: Path, value: JSONValue) -> str:
-    """Return what a message may show of a value: numbers and enumerations as they are, of texts only the length."""
+    """Return a value for messages: numbers and enumerations as they are, only the length of other texts."""
     if isinstance(value, str) and (_private(path, value) or len(value) > _SHOWN):
         return f"a text of {len(value)} character{'s' * (len(value) != 1)}"
     return json.dumps(value, ensure_ascii=False)

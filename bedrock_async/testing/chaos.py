@@ -1,11 +1,11 @@
-"""What goes wrong between a client and the service, at random or by choice: the emulator injects it.
+"""Failures between a client and the service, random or chosen, which the emulator injects.
 
 ::
 
     BedrockEmulator(models, chaos=Chaos(rate=0.2))                          # a fifth of all requests
     BedrockEmulator(models, chaos=Chaos(choose=lambda request: Fault.RESET_IN_FRAME))
 
-`ReceivedRequest.fault` says what each request met.
+`ReceivedRequest.fault` says which fault each request met.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ __all__ = ["Chaos", "Fault", "FaultPlan"]
 
 _STREAMS: Final = frozenset({"ConverseStream", "InvokeModelWithResponseStream"})
 _LATEST_EVENT: Final = 6
-"""A fault within a stream comes before one of its first events, or before its last one."""
+"""A fault within a stream occurs before one of its first events, or before its last one."""
 
 
 class Fault(enum.StrEnum):
-    """One thing that goes wrong with one request."""
+    """One thing that can go wrong with a request."""
 
     LATENCY = "latency"
-    """The answer comes late, and is right."""
+    """The answer is late, but correct."""
     TRICKLED = "trickled"
-    """The answer comes in pieces of a few bytes, and is right."""
+    """The answer arrives in pieces of a few bytes, but is correct."""
 
     THROTTLED = "throttled"
     SERVER_ERROR = "server-error"
@@ -45,9 +45,9 @@ class Fault(enum.StrEnum):
     MODEL_TIMEOUT = "model-timeout"
     EXPIRED_TOKEN = "expired-token"  # noqa: S105 - the name of an error
     GATEWAY_PAGE = "gateway-page"
-    """HTTP 502 with a page, from something that stands between."""
+    """HTTP 502 with an HTML page, as from a gateway in between."""
     WRONG_TYPE = "wrong-type"
-    """HTTP 200 with a page in the place of the answer."""
+    """HTTP 200 with an HTML page instead of the answer."""
 
     RESET_BEFORE_HEAD = "reset-before-head"
     RESET_IN_HEAD = "reset-in-head"
@@ -57,23 +57,23 @@ class Fault(enum.StrEnum):
     RESET_INSIDE = "reset-inside"
     """The connection is reset within the body of an answer, or between two frames of a stream."""
     ABORT_INSIDE = "abort-inside"
-    """The connection ends there without the end of the body, over TLS without notice of the end either."""
+    """The connection closes there, before the end of the body; with TLS, without a close notification."""
     SILENCE_INSIDE = "silence-inside"
     CORRUPT = "corrupt"
-    """A frame with a wrong checksum, or a body that is no JSON."""
+    """A frame with a wrong checksum, or a body that is not JSON."""
 
     RESET_IN_FRAME = "reset-in-frame"
     END_IN_FRAME = "end-in-frame"
     EARLY_END = "early-end"
-    """The body ends as it should, but before the last events."""
+    """The body ends properly, but before the last events."""
     OVERSIZED = "oversized"
     """A frame that declares two gigabytes."""
     EXCEPTION = "exception"
     """An exception inside the stream, under HTTP 200."""
     DUPLICATED = "duplicated"
-    """An event comes twice."""
+    """An event is sent twice."""
     REORDERED = "reordered"
-    """Two events change places."""
+    """Two events are swapped."""
 
 
 _INSTEAD: Final[Mapping[Fault, HttpAnswer | Control | ServiceError]] = {
@@ -106,7 +106,7 @@ _ENDS: Final = frozenset({Fault.EARLY_END, Fault.END_IN_FRAME})
 
 
 class Frame(Protocol):
-    """Makes a frame of an event."""
+    """Encodes an event as a frame."""
 
     def __call__(self, payload: WireEvent, /) -> bytes:
         """Return the frame."""
@@ -114,18 +114,18 @@ class Frame(Protocol):
 
 
 class FaultPlan:
-    """What one request meets; the emulator asks it at each step of the answer."""
+    """The fault of one request; the emulator consults it at each step of the answer."""
 
     def __init__(
         self, fault: Fault, *, at: int = 1, latency_s: float, sleep: Callable[[float], Awaitable[object]]
     ) -> None:
-        """Plan a fault. ``at`` is the index of the event of a stream that it is about, if the stream is as long."""
+        """Plan a fault. ``at`` is the index of the stream event it affects; in a shorter stream, the last event."""
         self.fault = fault
         self._at, self._latency_s, self._sleep = at, latency_s, sleep
 
     @property
     def instead(self) -> HttpAnswer | Control | ServiceError | None:
-        """What is sent in the place of any answer, if the fault is of that kind."""
+        """What is sent instead of an answer, if the fault is of that kind."""
         return _INSTEAD.get(self.fault)
 
     async def wait(self) -> None:
@@ -134,7 +134,7 @@ class FaultPlan:
             await self._sleep(self._latency_s)
 
     def body(self, answer: HttpAnswer) -> HttpAnswer:
-        """Return the answer that is no stream with the fault in it."""
+        """Return an answer that is not a stream, with the fault applied."""
         half = max(len(answer.body) // 2, 1)
         if (end := _BREAKS.get(self.fault)) is not None:
             return replace(answer, body=answer.body[:half], end=end)
@@ -147,7 +147,7 @@ class FaultPlan:
                 return answer
 
     async def stream(self, outputs: AsyncIterator[Output], frame: Frame) -> AsyncGenerator[Output]:
-        """Yield the outputs of a stream with the fault in them."""
+        """Yield the outputs of a stream, with the fault applied."""
         position, struck, swapped = 0, False, False
         async for output, following in _with_next(outputs):
             if swapped:
@@ -164,7 +164,7 @@ class FaultPlan:
             position += 1
 
     def _damaged(self, output: Output, following: Output | None, frame: Frame) -> Iterable[Output]:
-        """Return what is sent in the place of one output; ``following`` is the next one."""
+        """Return what is sent instead of one output; ``following`` is the next one."""
         data = _frame_of(output, frame)
         if not isinstance(data, bytes):
             return [output]
@@ -194,7 +194,7 @@ class FaultPlan:
 
 
 async def _with_next(outputs: AsyncIterator[Output]) -> AsyncGenerator[tuple[Output, Output | None]]:
-    """Yield each output with the one behind it, None behind the last one."""
+    """Yield each output with the next one, the last one with None."""
     held: Output | None = None
     async for output in outputs:
         if held is not None:
@@ -211,8 +211,8 @@ def _frame_of(output: Output, frame: Frame) -> Output:
 class Chaos:
     """Decides which requests meet which fault: ``rate`` of them one of ``faults``, or what ``choose`` returns.
 
-    The same ``seed`` makes the same decisions in the order of the requests. Faults that belong to streams are left to
-    streams. ``latency_s`` is how late a late answer is; ``sleep`` waits for it.
+    The same ``seed`` makes the same decisions for the same order of requests. Faults that need a stream are injected
+    only into streams. ``latency_s`` is the delay of a late answer; ``sleep`` waits for it.
     """
 
     def __init__(
@@ -228,7 +228,7 @@ class Chaos:
         """Prepare the decisions. Raises InvalidRequestError for a rate outside 0 to 1 and for unknown faults."""
         if not 0 <= rate <= 1:
             raise InvalidRequestError(
-                f"the rate of faults is {rate}; it is a share of all requests.", path="rate", hint="Pass 0.2 for 20 %."
+                f"the rate of faults is {rate}; it must be between 0 and 1.", path="rate", hint="Pass 0.2 for 20 %."
             )
         self._rate = rate
         self._faults = tuple(_known(fault) for fault in faults)
@@ -238,11 +238,11 @@ class Chaos:
 
     @property
     def rate(self) -> float:
-        """The share of requests that meet a fault, where nothing else chooses them."""
+        """The share of requests that meet a fault, unless ``choose`` decides."""
         return self._rate
 
     def plan(self, request: ReceivedRequest) -> FaultPlan | None:
-        """Return what this request meets, and note it there; None for nothing."""
+        """Return the fault of this request, and record it in the request; None for no fault."""
         fault = self._choose(request)
         if fault is None:
             return None

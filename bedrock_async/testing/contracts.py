@@ -1,4 +1,4 @@
-"""What every model family and every provider promises, as test classes to inherit.
+"""The contracts of model families and providers, as test classes to inherit.
 
 ::
 
@@ -18,8 +18,8 @@
         def family(self):
             return AcmeFamily()
 
-pytest collects the inherited tests; nothing in here imports it. The samples go the way that real traffic goes: through
-the invoke provider, from HTTP answers and event-stream frames to responses and events.
+pytest collects the inherited tests; nothing here imports it. The samples are processed like real traffic: through the
+invoke provider, from HTTP responses and event-stream frames to responses and events.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The control plane of the emulator: which models and inference profiles there are, and who may use them.
+"""The emulator's control plane: which models and inference profiles there are, and who may use them.
 
-Its routes and shapes are those of a second reference model, and its answers come from the models that are served and
-from the `EmulatorAccount`.
+Its routes and shapes come from a second reference model, and its responses from the models that are served and the
+`EmulatorAccount`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _PROVIDERS: Final[Mapping[str, str]] = {
     "twelvelabs": "TwelveLabs",
     "zai": "Z.AI",
 }
-# Where the profiles of a geography route to: some of the regions that the service's own lead to.
+# Where the profiles of a geography route to: some of the regions of the service's own profiles.
 _REGIONS: Final[Mapping[str, Sequence[str]]] = {
     "us": ("us-east-1", "us-east-2", "us-west-2"),
     "us-gov": ("us-gov-east-1", "us-gov-west-1"),
@@ -51,7 +51,7 @@ _REGIONS: Final[Mapping[str, Sequence[str]]] = {
 
 
 class ControlPlane:
-    """Answers for one emulator; `load` comes before the first request."""
+    """The control plane of one emulator; call `load` before the first request."""
 
     def __init__(self, account: EmulatorAccount, region: str, model_ids: Iterable[str]) -> None:
         self._account = account
@@ -79,12 +79,12 @@ class ControlPlane:
         self._routes = tuple(Route(model.operation_model(name)) for name in model.operation_names)
 
     def behind(self, model: ModelId) -> list[str]:
-        """Return the ids under which the emulator serves what stands behind a profile of the account."""
+        """Return the ids under which the emulator serves the models behind a profile of the account."""
         bases = self._account.models_behind(model)
         return [*bases, *(served.raw for served in self._served if served.base_model in bases)]
 
     def answer(self, received: ReceivedRequest, check: Callable[[ReceivedRequest], None]) -> HttpAnswer | None:
-        """Return the answer to a request for the control plane, None for any other.
+        """Return the response to a control plane request, None for any other request.
 
         ``check`` is called with the request once its operation is known. Raises ServiceError.
         """
@@ -152,7 +152,7 @@ class ControlPlane:
                 return profile
         raise _missing(f"The inference profile {identifier} could not be found.")
 
-    # What there is.
+    # The data.
 
     def _model(self, base: str, *, on_demand: bool) -> Members:
         vendor, _, name = base.partition(".")
@@ -165,7 +165,8 @@ class ControlPlane:
             "outputModalities": ["TEXT"],
             "responseStreamingSupported": True,
             "customizationsSupported": [],
-            # What the service says of models that are called through profiles only; its own model has no such value.
+            # What the service reports for models that can only be called through profiles; its service model lacks the
+            # value.
             "inferenceTypesSupported": ["ON_DEMAND" if on_demand else "INFERENCE_PROFILE"],
             "modelLifecycle": {"status": "ACTIVE"},
         }
@@ -194,7 +195,7 @@ class ControlPlane:
 
     def _destinations(self, geography: str | None) -> Sequence[str]:
         if geography == "global":
-            # A global profile has a second ARN without a region, for wherever else a request may go.
+            # A global profile has a second ARN, without a region, for any other region that a request may go to.
             return (self._region, "")
         return _REGIONS.get(geography or "", (self._region,))
 

@@ -1,4 +1,4 @@
-"""Conversations behind the emulator: a model that listens and speaks at once, and the session that it is given."""
+"""Conversations in the emulator: models that receive and send at the same time, and the session they are given."""
 
 from __future__ import annotations
 
@@ -29,41 +29,41 @@ IN_STREAM: Final = frozenset(
         "ValidationException",
     }
 )
-"""The exceptions that the service's model lists for the events of a conversation; others are unmodelled errors."""
+"""The exceptions that the service model lists for the events of a conversation; others are unmodelled errors."""
 
 
 class Wire(Protocol):
-    """A request whose body is still coming, and its answer."""
+    """A request whose body is still being received, and its response."""
 
     async def read(self) -> bytes:
-        """Return what has arrived, as soon as there is something; ``b""`` at the end."""
+        """Return the received data, waiting for some; ``b""`` at the end."""
         ...
 
     def respond(self, status: int, headers: Mapping[str, str]) -> None:
-        """Send the head of the answer."""
+        """Send the head of the response."""
         ...
 
     async def write(self, data: bytes) -> None:
-        """Send a piece of the answer, as fast as the client takes it."""
+        """Send a piece of the response, as fast as the client accepts it."""
         ...
 
     def end(self) -> None:
-        """End the answer."""
+        """End the response."""
         ...
 
     async def break_off(self, control: Control) -> None:
-        """Leave the client without an end of the answer."""
+        """Break off the response without ending it."""
         ...
 
 
 class DuplexSession:
-    """One conversation, seen from the model: iterate over what the client sends, `send` whenever there is something.
+    """One conversation from the model's point of view: iterate over the client's events, and `send` at any time.
 
-    ``request`` is the request that began it. Events arrive verified and without their frames, as the JSON that the
-    client sent; iteration ends when the client ends its input. An event that is not authentic, too long or no event at
-    all ends the conversation with the service's error, whatever the model makes of the exception.
+    ``request`` is the request that began it. Events are verified and unframed, as the JSON that the client sent;
+    iteration ends when the client ends its input. An invalid, unauthentic or oversized event ends the conversation with
+    the service's error, whatever the model does with the exception.
 
-    The head of the answer goes out with the first read or send. When the client goes away, the model is cancelled.
+    The head of the response is sent by the first read or send. When the client goes away, the model is cancelled.
     """
 
     def __init__(self, wire: Wire, request: ReceivedRequest, events: InputEvents, *, padding: Padding | None) -> None:
@@ -73,14 +73,14 @@ class DuplexSession:
         self._padding = padding
         self._accepted = False
         self.failure: ServiceError | None = None
-        """What was wrong with the client's input."""
+        """The fault in the client's input, if any."""
 
     def __aiter__(self) -> Self:
         """Return the session itself."""
         return self
 
     async def __anext__(self) -> bytes:
-        """Return the client's next event. Cancelling loses nothing. Raises ServiceError for what is none."""
+        """Return the client's next event. Cancelling loses no data. Raises ServiceError for an invalid event."""
         self.accept()
         while not self._events.ready:
             if self._events.failure is not None:
@@ -94,40 +94,40 @@ class DuplexSession:
         return event
 
     async def send(self, event: Mapping[str, JSONValue] | bytes | str) -> None:
-        """Send one native event: an object, or its JSON. Waits as long as the client takes nothing."""
+        """Send one native event: an object, or its JSON. Waits while the client accepts no data."""
         data = event.encode() if isinstance(event, str) else event
         await self.write(chunk_frame(data, padding=self._padding.next() if self._padding else None))
 
     async def write(self, data: bytes) -> None:
-        """Send bytes into the stream as they are: broken frames, or several at once."""
+        """Send raw bytes in the stream: broken frames, or several at once."""
         self.accept()
         await self._wire.write(data)
-        # A model that never waits would otherwise keep the loop to itself and never learn of a lost client.
+        # Otherwise a model that never waits would block the loop, and never learn that the client is gone.
         await asyncio.sleep(0)
 
     def accept(self) -> None:
-        """Send the head of the answer, unless that was done."""
+        """Send the head of the response, unless it was sent already."""
         if not self._accepted:
             self._accepted = True
             self.request.status = 200
             self._wire.respond(200, {"content-type": CONTENT_TYPE, "x-amzn-requestid": self.request.request_id})
 
     async def break_off(self, control: Control) -> None:
-        """Do this with the connection; the conversation is over then, but for ``Control.HEAD``."""
+        """Break off as ``control`` says, which ends the conversation; ``Control.HEAD`` only sends the head."""
         if control is Control.HEAD:
             self.accept()
         else:
             await self._wire.break_off(control)
 
-    # What follows is the emulator's.
+    # For the emulator.
 
     def finish(self) -> None:
-        """End the answer."""
+        """End the response."""
         self.accept()
         self._wire.end()
 
     async def answer(self, answer: HttpAnswer) -> None:
-        """Send a whole answer in the place of a stream."""
+        """Send a complete response instead of a stream."""
         self.request.status = answer.status
         self._wire.respond(answer.status, answer.headers)
         await self._wire.write(answer.body)
@@ -144,29 +144,29 @@ class DuplexSession:
 
     @property
     def accepted(self) -> bool:
-        """Whether the head of the answer went out."""
+        """Whether the head of the response was sent."""
         return self._accepted
 
 
 @runtime_checkable
 class DuplexModel(Protocol):
-    """What a model may offer beside `EmulatorModel`: conversations (InvokeModelWithBidirectionalStream)."""
+    """An optional extension of `EmulatorModel`: conversations (InvokeModelWithBidirectionalStream)."""
 
     async def bidirectional(self, session: DuplexSession) -> None:
         """Hold one conversation; returning ends it.
 
-        Cancelled when the client goes away. ServiceError is the service's answer: over HTTP before anything was read or
-        sent, inside the stream after that.
+        Cancelled when the client goes away. A ServiceError is sent as the service's answer: over HTTP before anything
+        was read or sent, and inside the stream after that.
         """
         ...
 
 
 async def echo(session: DuplexSession) -> None:
-    """Send every event back as it is, until the client ends its input."""
+    """Send every event back unchanged, until the client ends its input."""
     async for event in session:
         await session.send(event)
 
 
 def unsupported() -> ServiceError:
-    """Return the refusal of a model that holds no conversations."""
+    """Return the error of a model that does not support conversations."""
     return service_error("ValidationException", "This model doesn't support bidirectional streaming.")

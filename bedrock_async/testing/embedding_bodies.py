@@ -1,6 +1,6 @@
-"""The native bodies of embedding models, read as the service reads them and answered in its form. Pure.
+"""The native bodies of embedding models, read and answered as the service does. Pure.
 
-As recorded (23 exchanges with these models, 2023-12 to 2026-01) and as the vendors' guides have them.
+As recorded (23 exchanges with these models, 2023-12 to 2026-01), and as documented by the vendors.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ EMBEDDING_MODEL_IDS: Final = (
     "cohere.embed-multilingual-v3",
     "cohere.embed-v4:0",
 )
-"""The models whose native bodies are read here; only texts in them, for what makes the vectors reads nothing else."""
+"""The models whose native bodies are supported here; text inputs only, because embedders read nothing else."""
 
 
 def fitted(vector: Sequence[float], size: int, *, unit: bool) -> list[float]:
-    """Return a vector of this length (0: its own), and with ``unit`` of the norm 1."""
+    """Return a vector of this length (0: unchanged), and with ``unit`` of norm 1."""
     size = size or len(vector)
     resized = [0.0] * size
     for index, number in enumerate(vector):
@@ -41,7 +41,7 @@ def fitted(vector: Sequence[float], size: int, *, unit: bool) -> list[float]:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a native body asks for, and how it is answered."""
+    """What a native body asks for, and how to answer it."""
 
     texts: Sequence[str]
     answer: Callable[[list[list[float]], int], dict[str, JSONValue]]
@@ -51,7 +51,7 @@ class Asked:
 
 
 def read_body(base_model: str, body: Mapping[str, Any], facts: EmbeddingFacts) -> Asked:
-    """Read a body in the dialect of the model, or in that which it looks like. Raises ServiceError."""
+    """Read a body in the dialect of the model, or else in the one that it resembles. Raises ServiceError."""
     if "singleEmbeddingParams" in body or "nova" in base_model:
         return _nova(body, facts)
     if "texts" in body or "cohere" in base_model:
@@ -117,7 +117,7 @@ def _cohere(body: Mapping[str, Any], facts: EmbeddingFacts, *, version_3: bool) 
     if len(texts) > facts.max_inputs:
         raise malformed(f"#/texts: expected maximum item count: {facts.max_inputs}, found: {len(texts)}")
     kinds: Sequence[str] = body.get("embedding_types") or []
-    by_type = bool(kinds) or not version_3  # version 4 gives no plain list  [corpus]
+    by_type = bool(kinds) or not version_3  # version 4 returns no plain list  [corpus]
 
     def answer(vectors: list[list[float]], _tokens: int) -> dict[str, JSONValue]:
         made: JSONValue = [[*vector] for vector in vectors]
@@ -139,7 +139,7 @@ def _texts(value: object) -> list[str]:
 
 
 def _typed(vector: Sequence[float], kind: str) -> list[JSONValue]:
-    """Return a vector in numbers of another type: bits, or whole numbers of eight bits."""
+    """Return a vector converted to another type: bits, or 8-bit integers."""
     match kind:
         case "float":
             return [*vector]
@@ -177,7 +177,7 @@ def _dimensions(value: object, name: str, facts: EmbeddingFacts) -> int | None:
 
 
 def check_tokens(tokens: int, most: int | None) -> None:
-    """Refuse a text with more tokens than a model takes. Raises ServiceError."""
+    """Refuse a text with more tokens than a model accepts. Raises ServiceError."""
     if most is not None and tokens > most:
         raise refused(
             f"400 Bad Request: Too many input tokens. Max input tokens: {most}, request input token count: {tokens} "
@@ -185,10 +185,10 @@ def check_tokens(tokens: int, most: int | None) -> None:
 
 
 def malformed(reason: str) -> BedrockError:
-    """Return the refusal of a body."""
+    """Return the error for a malformed body."""
     return refused(f"Malformed input request: {reason}, please reformat your input and try again.")
 
 
 def refused(message: str) -> BedrockError:
-    """Return the refusal of a request."""
+    """Return the error for a refused request."""
     return service_error("ValidationException", message)

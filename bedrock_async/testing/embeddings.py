@@ -1,10 +1,10 @@
-"""Embedding models for the emulator: the native bodies of Titan, Nova and Cohere, around a function that makes vectors.
+"""Embedding models for the emulator: the native bodies of Titan, Nova and Cohere, around an embedding function.
 
 ::
 
     async with BedrockEmulator([EmbeddingModel(), ScriptedModel.text("hello")]) as emulator: ...
 
-By itself it makes vectors of hashed words: the same on every machine, and near each other for texts that share words.
+By default, vectors are made of hashed words: equal on every machine, and similar for texts that share words.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ _HASHED: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedText:
-    """The vector of a text, of any length, and how many tokens the text has."""
+    """The vector of a text, of any length, and the number of its tokens."""
 
     vector: Sequence[float]
     tokens: int
 
 
 Embedder: TypeAlias = Callable[[Sequence[str]], Awaitable[Sequence[EmbeddedText]]]
-"""Makes a vector for each text."""
+"""Returns a vector for each text."""
 
 
 async def hashed_words(texts: Sequence[str]) -> list[EmbeddedText]:
-    """Return vectors in which every word adds to one of 256 numbers, or takes from it: no model, and no randomness."""
+    """Return vectors in which each word adds to or subtracts from one of 256 numbers: no model, and no randomness."""
     return [_hashed(text) for text in texts]
 
 
@@ -58,12 +58,12 @@ def _hashed(text: str) -> EmbeddedText:
 
 
 class EmbeddingModel:
-    """Answers InvokeModel as embedding models of Amazon and Cohere do, with vectors that ``embed`` makes.
+    """Answers InvokeModel as embedding models of Amazon and Cohere do, with vectors from ``embed``.
 
-    Vectors are brought to the length that is asked for, or that the model has by itself: longer ones are folded, which
-    keeps near what was near, shorter ones filled up with zeros, which changes no angle. A text with more tokens than
-    the model takes is refused, unless the request says to truncate it: then the whole text counts. Other operations,
-    media, and members that the model does not know are refused.
+    Vectors are fitted to the requested length, or the model's default: longer ones are folded, which keeps similar
+    vectors similar, and shorter ones padded with zeros, which preserves angles. A text with more tokens than the model
+    accepts is refused, unless the request asks for truncation: then the whole text is used. Other operations, media,
+    and members unknown to the model are refused.
     """
 
     def __init__(self, embed: Embedder = hashed_words, *, model_ids: Sequence[str] = EMBEDDING_MODEL_IDS) -> None:
@@ -71,7 +71,7 @@ class EmbeddingModel:
         self._embed = embed
 
     async def steps(self, request: ReceivedRequest) -> AsyncGenerator[Output]:
-        """Yield the native answer, with the count of tokens in a header. Raises ServiceError."""
+        """Yield the native response, with the token count in a header. Raises ServiceError."""
         if request.operation != "InvokeModel":
             raise _invoke_only()
         answer, tokens = await self._answer(request.model_id, request.body)
@@ -83,10 +83,10 @@ class EmbeddingModel:
         yield HttpAnswer(200, wire_json(answer), headers)
 
     async def invoke(self, body: bytes) -> bytes:
-        """Answer a native body in the dialect that it is in. Raises ServiceError."""
+        """Answer a native body in its own dialect. Raises ServiceError."""
         return wire_json((await self._answer(None, body))[0])
 
-    # Not async: they fail at the call.
+    # Not async, so that they fail when called.
 
     def invoke_stream(self, body: bytes) -> AsyncIterator[bytes]:
         """Refuse. Raises ServiceError."""
@@ -101,7 +101,7 @@ class EmbeddingModel:
         raise _invoke_only()
 
     async def aclose(self) -> None:
-        """Do nothing: what makes the vectors belongs to somebody else."""
+        """Do nothing: the embedding function belongs to the caller."""
 
     async def _answer(self, model_id: str | None, raw: bytes) -> tuple[dict[str, JSONValue], int]:
         try:
@@ -124,5 +124,5 @@ class EmbeddingModel:
 
 
 def _invoke_only() -> BedrockError:
-    # No such refusal was recorded: the words are ours, the code is the service's for what a model does not do.
+    # No such refusal was recorded: the message is ours, the code is the service's for unsupported requests.
     return refused("This model makes embeddings; it supports InvokeModel only.")

@@ -5,8 +5,8 @@
     async with BedrockEmulator([ScriptedModel.text("hello world")]) as emulator:
         client = boto3.client("bedrock-runtime", endpoint_url=emulator.url, ...)
 
-One request passes: authentication, recorded exchanges, routing by the reference model's HTTP bindings, validation
-against its shapes, the model. Everything that leaves has the service's form, refusals included.
+A request passes through authentication, recorded exchanges, routing by the reference model's HTTP bindings, validation
+against its shapes, and the model. All responses have the service's form, including errors.
 """
 
 from __future__ import annotations
@@ -59,20 +59,20 @@ _INVALID_MODEL_ID: Final = "The provided model identifier is invalid."
 _DUPLEX: Final = "InvokeModelWithBidirectionalStream"
 
 _Request: TypeAlias = tuple[web.BaseRequest, ReceivedRequest, JSONValue, int | None, float]
-"""What every `Call` begins with."""
+"""The first fields of every `Call`."""
 
 
 class _Server(web.Server):
-    """aiohttp's server, with word of connections that go away; it tells nobody by itself."""
+    """aiohttp's server, which also reports lost connections; aiohttp itself does not."""
 
     def __init__(self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> None:
-        # Without cancellation a handler would learn of a lost client only at its next write.
+        # Without cancellation, a handler would notice a lost client only at its next write.
         super().__init__(handler, handler_cancellation=True, access_log=None, auto_decompress=False)
         self._open: dict[RequestHandler, WeakSet[ReceivedRequest]] = {}
         self._all_closed = asyncio.Event()
 
     def note(self, connection: RequestHandler, received: ReceivedRequest) -> None:
-        """Let the request know when its connection goes away, which may have happened by now."""
+        """Notify the request when its connection is lost, which may already have happened."""
         if connection in self._open:
             self._open[connection].add(received)
         else:
@@ -102,27 +102,27 @@ class _Server(web.Server):
 class BedrockEmulator:
     """A server that speaks Bedrock Runtime's wire protocol; use it with ``async with``, or start() and aclose().
 
-    ``models`` answer to their ``model_ids`` (``"*"`` to any that is no other's), with a geography prefix and as
-    foundation-model or inference-profile ARN too; of two with the same id the first one answers. None serves a
-    `ScriptedModel`. What a model brings as its ``companions`` is served too. The emulator closes its models when it is
+    ``models`` answer to their ``model_ids`` (``"*"``: to any id that no other model claims), also with a geography
+    prefix and as a foundation-model or inference-profile ARN; of two models with the same id, the first one answers.
+    None serves a `ScriptedModel`. A model's ``companions`` are served, too. The emulator closes its models when it is
     closed.
 
-    With ``credentials`` (objects or tuples of key id, secret and session token) or ``api_keys`` only requests signed
-    with these are accepted, within five minutes of ``clock``; with neither, everything is. ``account`` is what the
-    control plane (bedrock, served at the same URL) tells beside the models, and what may not be called. ``host`` must
-    be a loopback address unless ``allow_remote`` is true. ``port`` 0 takes a free one. With ``ssl_context`` it serves
-    TLS.
+    With ``credentials`` (objects or tuples of key id, secret and session token) or ``api_keys``, only requests signed
+    with these are accepted, within five minutes of ``clock``; with neither, all requests are. ``account`` is what the
+    control plane (bedrock, served at the same URL) knows besides the models, and which calls it denies. ``host`` must
+    be a loopback address unless ``allow_remote`` is true. ``port`` 0 picks a free one. With ``ssl_context``, the
+    emulator serves TLS.
 
-    Where the extra ``bidirectional`` is installed, the same port speaks HTTP/2, too: to clients that begin with it, or
-    agree on it over TLS (ALPN, which ``ssl_context`` is set up for). Conversations need it; a model holds them with a
+    With the extra ``bidirectional``, the same port also speaks HTTP/2: to clients that start with it, or negotiate it
+    over TLS (ALPN, for which ``ssl_context`` is configured). Conversations need it; a model answers them with its
     method `bidirectional` (`DuplexModel`), and events are verified like requests.
 
     Guardrails find what ``guardrail`` says, by default nothing. Jobs write their output to ``object_store``, by default
-    to memory, and last as long as the clock and their scripts say; see `JobScript`.
+    to memory, and take as long as the clock and their scripts say; see `JobScript`.
 
     ``padding_seed`` makes the padding of streams reproducible: every stream of an emulator is padded the same way;
-    None sends none, as for some models of the service. ``chaos`` makes requests fail. ``requests`` holds the last
-    ``keep_requests`` requests.
+    None sends no padding, as for some models of the service. ``chaos`` makes requests fail. ``requests`` contains the
+    last ``keep_requests`` requests.
     """
 
     def __init__(
@@ -144,12 +144,12 @@ class BedrockEmulator:
         chaos: Chaos | None = None,
         keep_requests: int = 1000,
     ) -> None:
-        """Prepare the server; nothing listens yet. Raises InvalidRequestError for a remote host or what is no model."""
+        """Prepare the server without listening. Raises InvalidRequestError for a remote host or an invalid model."""
         if not allow_remote and not _is_loopback(host):
             raise InvalidRequestError(
                 f"the emulator listens on loopback only, and {host!r} is not a loopback address.",
                 path="host",
-                hint="Use 127.0.0.1, or pass allow_remote=True where the network around this machine is trusted.",
+                hint="Use 127.0.0.1, or pass allow_remote=True if the network around this machine is trusted.",
             )
         self.requests: deque[ReceivedRequest] = deque(maxlen=keep_requests)
         self.region = region
@@ -181,6 +181,10 @@ class BedrockEmulator:
         self._arrived = asyncio.Condition()
         self._arrivals = 0
 
+    def __repr__(self) -> str:
+        where = "not running" if self._listener is None else repr(self.url)
+        return f"BedrockEmulator({where}, model_ids={[*self._by_id]!r})"
+
     @property
     def url(self) -> str:
         """The endpoint URL, without a path. Raises InvalidRequestError before start() and after aclose()."""
@@ -193,9 +197,11 @@ class BedrockEmulator:
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     async def start(self) -> None:
-        """Listen. Raises InvalidRequestError when it already runs or the port is taken, MissingExtraError."""
+        """Listen. Raises InvalidRequestError if it is already running or the port is taken, and MissingExtraError."""
         if self._listener is not None:
-            raise InvalidRequestError(f"the emulator already runs at {self.url}.", hint="Start another one instead.")
+            raise InvalidRequestError(
+                f"the emulator is already running at {self.url}.", hint="Start another one instead."
+            )
         self._routes = await anyio.to_thread.run_sync(routes)
         await anyio.to_thread.run_sync(self._control_plane.load)
         self._server = _Server(self._handle)
@@ -214,8 +220,8 @@ class BedrockEmulator:
             ) from exc
 
     async def aclose(self) -> None:
-        """Stop listening, break the connections, end what is under way and close the models. Idempotent."""
-        async with AsyncExitStack() as stack:  # which closes every model, even when one fails
+        """Stop listening, break the connections, end running requests and close the models. Idempotent."""
+        async with AsyncExitStack() as stack:  # which closes every model, even if one fails
             for model in self._models:
                 stack.push_async_callback(_close, model)
             await self._stop()
@@ -237,7 +243,7 @@ class BedrockEmulator:
             await self._server.shutdown(_CLOSING_S)
 
     async def __aenter__(self) -> Self:
-        """Start and return the emulator. When it cannot start, its models are closed."""
+        """Start and return the emulator. If it cannot start, its models are closed."""
         try:
             await self.start()
         except BaseException:
@@ -252,7 +258,7 @@ class BedrockEmulator:
         await self.aclose()
 
     async def wait_for_requests(self, count: int = 1) -> list[ReceivedRequest]:
-        """Return the requests so far as soon as ``count`` have arrived since the start. Cancelling has no effect."""
+        """Return the requests so far once ``count`` have arrived since the start. Cancelling has no side effect."""
         async with self._arrived:
             await self._arrived.wait_for(lambda: self._arrivals >= count)
         return list(self.requests)
@@ -265,7 +271,7 @@ class BedrockEmulator:
         try:
             return await self._answer(http)
         except ConnectionResetError:
-            # aiohttp would log it as a failure of ours. The connection is closed: nothing of this reaches anybody.
+            # aiohttp would log it as an unhandled error. The connection is closed: nobody would receive an answer.
             return web.Response(status=500)
         finally:
             self._handlers.discard(task)
@@ -297,7 +303,7 @@ class BedrockEmulator:
             return await answering()
         except Exception as exc:
             if http.transport is None or http.transport.is_closing():
-                raise ConnectionResetError("the client went away") from exc  # which aiohttp takes for that
+                raise ConnectionResetError("the client went away") from exc  # which aiohttp treats as such
             return await call.failed(exc)
 
     async def _receive(self, http: web.BaseRequest) -> ReceivedRequest:
@@ -353,7 +359,7 @@ class BedrockEmulator:
             received.mark_connection_closed()
 
     async def _converse(self, stream: Http2Stream, received: ReceivedRequest) -> None:
-        """Let a model hold the conversation that a request begins."""
+        """Let a model answer the conversation that a request begins."""
         from .input_events import InputEvents
 
         padding = None if self._padding_seed is None else Padding(self._padding_seed)
@@ -378,7 +384,7 @@ class BedrockEmulator:
                 raise session.failure
         except ConnectionResetError:
             raise
-        except Exception as exc:  # noqa: BLE001 - whatever a model raises is answered, and logged where it is no answer
+        except Exception as exc:  # noqa: BLE001 - whatever a model raises is answered, and logged unless it is an answer
             error = session.failure or as_service_error(exc, received)
             if session.accepted:
                 await session.fail(error)
@@ -388,7 +394,7 @@ class BedrockEmulator:
             session.finish()
 
     def _route(self, received: ReceivedRequest) -> tuple[str, JSONValue, Mapping[str, str]]:
-        """Return the name of the operation, the body, and what the path names."""
+        """Return the name of the operation, the body, and the parameters of the path."""
         for route in self._routes:
             labels = route.match(received.method, received.path)
             if labels is None:
@@ -402,13 +408,13 @@ class BedrockEmulator:
                 received.model_id = named
             return name, document, labels
         raise _unknown_operation(
-            f"{received.method} {received.path} is no operation of the service; a '/' in a model id travels as %2F."
+            f"{received.method} {received.path} is not an operation of the service; a '/' in a model id is sent as %2F."
         )
 
     def _prepared(
         self, name: str, labels: Mapping[str, str], request: _Request
     ) -> tuple[Call, Callable[[], Awaitable[web.StreamResponse]]]:
-        """Return the call and what answers it."""
+        """Return the call and the method that answers it."""
         if (account_operation := ACCOUNT_OPERATIONS.get(name)) is not None:
             account_call = AccountCall(
                 *request,
@@ -447,7 +453,7 @@ class BedrockEmulator:
 
 
 def _port_of_both(http1: _Server, serve: Callable[[Http2Stream], Awaitable[None]]) -> PortOfBoth | None:
-    """Return what tells HTTP/2 from HTTP/1.1, None where h2 is not installed."""
+    """Return the switch between HTTP/2 and HTTP/1.1, None if h2 is not installed."""
     try:
         from .http2 import PortOfBoth
     except MissingExtraError:
@@ -456,7 +462,7 @@ def _port_of_both(http1: _Server, serve: Callable[[Http2Stream], Awaitable[None]
 
 
 def _served(models: Iterable[object]) -> Iterator[ServedModel]:
-    """Yield the models and what they bring. Raises InvalidRequestError for what is no model."""
+    """Yield the models and their companions. Raises InvalidRequestError for anything that is not a model."""
     for model in models:
         if not isinstance(model, EmulatorModel | HttpModel):
             raise InvalidRequestError(

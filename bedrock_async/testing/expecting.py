@@ -1,4 +1,4 @@
-"""What contract tests share: saying what went wrong, driving flows over canned answers, decoding bodies."""
+"""Shared by the contract tests: assertions, driving flows with canned results, decoding bodies."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ STRANGE: Final[Mapping[str, Any]] = {"nobody": {"knows": ["this", 1]}}
 
 
 def expect(*, holds: bool, otherwise: str) -> None:
-    """Raise AssertionError with ``otherwise`` unless something holds."""
+    """Raise AssertionError with ``otherwise`` unless ``holds``."""
     if not holds:
         raise AssertionError(otherwise)
 
 
 def equal(got: object, wanted: object, what: str) -> None:
-    """Raise AssertionError unless two values are equal."""
+    """Raise AssertionError unless the two values are equal."""
     expect(holds=got == wanted, otherwise=f"{what}: got {got!r}, wanted {wanted!r}")
 
 
 def raises(kind: type[E], what: str, call: Callable[..., object], *arguments: object) -> E:
-    """Return the error of this kind that a call raises. Raises AssertionError for another one, and for none."""
+    """Return the error of type ``kind`` that a call raises. Raises AssertionError for any other, and for none."""
     try:
         result = call(*arguments)
     except kind as exc:
         return exc
     except Exception as exc:
         raise AssertionError(f"{what}: {kind.__name__} was expected, not {type(exc).__name__}: {exc}") from exc
-    raise AssertionError(f"{what}: {kind.__name__} was expected; it gave {result!r}")
+    raise AssertionError(f"{what}: {kind.__name__} was expected; it returned {result!r}")
 
 
 def driven(flow: Flow[T], answers: Sequence[EffectResult | BedrockError]) -> tuple[T, list[Effect]]:
-    """Run a flow over canned answers; return its result and the effects that it asked for."""
+    """Run a flow with canned results; return its own result and the effects that it yielded."""
     effects: list[Effect] = []
     remaining = list(answers)
     try:
@@ -63,7 +63,7 @@ def driven(flow: Flow[T], answers: Sequence[EffectResult | BedrockError]) -> tup
 
 
 def decoded(decoder: EventDecoder[Event], body: bytes, headers: Mapping[str, str], *, size: int = 0) -> list[Event]:
-    """Return the events of a body that arrives in pieces of ``size`` bytes, whole by default."""
+    """Return the events of a body that arrives in pieces of ``size`` bytes, or at once by default."""
     decoder.start(200, headers)
     events: list[Event] = []
     for start in range(0, len(body), size or len(body) or 1):
@@ -74,13 +74,13 @@ def decoded(decoder: EventDecoder[Event], body: bytes, headers: Mapping[str, str
 
 
 def wires(events: Sequence[Event]) -> list[object]:
-    """Return the wire's objects of events, to be compared."""
+    """Return the wire objects of events, for comparison."""
     return [event.to_wire() for event in events]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """What a sample's answer says; None where the sample does not tell."""
+    """The expected content of an answer; members that are None are not compared."""
 
     text: str | None = None
     reasoning: str | None = None
@@ -90,7 +90,7 @@ class Expected:
     output_tokens: int | None = None
 
     def hold(self, response: ConverseResponse, members: Sequence[str], where: str) -> None:
-        """Compare these members of a response with what is expected."""
+        """Compare these members of a response with the expected ones."""
         told: dict[str, Callable[[], object]] = {
             "text": lambda: response.text,
             "reasoning": lambda: response.reasoning,
@@ -107,7 +107,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallSample(Expected):
-    """A call of which something is expected: the model's id, a request (ready or in boto3's shape), the options."""
+    """A call with an expected answer: the model's id, a request (an object or boto3's shape), the options."""
 
     model: str
     request: Mapping[str, Any] | ConverseRequest = field(default_factory=lambda: QUESTION)

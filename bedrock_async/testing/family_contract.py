@@ -52,13 +52,13 @@ __all__ = ["FamilyContract", "FamilySample"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FamilySample(CallSample):
-    """One exchange with a model, natively. What is left out is not compared.
+    """One native exchange with a model. Members that are omitted are not compared.
 
-    - ``model``: the model's id. ``request``: a Converse request, ready or in boto3's shape.
-    - ``native_request``: the body that it becomes.
-    - ``native_response``: a whole answer, with the ``headers`` that came with it; ``chunks``: a streamed one.
-    - ``text``, ``reasoning``, ``tool_uses`` (name and input), ``stop_reason``, ``input_tokens``, ``output_tokens``:
-      what both say.
+    - ``model``: the model's id. ``request``: a Converse request, as an object or in boto3's shape.
+    - ``native_request``: the expected native body.
+    - ``native_response``: a complete response, with its ``headers``; ``chunks``: a streamed one.
+    - ``text``, ``reasoning``, ``tool_uses`` (name and input), ``stop_reason``, ``input_tokens``, ``output_tokens``: the
+      expected content of both.
     - ``options``: the call's ``provider_options``.
     """
 
@@ -69,26 +69,26 @@ class FamilySample(CallSample):
 
 
 class FamilyContract:
-    """The promises of a `ModelFamily` that chats. Subclass it, give a family and samples, and inherit the tests.
+    """The contract of a `ModelFamily` that chats. Subclass it, provide a family and samples, and inherit the tests.
 
     ``samples`` needs at least one with a ``native_response`` and, unless ``streams`` is False, one with ``chunks``.
     """
 
     samples: ClassVar[Sequence[FamilySample]] = ()
     streams: ClassVar[bool] = True
-    """Whether the models stream."""
+    """Whether the models support streaming."""
 
     def family(self) -> ModelFamily:
         """Return the family under test."""
-        raise NotImplementedError("a FamilyContract needs its method family()")
+        raise NotImplementedError("override family()")
 
     # -- the object
 
     def test_it_keeps_the_protocol(self) -> None:
-        """Everything that a registry asks for is there, in this version of the interface."""
+        """Everything that a registry checks is present, in this version of the interface."""
         family = self.family()
         checked = check_family(family, family.name, "the test")
-        expect(holds=checked is family, otherwise="check_family gave another one")
+        expect(holds=checked is family, otherwise="check_family returned another one")
 
     def test_its_name_is_the_vendor_of_its_models(self) -> None:
         """The registry finds it by the first segment of a model id."""
@@ -97,7 +97,7 @@ class FamilyContract:
             equal(parse_model_id(sample.model).vendor, family.name, f"the vendor of {sample.model}")
 
     def test_it_claims_the_models_of_its_samples(self) -> None:
-        """Its patterns fit their ids, without geography."""
+        """Its patterns match their ids, without geography."""
         family = self.family()
         for sample in self._given():
             base_model = parse_model_id(sample.model).base_model or ""
@@ -105,7 +105,7 @@ class FamilyContract:
             expect(holds=found is not None, otherwise=f"no pattern of {tuple(family.models)} fits {base_model}")
 
     def test_it_claims_no_model_of_anybody_else(self) -> None:
-        """Its patterns fit no other vendor's ids."""
+        """Its patterns match no other vendor's ids."""
         found = best_match("vendor-of-tomorrow.model-1-v1:0", self.family().models)
         expect(holds=found is None, otherwise=f"the pattern {found!r} fits any vendor's models")
 
@@ -120,23 +120,23 @@ class FamilyContract:
                 expect(holds=found is family, otherwise=f"{model} has another family")
 
     def test_its_facts_have_a_source(self) -> None:
-        """Whoever reads a profile can look its facts up."""
+        """The source of every fact in a profile can be looked up."""
         profiles: Mapping[str, ModelProfile] = getattr(self.family(), "profiles", {})
         for pattern, profile in profiles.items():
-            expect(holds=bool(profile.source.strip()), otherwise=f"the profile {pattern!r} tells no source")
+            expect(holds=bool(profile.source.strip()), otherwise=f"the profile {pattern!r} gives no source")
             fits = best_match(pattern.replace("*", "x"), self.family().models)
             expect(holds=fits is not None, otherwise=f"the profile {pattern!r} fits none of its models")
 
     # -- what it supports
 
     def test_it_supports_known_features_only(self) -> None:
-        """A misspelt feature would silently refuse what it means."""
+        """A misspelt feature would silently refuse what was meant."""
         for sample in self._given():
             unknown = set(self.family().supports(self._ctx(sample))) - set(FEATURES)
-            equal(unknown, set[str](), f"features that nobody knows, for {sample.model}")
+            equal(unknown, set[str](), f"unknown features for {sample.model}")
 
     def test_it_supports_the_same_for_every_call(self) -> None:
-        """What it can express depends on the model and the call's options, on nothing before."""
+        """What it can express depends only on the model and the call's options."""
         for sample in self._given():
             first, second = (set(self.family().supports(self._ctx(sample))) for _ in range(2))
             equal(first, second, f"the features of {sample.model}")
@@ -148,7 +148,7 @@ class FamilyContract:
             equal(used - set(self.family().supports(self._ctx(sample))), set[str](), f"unsupported in {sample.model}")
 
     def test_what_it_does_not_support_is_refused(self) -> None:
-        """The error names the family, the place, and the provider that can; nothing is dropped silently."""
+        """The error names the family, the place, and a provider that can express it; nothing is dropped silently."""
         for sample, feature, request, _ in self._probes(supported=False):
             error = raises(InvalidRequestError, f"{feature} of {sample.model}", self._encode, request, sample)
             said = str(error)
@@ -157,7 +157,7 @@ class FamilyContract:
             expect(holds=bool(error.path), otherwise=f"the refusal of {feature} has no path")
 
     def test_what_it_supports_can_be_encoded(self) -> None:
-        """Every feature that it claims becomes a body that JSON can hold."""
+        """Every feature that it claims becomes a body that can be encoded as JSON."""
         for sample, _, request, _ in self._probes(supported=True):
             native_body(self.family(), self._encode(request, sample))
 
@@ -170,7 +170,7 @@ class FamilyContract:
             expect(holds=found, otherwise=f"{feature} ({marker!r}) is not in the body for {sample.model}: {body}")
 
     def test_parts_of_what_it_supports_are_sent_or_refused(self) -> None:
-        """A document has a name and perhaps a context, a tool and a schema are described: none is dropped silently."""
+        """The name and context of a document, the descriptions of a tool and a schema: none is dropped silently."""
         for sample in self._given():
             features = set(self.family().supports(self._ctx(sample)))
             for what, (wire, marker) in PARTS.items():
@@ -188,13 +188,13 @@ class FamilyContract:
     # -- encoding
 
     def test_a_question_becomes_a_body(self) -> None:
-        """The text of the question stands in the body."""
+        """The text of the question is in the body."""
         for sample in self._given():
             body = self._text(ConverseRequest.from_dict(QUESTION), sample)
             expect(holds="A plain question?" in body, otherwise=f"the question is not in {body}")
 
     def test_every_turn_reaches_the_body_in_order(self) -> None:
-        """A conversation is not cut to its last message."""
+        """A conversation is not reduced to its last message."""
         turns = ("first-turn", "second-turn", "third-turn")
         messages = [
             Message(role="assistant" if index % 2 else "user", content=[TextBlock(text=text)])
@@ -206,7 +206,7 @@ class FamilyContract:
             expect(holds=-1 not in places and places == sorted(places), otherwise=f"turns at {places} in {body}")
 
     def test_any_text_reaches_the_body(self) -> None:
-        """Quotes, line breaks, characters beyond the basic plane and lone surrogates do no harm."""
+        """Quotes, line breaks, characters beyond the BMP and lone surrogates are kept."""
         text = '"quoted"\n\tÄ\U0001f600 \x00'
         request = ConverseRequest(messages=[Message(role="user", content=[TextBlock(text=text)])])
         for sample in self._given():
@@ -226,7 +226,7 @@ class FamilyContract:
             equal(dict(self._encode(request, sample).body), {**plain, **fields}, f"the body for {sample.model}")
 
     def test_encoding_leaves_the_request_alone(self) -> None:
-        """A request can be sent twice, to several models."""
+        """A request can be sent repeatedly, and to several models."""
         for sample in self._given():
             request = sample.converse_request()
             before = copy.deepcopy(request.to_dict())
@@ -249,7 +249,7 @@ class FamilyContract:
     # -- decoding
 
     def test_answers_have_the_text_of_the_samples(self) -> None:
-        """Text and reasoning, apart."""
+        """Text and reasoning, separately."""
         for sample, response in self._answers():
             sample.hold(response, ("text", "reasoning"), sample.model)
 
@@ -286,12 +286,12 @@ class FamilyContract:
             equal(response.metrics.latency_ms, 321, "the latency")
 
     def test_answers_are_turns_of_the_assistant(self) -> None:
-        """Ready to be appended to the history."""
+        """They can be appended to the history."""
         for _, response in self._answers():
             equal(response.message.role, "assistant", "the role of the answer")
 
     def test_answers_can_be_sent_back(self) -> None:
-        """The next turn of a conversation holds the answer of the one before."""
+        """The next turn of a conversation contains the previous answer."""
         for sample, response in self._answers():
             request = sample.converse_request()
             results = [
@@ -303,7 +303,7 @@ class FamilyContract:
             self._text(request.model_copy(update={"messages": history}), sample)
 
     def test_a_guardrail_that_intervened_is_told(self) -> None:
-        """The service's verdict on a native answer is the stop reason, as in Converse, with the trace typed."""
+        """The service's decision is reported as the stop reason, as in Converse, with the trace typed."""
         trace: dict[str, Any] = {
             "guardrail": {"input": {"probe": {}}, "outputs": [{"probe": {}}], "modelOutput": ["probe"]}
         }
@@ -315,21 +315,21 @@ class FamilyContract:
             expect(holds=found is not None and bool(found.output_assessments), otherwise="the trace is not there")
 
     def test_decoding_leaves_the_body_alone(self) -> None:
-        """What was received can be looked at afterwards."""
+        """The received body can be inspected afterwards."""
         for sample in self._given(whole=True):
             body = copy.deepcopy(dict(sample.native_response or {}))
             self.family().decode(body, {}, self._ctx(sample))
             equal(body, dict(sample.native_response or {}), "the body after decoding")
 
     def test_members_of_tomorrow_do_no_harm(self) -> None:
-        """A member that the family does not know changes nothing."""
+        """An unknown member changes nothing."""
         for sample, response in self._answers():
             body = {**(sample.native_response or {}), "member_of_tomorrow": {"a": [1]}}
             more = self._answer(sample, body, sample.headers)
             equal(more.to_wire(), response.to_wire(), f"the answer of {sample.model}")
 
     def test_an_answer_of_another_family_is_an_error(self) -> None:
-        """It says which family could not read it, and is of our tree: no KeyError escapes."""
+        """It names the family that could not read it, and is one of our errors: no KeyError escapes."""
         for sample in self._given(whole=True):
             for body in (STRANGE, NOTHING):
                 error = raises(BedrockError, f"the answer {body!r}", self._answer, sample, body)
@@ -337,7 +337,7 @@ class FamilyContract:
                 expect(holds=self.family().name in said, otherwise=f"the error does not name the family: {said}")
 
     def test_an_answer_that_is_no_object_is_an_error(self) -> None:
-        """Broken JSON, a list and nothing are errors of our tree."""
+        """Broken JSON, a list and an empty body are errors of ours."""
         for sample in self._given(whole=True):
             for raw in (b"", b"{", b"[]", b"null", b"\xff\xfe"):
                 raises(BedrockError, f"the answer {raw!r}", self._answer_of, sample, raw, NOTHING)
@@ -354,12 +354,12 @@ class FamilyContract:
             equal(kinds, ("message_start", "message_stop", "metadata"), f"the frame of the stream of {sample.model}")
 
     def test_streams_have_the_text_of_the_samples(self) -> None:
-        """Text and reasoning, apart."""
+        """Text and reasoning, separately."""
         for sample, events in self._streams():
             sample.hold(fold(events), ("text", "reasoning"), f"the stream of {sample.model}")
 
     def test_streams_have_the_tool_uses_of_the_samples(self) -> None:
-        """Names, and inputs whose pieces make the same objects."""
+        """Names, and inputs whose pieces join to the same objects."""
         for sample, events in self._streams():
             sample.hold(fold(events), ("tool_uses",), f"the stream of {sample.model}")
 
@@ -374,7 +374,7 @@ class FamilyContract:
             sample.hold(fold(events), ("input_tokens", "output_tokens"), f"the stream of {sample.model}")
 
     def test_text_is_streamed_as_it_comes(self) -> None:
-        """The first text is handed out before the stream has ended."""
+        """The first text is returned before the stream has ended."""
         for sample in self._given(streamed=True):
             if not sample.text:
                 continue
@@ -385,13 +385,13 @@ class FamilyContract:
             expect(holds=bool(text), otherwise=f"{sample.model} gives no text before the end")
 
     def test_bytes_may_come_one_by_one(self) -> None:
-        """How the network cuts a stream changes no event."""
+        """How the network splits a stream does not change the events."""
         for sample, events in self._streams():
             body = _frames(sample)
             equal(wires(decoded(self._plan(sample).decoder, body, STREAM_HEAD, size=1)), wires(events), sample.model)
 
     def test_streams_do_not_mix(self) -> None:
-        """Every stream has a decoder of its own, with nothing in common."""
+        """Every stream has its own decoder, with no shared state."""
         for sample, events in self._streams():
             plans = [self._plan(sample).decoder for _ in range(2)]
             received: list[list[Event]] = [[], []]
@@ -404,7 +404,7 @@ class FamilyContract:
                 equal(wires([*got, *plan.eof()]), wires(events), f"one of two streams of {sample.model}")
 
     def test_a_stream_that_breaks_off_is_an_error(self) -> None:
-        """Without its last chunk an answer is not complete, and nobody is told that it is."""
+        """Without its last chunk an answer is incomplete, and never reported as complete."""
         for sample in self._given(streamed=True):
             decoder = self._plan(sample).decoder
             body = chunk_frame(dict(sample.chunks[0]))
@@ -413,13 +413,13 @@ class FamilyContract:
                 raises(StreamTruncatedError, what, decoded, decoder, body, STREAM_HEAD)
 
     def test_a_chunk_of_another_family_is_an_error(self) -> None:
-        """It is of our tree and names the family, or leaves the stream incomplete: it never counts as an answer."""
+        """An error of ours names the family, or the stream is incomplete: the chunk never counts as an answer."""
         for sample in self._given(streamed=True):
             decoder = self._plan(sample).decoder
             raises(BedrockError, "a strange chunk", decoded, decoder, chunk_frame(STRANGE), STREAM_HEAD)
 
     def test_metrics_of_the_service_fill_in(self) -> None:
-        """A last chunk with nothing but the service's metrics is no chunk of the family's."""
+        """A last chunk with only the service's metrics is not passed to the family."""
         metrics: Any = {"inputTokenCount": 7, "outputTokenCount": 5, "invocationLatency": 321, "firstByteLatency": 12}
         for sample in self._given(streamed=True):
             body = _frames(sample) + chunk_frame({"amazon-bedrock-invocationMetrics": metrics})
@@ -429,13 +429,13 @@ class FamilyContract:
             equal(response.metrics.latency_ms, 321, "the latency")
 
     def test_events_survive_the_wire(self) -> None:
-        """Written as Converse's JSON and read again, every event is the same."""
+        """Encoded as Converse's JSON and read again, every event is the same."""
         for _, events in self._streams():
             for event in events:
                 equal(event_from_wire(event.to_wire()).to_wire(), event.to_wire(), f"a {event.type}")
 
     def test_both_ways_give_the_same_answer(self) -> None:
-        """Where a sample has both, the stream folds into what the whole answer is, up to ids and counts."""
+        """If a sample has both, the stream folds into the same response, except for ids and counts."""
         for sample, events in self._streams():
             if sample.native_response is not None:
                 whole = self._answer(sample, sample.native_response)
@@ -480,7 +480,7 @@ class FamilyContract:
             for feature in sorted(FEATURES):
                 wire, marker = PROBES[feature]
                 request = ConverseRequest.from_dict(wire)
-                # A probe may need more than its own feature: a forced choice needs tools.
+                # A probe may need more than its own feature: a forced tool choice needs tools.
                 used = set(features_used(request))
                 if used <= features if supported else feature not in features and used - {feature} <= features:
                     yield sample, feature, request, marker
@@ -505,7 +505,7 @@ class FamilyContract:
         plan = InvokeProvider().stream(ConverseRequest.from_dict(QUESTION), self._call(sample))
         if not isinstance(plan, StreamPlan):
             fault = f"the profile of {sample.model} says that it does not stream: set streams = False"
-            raise AssertionError(fault)  # noqa: TRY004 - a test fails
+            raise AssertionError(fault)  # noqa: TRY004 - it is a test that fails
         return plan
 
     def _streams(self) -> Iterator[tuple[FamilySample, list[Event]]]:
@@ -523,7 +523,7 @@ def _said(response: ConverseResponse) -> object:
 
 
 def _strings(value: object) -> Iterator[str]:
-    """Yield every text in JSON."""
+    """Yield every string in a JSON value."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):

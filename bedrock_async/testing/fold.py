@@ -1,7 +1,7 @@
-"""Folding the wire events of ConverseStream into the wire response of Converse, as the service relates the two.
+"""Folds the wire events of ConverseStream into the wire response of Converse, as the service relates the two.
 
-This is the emulator's own, over plain JSON, so that what a test sees through the emulator was not computed by the
-code under test.
+This implementation is the emulator's own and works on plain JSON, so that what a test receives from the emulator was
+not computed by the code under test.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from .frames import WireEvent
 
 __all__ = ["fold_wire_events"]
 
-# Members of the metadata event that stand at the top of a Converse response too; unknown ones are kept the same way.
+# Metadata members that a Converse response has at its top level; unknown ones are kept in the same way.
 _PADDING: Final = "p"
 
 
 def fold_wire_events(events: Iterable[WireEvent]) -> dict[str, JSONValue]:
-    """Return the Converse response with the content of these events; exception events must not be among them.
+    """Return the Converse response with the content of these events, which must not include exceptions.
 
-    Blocks are ordered by their index. Tool input is the concatenated JSON, parsed (``{}`` when empty); text that is
-    no JSON is kept as a string, as the stream's consumer would see it.
+    Blocks are ordered by their index. Tool input is the concatenated JSON, parsed (``{}`` if empty); text that is not
+    JSON is kept as a string, as a consumer of the stream would see it.
     """
     message: dict[str, Any] = {"role": "assistant"}
     response: dict[str, Any] = {"output": {"message": message}}
@@ -45,7 +45,7 @@ def fold_wire_events(events: Iterable[WireEvent]) -> dict[str, JSONValue]:
 
 
 class _Block:
-    """The parts of one content block: members are set by a start, and joined or appended by deltas."""
+    """The parts of one content block: a start sets members, deltas join or append to them."""
 
     def __init__(self) -> None:
         self._parts: dict[str, Any] = {}
@@ -79,7 +79,7 @@ class _Block:
             into[name] = into[name] + member if joined else member
 
     def wire(self) -> dict[str, Any]:
-        """Return the block as Converse sends it."""
+        """Return the block as Converse returns it."""
         parts = dict(self._parts)
         if self._redacted:
             return {"reasoningContent": {"redactedContent": base64.b64encode(b"".join(self._redacted)).decode()}}

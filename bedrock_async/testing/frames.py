@@ -1,8 +1,8 @@
-"""Event-stream frames as the service builds them, and the same frames damaged, for tests of anything that reads them.
+"""Event-stream frames as the service builds them, and damaged ones, for tests of anything that reads them.
 
-What a real stream looks like was read off 4,267 recorded frames: three string headers in the order ``:event-type``,
-``:content-type``, ``:message-type``; compact JSON with sorted members; and a member ``p`` whose text is the beginning
-of `PADDING_ALPHABET`, 2 to 61 characters long with every length equally likely.
+The form is that of 4,267 recorded frames: three string headers in the order ``:event-type``, ``:content-type``,
+``:message-type``; compact JSON with sorted members; and a member ``p`` that contains the beginning of
+`PADDING_ALPHABET`, 2 to 61 characters long, every length being equally likely.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ _SHORTEST_PADDING: Final = 2
 _LONGEST_PADDING: Final = 61
 
 _CONTENT_TYPE: Final = "application/json"
-# Members that hold a document: the model's own JSON, whose order the service keeps.
+# Members that hold a document: the model's own JSON, whose order the service preserves.
 _DOCUMENTS: Final = frozenset({"additionalModelResponseFields", "input", "json"})
 _CRC: Final = struct.Struct(">I")
 _PRELUDE_LENGTHS: Final = struct.Struct(">II")
 
 
 class Padding:
-    """The texts of the padding member ``p``, in the service's distribution and reproducible by ``seed``."""
+    """The padding texts of the member ``p``, with the service's distribution and reproducible by ``seed``."""
 
     def __init__(self, seed: int = 0) -> None:
-        """Start the sequence that belongs to ``seed``."""
+        """Start the sequence for ``seed``."""
         self._random = random.Random(seed)  # noqa: S311 - lengths of padding, not secrets
 
     def next(self) -> str:
@@ -61,11 +61,11 @@ class Padding:
 
 
 def wire_json(value: JSONValue | Mapping[str, JSONValue]) -> bytes:
-    """Return JSON as the service writes it: compact UTF-8, members sorted, documents left in their own order."""
+    """Return JSON as the service writes it: compact UTF-8, members sorted, except in documents."""
     text = json.dumps(_sorted(value), ensure_ascii=False, separators=(",", ":"))
     try:
         return text.encode()
-    except UnicodeEncodeError:  # a lone surrogate: JSON can carry it, UTF-8 cannot
+    except UnicodeEncodeError:  # a lone surrogate: possible as an escape in JSON, but not in UTF-8
         return json.dumps(_sorted(value), separators=(",", ":")).encode()
 
 
@@ -81,8 +81,8 @@ def _sorted(value: object) -> object:
 def event_frame(event_type: str, payload: Mapping[str, JSONValue] | bytes, *, padding: str | None = None) -> bytes:
     """Return the frame of one event, for example ``event_frame("messageStart", {"role": "assistant"})``.
 
-    A payload of bytes goes out as it is, so that it may be broken JSON. ``padding`` becomes the member ``p``.
-    Raises EventStreamError when the payload is longer than a frame may be.
+    A payload of bytes is used unchanged, so it may be broken JSON. ``padding`` becomes the member ``p``. Raises
+    EventStreamError when the payload exceeds the maximum size of a frame.
     """
     if not isinstance(payload, bytes):
         payload = wire_json(payload if padding is None else {**payload, "p": padding})
@@ -91,7 +91,7 @@ def event_frame(event_type: str, payload: Mapping[str, JSONValue] | bytes, *, pa
 
 
 def chunk_frame(chunk: Mapping[str, JSONValue] | bytes, *, padding: str | None = None) -> bytes:
-    """Return the frame of one ``chunk`` event of InvokeModelWithResponseStream, which holds native JSON as base64."""
+    """Return the frame of one ``chunk`` event of InvokeModelWithResponseStream, with native JSON as base64."""
     if not isinstance(chunk, bytes):
         chunk = json.dumps(chunk, ensure_ascii=False, separators=(",", ":")).encode()
     return event_frame("chunk", {"bytes": base64.b64encode(chunk).decode()}, padding=padding)
@@ -101,7 +101,7 @@ def exception_frame(code: str, message: str, **members: JSONValue) -> bytes:
     """Return the frame of an exception inside a stream, for example ``("ThrottlingException", "Too many tokens")``.
 
     The code may be spelt as over HTTP (``ThrottlingException``) or as in frames (``throttlingException``). Other
-    members, such as ``originalStatusCode``, stand beside the message. No padding was seen on these.
+    members, such as ``originalStatusCode``, are placed next to the message. Recorded exceptions have no padding.
     """
     headers = {
         ":exception-type": code[:1].lower() + code[1:],
@@ -112,15 +112,16 @@ def exception_frame(code: str, message: str, **members: JSONValue) -> bytes:
 
 
 def error_frame(code: str, message: str) -> bytes:
-    """Return the frame of an error that the service's model does not list, such as a wrong signature's."""
+    """Return the frame of an error that the service model does not list, such as an invalid signature."""
     headers = {":error-code": code, ":error-message": message, ":message-type": "error"}
     return encode_frame(headers, b"")
 
 
 def stream_bytes(events: Iterable[WireEvent | bytes], *, padding_seed: int | None = 0) -> bytes:
-    """Return the body of a stream: a frame for every event, padded unless the seed is None; bytes as they are.
+    """Return the body of a stream: a frame for every event, padded unless the seed is None; bytes are kept unchanged.
 
-    ``{"chunk": {"bytes": ...}}`` is an event as any other. Raises InvalidRequestError when an event has not one key.
+    ``{"chunk": {"bytes": ...}}`` is an event like any other. Raises InvalidRequestError when an event does not have
+    exactly one key.
     """
     padding = None if padding_seed is None else Padding(padding_seed)
     return b"".join(
@@ -142,20 +143,20 @@ def frame_of(event: WireEvent, *, padding: str | None = None) -> bytes:
 
 
 def truncated(frame: bytes, keep_bytes: int | None = None) -> bytes:
-    """Return the beginning of a frame, by default its first half: what is left when a connection breaks in it."""
+    """Return the beginning of a frame, by default half of it, as left by a connection that breaks within the frame."""
     return frame[: len(frame) // 2 if keep_bytes is None else keep_bytes]
 
 
 def corrupted(frame: bytes, *, prelude: bool = False) -> bytes:
-    """Return the frame with one wrong bit: in the message checksum, or in that of the prelude."""
+    """Return the frame with one bit flipped: in the message checksum, or in that of the prelude."""
     position = 11 if prelude else len(frame) - 1
     return frame[:position] + bytes((frame[position] ^ 1,)) + frame[position + 1 :]
 
 
 def oversized_frame(declared_bytes: int = 0x7FFF_FFFF) -> bytes:
-    """Return the beginning of a frame that declares so many bytes, with a right prelude checksum.
+    """Return the beginning of a frame that declares this size, with a correct prelude checksum.
 
-    A reader that trusts the number waits or allocates until it fails; the right answer is to refuse it at once.
+    A reader that trusts the size waits or allocates memory until it fails; it should reject the frame at once.
     """
     lengths = _PRELUDE_LENGTHS.pack(declared_bytes, 0)
     return lengths + _CRC.pack(crc32(lengths)) + b"\0" * 64

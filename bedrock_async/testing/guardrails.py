@@ -1,8 +1,8 @@
-"""Guardrails of the emulator: verdicts by rules, in the form of the service's own answers.
+"""Guardrails of the emulator: decisions by rules, in the form of the service's own responses.
 
-The form of ApplyGuardrail's answer, its explicit nulls and the members that no service model knows (``output``,
-``blockedResponse``) are those of recorded ones. [tests/data/corpus, 2025] InvokeGuardrailChecks was never recorded: its
-form is the service model's.
+The form of ApplyGuardrail's response, its explicit nulls and the members that are in no service model (``output``,
+``blockedResponse``) are those of recorded responses. [tests/data/corpus, 2025] InvokeGuardrailChecks was never
+recorded: its form is that of the service model.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ class _Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardrailRules:
-    """What every guardrail of the emulator looks for; without rules they find nothing and intervene never.
+    """The rules of every guardrail of the emulator; without rules, guardrails find nothing and never intervene.
 
     - ``blocked_words``: words that block.
-    - ``topics``: names of denied topics, and the words that give each away.
-    - ``filters``: categories of harmful content (``"VIOLENCE"``) and of attacks on the prompt (``"JAILBREAK"``), and
-      the words that give each away; attacks are looked for in input only.
-    - ``blocked_entities``, ``masked_entities``: kinds of personal data (``"EMAIL"``) and the regular expression of
-      each; what is masked is replaced with ``{EMAIL}``.
-    - ``message``: what is said in the place of what is blocked.
+    - ``topics``: names of denied topics, each with words that indicate it.
+    - ``filters``: categories of harmful content (``"VIOLENCE"``) and of prompt attacks (``"JAILBREAK"``), each with
+      words that indicate it; attacks are detected in input only.
+    - ``blocked_entities``, ``masked_entities``: kinds of personal data (``"EMAIL"``), each with a regular expression;
+      masked text is replaced with ``{EMAIL}``.
+    - ``message``: replaces blocked content.
 
-    Words count whatever their case, and as whole words.
+    Words are matched as whole words, ignoring case.
     """
 
     blocked_words: Sequence[str] = ()
@@ -60,7 +60,7 @@ class GuardrailRules:
     message: str = "Sorry, the model cannot answer this question."
 
     def apply(self, request: Mapping[str, Any], *, arn: str, version: str, latency_ms: int) -> Members:
-        """Return the answer of ApplyGuardrail to a valid request."""
+        """Return ApplyGuardrail's response to a valid request."""
         texts = [block["text"]["text"] for block in request["content"] if "text" in block]
         images = sum("image" in block for block in request["content"])
         whole = "\n".join(texts)
@@ -113,7 +113,7 @@ class GuardrailRules:
         }
 
     def check(self, request: Mapping[str, Any]) -> Members:
-        """Return the answer of InvokeGuardrailChecks to a valid request."""
+        """Return InvokeGuardrailChecks' response to a valid request."""
         texts = [
             (turn, place, block["text"])
             for turn, message in enumerate(request["messages"])
@@ -148,7 +148,7 @@ class GuardrailRules:
             usage["sensitiveInformation"] = {"textUnits": units}
         return {"results": results, "usage": usage}
 
-    # The policies of one assessment; None where a policy has nothing to say.
+    # The policies of one assessment; None for a policy without findings.
 
     def _content_policy(self, text: str, source: str, *, full: bool) -> JSONValue:
         found: list[JSONValue] = []

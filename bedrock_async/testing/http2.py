@@ -1,6 +1,6 @@
-"""HTTP/2 in front of the emulator, on the port where HTTP/1.1 is served, too: by prior knowledge, or ALPN over TLS.
+"""HTTP/2 for the emulator, on the same port as HTTP/1.1: by prior knowledge, or by ALPN over TLS.
 
-What is no conversation is handed to the HTTP/1.1 side and its answer back, so that every operation is served over both.
+Requests that are not conversations are forwarded to the HTTP/1.1 side, so that every operation is available in both.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ Serve: TypeAlias = "Callable[[Http2Stream], Awaitable[None]]"
 
 
 class Http2Stream:
-    """One request, whose body may still be coming, and its answer. It is cancelled when the client goes away."""
+    """One request, whose body may still be arriving, and its response. Cancelled when the client goes away."""
 
     def __init__(self, connection: _Http2, stream_id: int, fields: list[tuple[str, str]]) -> None:
         self.id = stream_id
@@ -65,13 +65,13 @@ class Http2Stream:
         self._connection = connection
         self._pieces: list[bytes] = []
         self.unread = 0
-        """Bytes of the window that what nobody has read takes."""
+        """The flow-control window that unread data occupies, in bytes."""
         self._input_ended = False
         self._readable = asyncio.Event()
         self._writable = asyncio.Event()
 
     async def read(self) -> bytes:
-        """Return what has arrived of the body, as soon as there is something; ``b""`` at its end."""
+        """Return the received part of the body, waiting for some; ``b""`` at its end."""
         while not self._pieces and not self._input_ended:
             self._readable.clear()
             await self._readable.wait()
@@ -82,11 +82,11 @@ class Http2Stream:
         return data
 
     def respond(self, status: int, headers: Mapping[str, str]) -> None:
-        """Send the head of the answer."""
+        """Send the head of the response."""
         self._connection.send_head(self.id, [(":status", str(status)), *headers.items()])
 
     async def write(self, data: bytes) -> None:
-        """Send a piece of the answer, as fast as the client takes it."""
+        """Send a piece of the response, as fast as the client accepts it."""
         view = memoryview(data)
         while view:
             size = self._connection.room(self.id)
@@ -98,13 +98,13 @@ class Http2Stream:
             view = view[size:]
 
     def end(self) -> None:
-        """End the answer; a client that is still sending is told to stop."""
+        """End the response; a client that is still sending is told to stop."""
         self._connection.end(self.id)
         if not self._input_ended:
             self._connection.reset(self.id, ErrorCodes.NO_ERROR)
 
     async def break_off(self, control: Control) -> None:
-        """Leave the client without an end: silent, with a reset of the stream, or with a closed connection."""
+        """Break off the response: stay silent, reset the stream, or close the connection. Never returns."""
         if control in {Control.RESET, Control.RESET_IN_HEAD}:
             self._connection.reset(self.id, ErrorCodes.INTERNAL_ERROR)
         elif control is Control.CLOSE:
@@ -114,24 +114,24 @@ class Http2Stream:
         await asyncio.get_running_loop().create_future()
 
     def take(self, data: bytes, size: int) -> None:
-        """Keep what has arrived; ``size`` is what it takes of the window."""
+        """Keep received data; ``size`` is the window that it occupies."""
         self.unread += size
         if data:
             self._pieces.append(data)
             self._readable.set()
 
     def take_end(self) -> None:
-        """Take note of the end of the body."""
+        """Record the end of the body."""
         self._input_ended = True
         self._readable.set()
 
     def make_room(self) -> None:
-        """Let a writer look again."""
+        """Wake a writer that waits for the flow-control window."""
         self._writable.set()
 
 
 class _Http2(asyncio.Protocol):
-    """One connection. What a client sends and no handler has read stays within the 64 KiB of the window."""
+    """One connection. Data that no handler has read is limited by the flow-control window of 64 KiB."""
 
     def __init__(self, port: PortOfBoth) -> None:
         self._port = port
@@ -141,7 +141,7 @@ class _Http2(asyncio.Protocol):
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._paused = False
 
-    # -- what a stream does
+    # -- for streams
 
     def acknowledge(self, stream_id: int, size: int) -> None:
         if size:
@@ -184,7 +184,7 @@ class _Http2(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    # -- what asyncio calls
+    # -- called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -195,7 +195,7 @@ class _Http2(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             events = self._h2.receive_data(data)
-        except (H2Error, ValueError):  # which has written a GOAWAY that says what is wrong
+        except (H2Error, ValueError):  # h2 has written a GOAWAY that names the error
             self._flush()
             self.close()
             return
@@ -250,7 +250,7 @@ class _Http2(asyncio.Protocol):
             logger.exception("a request over HTTP/2 could not be served")
             self.reset(stream.id, ErrorCodes.INTERNAL_ERROR)
         finally:
-            self.acknowledge(stream.id, stream.unread)  # the window of the connection is that of all its streams
+            self.acknowledge(stream.id, stream.unread)  # all streams share the window of the connection
             self._streams.pop(stream.id, None)
             self._tasks.pop(stream.id, None)
 
@@ -265,7 +265,7 @@ class _Http2(asyncio.Protocol):
 
 
 class _Undecided(asyncio.Protocol):
-    """A connection whose first bytes, or whose TLS handshake, tell what it speaks."""
+    """A connection whose protocol is determined by its first bytes, or by its TLS handshake."""
 
     def __init__(self, port: PortOfBoth) -> None:
         self._port = port
@@ -305,7 +305,7 @@ class _Undecided(asyncio.Protocol):
 
 
 class PortOfBoth:
-    """Makes the protocol of each connection: HTTP/2 where the client speaks it, else ``http1``.
+    """Creates the protocol of each connection: HTTP/2 if the client speaks it, else ``http1``.
 
     ``serve`` handles one request over HTTP/2 and is cancelled when the client goes away.
     """
@@ -321,17 +321,17 @@ class PortOfBoth:
         return _Undecided(self)
 
     def opened(self, connection: _Http2 | _Undecided) -> None:
-        """Take note of a connection."""
+        """Register a connection."""
         self._open.add(connection)
 
     def closed(self, connection: _Http2 | _Undecided) -> None:
-        """Take note that a connection is gone, or somebody else's."""
+        """Unregister a connection that was closed or handed over."""
         self._open.discard(connection)
         if not self._open:
             self._all_closed.set()
 
     async def break_connections(self) -> None:
-        """Close every connection and return when the last one is closed."""
+        """Close every connection and wait until all are closed."""
         for connection in list(self._open):
             connection.abort()
         if self._open:
@@ -340,7 +340,7 @@ class PortOfBoth:
 
 
 class _Answer:
-    """Takes an HTTP/1.1 answer apart, for a stream of HTTP/2 to send."""
+    """Parses an HTTP/1.1 response, to be sent on an HTTP/2 stream."""
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
@@ -368,7 +368,7 @@ class _Answer:
 
 
 async def forward(stream: Http2Stream, http1: Callable[[], asyncio.Protocol]) -> None:
-    """Let the HTTP/1.1 side answer a request. Raises ConnectionResetError when it breaks off."""
+    """Let the HTTP/1.1 side answer a request. Raises ConnectionResetError when its response breaks off."""
     ours, theirs = socket.socketpair()
     ours.settimeout(0)
     theirs.settimeout(0)

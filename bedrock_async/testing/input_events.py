@@ -1,4 +1,4 @@
-"""What a client sends in a conversation, read and verified by botocore's decoder: code that is not ours."""
+"""The events that a client sends in a conversation, decoded by botocore, which is independent code, and verified."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _MOST_BYTES: Final = 1_000_000
 
 
 class InputEvents:
-    """The native events of one conversation, out of the bytes of its request.
+    """Reads the native events of one conversation from the bytes of its request.
 
-    ``chain`` verifies their signatures; None where the request carried none, or nothing is required. ``ready`` are the
-    events that wait to be taken, ``failure`` is what came after them and is none; ``ended`` tells of the end.
+    ``chain`` verifies their signatures; None if the request has none, or none are required. ``ready`` holds the events
+    to be taken, ``failure`` a fault after them; ``ended`` tells whether the input has ended.
     """
 
     def __init__(self, chain: EventChain | None, now: Callable[[], datetime]) -> None:
@@ -43,7 +43,7 @@ class InputEvents:
         self._pending_bytes = 0
 
     def receive(self, data: bytes) -> None:
-        """Take what has arrived, ``b""`` for the end of the input."""
+        """Take received data, or ``b""`` at the end of the input."""
         if self.failure is not None or self.ended:
             return
         try:
@@ -91,7 +91,7 @@ class InputEvents:
         buffer.add_data(payload)
         messages = _messages(buffer)
         if len(messages) != 1:
-            raise _invalid("A signed event holds no event.")
+            raise _invalid("A signed event contains no event.")
         self.ready.append(_native(messages[0]))
 
 
@@ -105,7 +105,7 @@ def _messages(buffer: Any) -> list[EventStreamMessage]:  # noqa: ANN401 - botoco
 
 
 def _length(frame: EventStreamMessage) -> int:
-    prelude: Any = frame.prelude  # which botocore's stubs take for a number, as they do the headers
+    prelude: Any = frame.prelude  # botocore's stubs declare a number, as they do for the headers
     return int(prelude.total_length)
 
 
@@ -117,11 +117,11 @@ def _headers(frame: EventStreamMessage) -> Mapping[str, Any]:
 def _native(frame: EventStreamMessage) -> bytes:
     headers = _headers(frame)
     if (headers.get(":message-type"), headers.get(":event-type")) != ("event", "chunk"):
-        raise _invalid("The event stream holds something that is no chunk.")
+        raise _invalid("The event stream contains something that is not a chunk.")
     try:
         native = base64.b64decode(json.loads(frame.payload)["bytes"], validate=True)
     except (ValueError, TypeError, KeyError, binascii.Error) as exc:
-        raise _invalid("The payload of a chunk holds no base64 bytes.") from exc
+        raise _invalid("The payload of a chunk contains no base64 bytes.") from exc
     if len(native) > _MOST_BYTES:
         raise _invalid(
             f"Value at 'bytes' failed to satisfy constraint: Member must have length less than or equal to "

@@ -1,7 +1,7 @@
 """Asynchronous invocations of the emulator: jobs that run, end, and write their output to an object store.
 
-Nothing happens by itself: a job comes further when it is asked for, by its script and the emulator's clock, so that no
-test waits for time to pass.
+Nothing happens by itself: a job advances when a request asks for it, by its script and the emulator's clock, so no test
+waits for time to pass.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["JobModel", "JobObjects", "JobScript", "Jobs", "RunsJobs"]
 Members: TypeAlias = dict[str, JSONValue]
 
 JobObjects: TypeAlias = Mapping[str, bytes] | Callable[[str], Mapping[str, bytes]]
-"""What a job writes: contents by name below its folder, or a function from the folder's URI to them."""
+"""What a job writes: contents by name in its folder, or a function that returns them for the folder's URI."""
 
 _MANIFEST: Final = "manifest.json"
 _MOST_RESULTS: Final = 1000
@@ -37,7 +37,7 @@ _NO_PERMISSION: Final = "Invalid Output Config/Credentials"  # printed in public
 
 
 class JobOptions(TypedDict, total=False):
-    """The keywords of `JobScript`, for the constructors that write the objects."""
+    """The keywords of `JobScript`, for the constructors that supply the objects."""
 
     failure: str | None
     polls: int
@@ -47,11 +47,11 @@ class JobOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobScript:
-    """How one job goes: what it writes, or why it fails, and how long it takes.
+    """What one job does: what it writes, or why it fails, and how long it takes.
 
-    It is in progress for the first ``polls`` times that it is asked for, for ``seconds`` of the emulator's clock, and
-    as long as ``until`` is false. Then it writes ``objects`` below its folder, or fails with the message ``failure``.
-    Beside them stands the manifest.json that the service writes when a job begins.
+    It is in progress for the first ``polls`` requests for it, for ``seconds`` of the emulator's clock, and as long as
+    ``until`` is false. Then it writes ``objects`` to its folder, or fails with the message ``failure``. The folder also
+    contains the manifest.json that the service writes when a job begins.
     """
 
     objects: JobObjects = field(default_factory=lambda: MappingProxyType({"output.json": b"{}"}))
@@ -62,7 +62,7 @@ class JobScript:
 
     @classmethod
     def json(cls, document: JSONValue, **options: Unpack[JobOptions]) -> Self:
-        """Return a job that writes a document to output.json, as embedding models do; options as of the class."""
+        """Return a job that writes a document to output.json, as embedding models do; options as for the class."""
         return cls(objects={"output.json": json.dumps(document).encode()}, **options)
 
     @classmethod
@@ -87,20 +87,20 @@ class JobScript:
 
 @runtime_checkable
 class RunsJobs(Protocol):
-    """What a model may offer beside `EmulatorModel`: asynchronous invocations of its own.
+    """What a model may implement in addition to `EmulatorModel`: its own asynchronous invocations.
 
-    For a model without it a job answers as InvokeModel, and writes the answer to output.json.
+    A job of a model without it answers like InvokeModel and writes the answer to output.json.
     """
 
     def job(self, model_input: Mapping[str, JSONValue]) -> JobScript:
-        """Return how the job with this input goes. Raises ServiceError where it cannot begin."""
+        """Return the script of a job with this input. Raises ServiceError if it cannot begin."""
         ...
 
 
 class JobModel(ScriptedModel):
-    """A model whose jobs all go by one script, or by the one that a function returns for a job's input.
+    """A model whose jobs all follow one script, or the one that a function returns for a job's input.
 
-    Every other operation it answers with a text.
+    It answers every other operation with a text.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class JobModel(ScriptedModel):
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """A job and how far it is."""
+    """A job and its progress."""
 
     arn: str
     order: int
@@ -139,7 +139,7 @@ class _Job:
     ended: datetime | None = None
 
     def members(self) -> Members:
-        """Return the job as the service tells of it."""
+        """Return the job as the service describes it."""
         members: Members = {
             "invocationArn": self.arn,
             "modelArn": self.model_arn,
@@ -149,7 +149,7 @@ class _Job:
             "submitTime": _text(self.submitted),
             "lastModifiedTime": _text(self.changed),
             "endTime": None if self.ended is None else _text(self.ended),
-            # The service tells the folder of the job, not the prefix that was asked for.  [user guide, code examples]
+            # The service returns the folder of the job, not the prefix that was requested.  [user guide, code examples]
             "outputDataConfig": {"s3OutputDataConfig": {**self.config, "s3Uri": str(self.folder)}},
         }
         return {name: value for name, value in members.items() if value is not None}
@@ -157,7 +157,7 @@ class _Job:
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """Where a page begins, for which filters, and when its token was given out."""
+    """Where a page begins, for which filters, and when its token was issued."""
 
     filters: tuple[tuple[str, str], ...]
     after: str
@@ -188,7 +188,7 @@ class Jobs:
                 )
             return {"invocationArn": known.arn}
         job = self._job(request, await _script(model, request["modelInput"]), fingerprint)
-        # Known before anything is awaited: two equal requests at once are one job.
+        # Registered before anything is awaited: two equal concurrent requests are one job.
         self._jobs[job.arn] = job
         if token is not None:
             self._by_token[token] = job
@@ -202,7 +202,7 @@ class Jobs:
         return {"invocationArn": job.arn}
 
     async def get(self, arn: str) -> Members:
-        """GetAsyncInvoke: bring the job further, and tell of it."""
+        """GetAsyncInvoke: advance the job, and describe it."""
         if (account := parse_invocation_arn(arn).account) != self._account_id:
             raise service_error(
                 "AccessDeniedException",
@@ -218,7 +218,7 @@ class Jobs:
         return job.members()
 
     async def page(self, query: Mapping[str, str]) -> Members:
-        """ListAsyncInvokes: bring all jobs further, and tell of a page of them."""
+        """ListAsyncInvokes: advance all jobs, and describe a page of them."""
         for job in list(self._jobs.values()):
             await self._advance(job)
         found = self._filtered(query)
@@ -234,7 +234,7 @@ class Jobs:
         return members
 
     def tags(self, arn: str) -> Mapping[str, str]:
-        """Return the tags of a job. Raises KeyError for one that is not there."""
+        """Return the tags of a job. Raises KeyError for an unknown one."""
         return {str(tag["key"]): str(tag["value"]) for tag in self._jobs[arn].tags if isinstance(tag, dict)}
 
     def _job(self, request: Mapping[str, Any], script: JobScript, fingerprint: str) -> _Job:
@@ -265,7 +265,7 @@ class Jobs:
             return
         if (now - job.submitted).total_seconds() < script.seconds:
             return
-        job.settled = True  # by this request, and by no other that comes in while the output is being written
+        job.settled = True  # by this request, and by no other that arrives while the output is being written
         job.failure = script.failure
         if script.failure is None:
             folder = str(job.folder)
@@ -336,7 +336,7 @@ def _time(query: Mapping[str, str], name: str) -> datetime | None:
     try:
         when = datetime.fromisoformat(text)
     except ValueError as exc:
-        raise service_error("ValidationException", f"The value at '{name}' is no timestamp.") from exc
+        raise service_error("ValidationException", f"The value at '{name}' is not a timestamp.") from exc
     return when if when.tzinfo is not None else when.replace(tzinfo=UTC)
 
 

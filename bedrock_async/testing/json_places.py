@@ -1,8 +1,8 @@
-"""Where the strings of a JSON text stand, found in the text itself, so that all around them stays as it came.
+"""Finds the positions of the strings in a JSON text, so that everything around them can be kept unchanged.
 
-A parser would lose what makes recorded bytes the recorded bytes: blanks, the spelling of numbers and escapes, members
-that come twice. It would also refuse half a text, which is what a broken connection or a piece of a tool's input
-leaves. Nothing here refuses anything.
+A parser would lose what makes recorded bytes exact: white space, the spelling of numbers and escapes, duplicate
+members. It would also reject an incomplete text, as left by a broken connection or in a piece of a tool's input.
+Nothing here rejects anything.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final, Literal, TypeAlias
 __all__ = ["Path", "Place", "decoded_string", "encoded_string", "looks_like_json", "path_text", "places"]
 
 Path: TypeAlias = "tuple[str | int, ...]"
-"""The way to a value: names of members and positions in arrays."""
+"""The path to a value: names of members and positions in arrays."""
 
 _TOKEN: Final = re.compile(
     rb'"(?P<string>[^"\\]*+(?:\\.[^"\\]*+)*+)(?:"|\\?\Z)|(?P<mark>[{}\[\]:,])|(?P<word>[^\s{}\[\]:,"]++)', re.DOTALL
@@ -39,7 +39,7 @@ class Place:
 
 @dataclass(slots=True)
 class _Level:
-    """One object or array that is open."""
+    """An object or array that is still open."""
 
     is_object: bool
     step: str | int
@@ -47,7 +47,7 @@ class _Level:
 
 
 def places(text: bytes) -> Iterator[Place]:
-    """Yield every string and bare word of a JSON text in its order; of broken text, what can be made out."""
+    """Yield every string and bare word of a JSON text in order; of broken text, as far as possible."""
     levels: list[_Level] = []
     for token in _TOKEN.finditer(text):
         mark = token["mark"]
@@ -85,7 +85,7 @@ def _path(levels: Sequence[_Level]) -> Path:
 
 
 def path_text(path: Path) -> str:
-    """Return the path as messages show it: ``messages[0].content[1].text``."""
+    """Return the path as shown in messages: ``messages[0].content[1].text``."""
     text = ""
     for step in path:
         if isinstance(step, int):
@@ -96,14 +96,14 @@ def path_text(path: Path) -> str:
 
 
 def looks_like_json(body: bytes) -> bool:
-    """Whether a body is, or begins as, a JSON object or array."""
+    """Whether a body is a JSON object or array, or the beginning of one."""
     return body.lstrip()[:1] in (b"{", b"[")
 
 
 def decoded_string(raw: bytes) -> tuple[bytes, Sequence[int]]:
-    """Return the UTF-8 text of a JSON string, and for each byte of it, and its end, the place in ``raw``.
+    """Return the UTF-8 text of a JSON string, and the position in ``raw`` of each of its bytes and of its end.
 
-    Lone surrogates come as the three bytes that UTF-8 would have for them; what is no escape stays as it is.
+    Lone surrogates become the three bytes that UTF-8 would have for them; invalid escapes are kept unchanged.
     """
     if b"\\" not in raw:
         return raw, range(len(raw) + 1)
@@ -127,7 +127,7 @@ def decoded_string(raw: bytes) -> tuple[bytes, Sequence[int]]:
 
 
 def encoded_string(text: str) -> bytes:
-    """Return the text as a JSON string without its quotes, in UTF-8 where that is possible."""
+    """Return the text as a JSON string without quotes, in UTF-8 if possible."""
     try:
         return json.dumps(text, ensure_ascii=False)[1:-1].encode()
     except UnicodeEncodeError:  # a lone surrogate

@@ -1,6 +1,6 @@
-"""The models that the emulator can serve: the protocol, and how a plugin registers one.
+"""The protocol of models that the emulator can serve, and how a plugin registers one.
 
-Entry-point group ``bedrock_async.emulator_models``: the name is what ``bedrock-async serve --model NAME`` takes,
+Entry-point group ``bedrock_async.emulator_models``: the name is the argument of ``bedrock-async serve --model NAME``,
 the object a callable without arguments (or with keyword options) that returns an `EmulatorModel`.
 """
 
@@ -16,20 +16,20 @@ ENTRY_POINT_GROUP = "bedrock_async.emulator_models"
 
 @runtime_checkable
 class EmulatorModel(Protocol):
-    """A model behind the emulator. Requests are the wire JSON, already validated against the service model.
+    """A model behind the emulator. Requests are wire JSON, already validated against the service model.
 
-    A model refuses a request by raising `bedrock_async.errors.service_error(code, message)`; before the first
-    event that becomes an HTTP error, after it an exception frame in the stream.
+    A model refuses a request by raising `bedrock_async.errors.service_error(code, message)`; before the first event
+    this becomes an HTTP error, later an exception frame in the stream.
     """
 
     model_ids: Sequence[str]
-    """The ids it answers to; the emulator also routes ids with a geography prefix (``us.``) and their ARNs."""
+    """The ids of the model; the emulator also routes ids with a geography prefix (``us.``) and their ARNs to it."""
 
     def converse_stream(self, request: Mapping[str, JSONValue]) -> AsyncIterator[Mapping[str, JSONValue]]:
         """Yield the events of ConverseStream as one-key wire objects (``{"messageStart": {...}}``), unpadded.
 
-        Blobs are base64. Converse answers with the same events, folded. The iterator is closed (``aclose``) as
-        soon as the caller's connection goes away; the model stops its work then.
+        Blobs are base64. Converse returns the same events, folded. The iterator is closed (``aclose``) as soon as the
+        client's connection is lost, and the model should then stop working.
         """
         ...
 
@@ -38,7 +38,7 @@ class EmulatorModel(Protocol):
         ...
 
     async def invoke(self, body: bytes) -> bytes:
-        """Answer InvokeModel: native body in, native body out (JSON)."""
+        """Return the native response body (JSON) to a native request body."""
         ...
 
     def invoke_stream(self, body: bytes) -> AsyncIterator[bytes]:
@@ -46,15 +46,15 @@ class EmulatorModel(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Stop and free everything. Idempotent."""
+        """Stop, and release all resources. Idempotent."""
         ...
 
 
 @runtime_checkable
 class HasCompanions(Protocol):
-    """What a model may offer beside `EmulatorModel`: models that the emulator serves with it, under their own ids."""
+    """An optional extension of `EmulatorModel`: further models that the emulator serves under their own ids."""
 
     @property
     def companions(self) -> Sequence[EmulatorModel]:
-        """The models. The emulator closes them before the one that brings them."""
+        """The further models. The emulator closes them before the model that brings them."""
         ...

@@ -1,4 +1,4 @@
-"""Where the jobs of the emulator write: memory, or an S3."""
+"""The object stores to which the emulator's jobs write: memory, or S3."""
 
 from __future__ import annotations
 
@@ -15,31 +15,32 @@ __all__ = ["MemoryObjectStore", "ObjectStore", "S3ObjectStore"]
 
 @runtime_checkable
 class ObjectStore(Protocol):
-    """Takes objects."""
+    """Stores objects."""
 
     async def put(self, uri: str, data: bytes) -> None:
-        """Keep ``data`` as the object ``s3://bucket/key``. Raises AccessDeniedError where that is not allowed."""
+        """Store ``data`` as the object ``s3://bucket/key``. Raises AccessDeniedError if that is not allowed."""
         ...
 
 
 class MemoryObjectStore:
-    """Keeps objects in ``objects``, by their URI; nothing below a prefix in ``denied`` is taken."""
+    """Stores objects in ``objects``, by their URI; nothing below a prefix in ``denied`` is accepted."""
 
     def __init__(self, *, denied: tuple[str, ...] = ()) -> None:
         self.objects: dict[str, bytes] = {}
         self.denied = denied
 
     async def put(self, uri: str, data: bytes) -> None:
-        """Keep the object. Raises AccessDeniedError below a denied prefix."""
+        """Store the object. Raises AccessDeniedError below a denied prefix."""
         if uri.startswith(self.denied):
             raise AccessDeniedError("Access Denied", code="AccessDenied", status=403)
         self.objects[uri] = data
 
 
 class S3ObjectStore:
-    """Writes objects to an S3, with aiobotocore where that is installed and with botocore in threads elsewhere.
+    """Writes objects to S3, with aiobotocore if it is installed, otherwise with botocore in worker threads.
 
-    ``endpoint_url`` is where the S3 is, for example a moto server; close the store with `aclose` or ``async with``.
+    ``endpoint_url`` is the URL of the S3 service, for example a moto server; close the store with `aclose` or ``async
+    with``.
     """
 
     def __init__(self, endpoint_url: str, *, credentials: Credentials | None = None, region: str = "us-east-1") -> None:
@@ -47,7 +48,7 @@ class S3ObjectStore:
         self._credentials = credentials or Credentials("AKIDEXAMPLE", "emulator")
 
     async def put(self, uri: str, data: bytes) -> None:
-        """Write the object. Raises AccessDeniedError, ObjectNotFoundError for a bucket that is not there..."""
+        """Write the object. Raises AccessDeniedError, ObjectNotFoundError for a missing bucket, or TransportError."""
         place = parse_s3_uri(uri, path="uri")
         lease = await self._clients.lease(self._credentials)
         try:

@@ -1,7 +1,7 @@
-"""How the official parser reads what the service sends: botocore, by the reference service model.
+"""How the official parser reads the service's responses: botocore, with the reference service model.
 
-So the result does not depend on the botocore that happens to be installed. It needs botocore: call `service_model`
-first, in a worker thread, which says so where it is missing.
+The result therefore does not depend on the installed version of botocore. Requires botocore: call `service_model`
+first, in a worker thread, which raises the error if it is missing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _REFUSED: Final = 300
 
 
 def output_shape(operation: str) -> StructureShape:
-    """Return the structure of an operation's result. Raises InvalidRequestError for one without a result."""
+    """Return the structure of an operation's result. Raises InvalidRequestError for an operation without one."""
     shape = service_model().operation_model(operation).output_shape
     if shape is None:
         raise InvalidRequestError(f"{operation} has no result.", path="operation")
@@ -32,7 +32,7 @@ def output_shape(operation: str) -> StructureShape:
 
 
 def stream_shape(operation: str) -> StructureShape:
-    """Return the structure of the events that an operation streams. Raises InvalidRequestError for another one."""
+    """Return the structure of an operation's event stream. Raises InvalidRequestError for an operation without one."""
     from botocore.model import StructureShape
 
     members = output_shape(operation).members
@@ -45,7 +45,7 @@ def stream_shape(operation: str) -> StructureShape:
 def parsed(
     operation: str, body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """Return botocore's reading of a response, without the metadata that it adds; a native body as bytes."""
+    """Return a response as read by botocore, without the metadata that it adds; a native body as bytes."""
     from botocore.awsrequest import HeadersDict
     from botocore.parsers import create_parser
 
@@ -53,7 +53,7 @@ def parsed(
     response = {
         "status_code": status,
         "headers": HeadersDict(dict(headers or {})),
-        "body": io.BytesIO(body) if native and status < _REFUSED else body,  # as its client gives it to the parser
+        "body": io.BytesIO(body) if native and status < _REFUSED else body,  # as botocore's client passes it
     }
     reading: dict[str, Any] = create_parser("rest-json").parse(response, output_shape(operation))
     reading.pop("ResponseMetadata")
@@ -61,13 +61,13 @@ def parsed(
 
 
 def parsed_error(operation: str, body: bytes, *, status: int, headers: Mapping[str, str]) -> tuple[str, str]:
-    """Return code and message of a refusal, as botocore raises them."""
+    """Return code and message of an error response, as botocore raises them."""
     error: dict[str, str] = parsed(operation, body, status=status, headers=headers)["Error"]
     return error.get("Code", ""), error.get("Message", "")
 
 
 def parsed_events(operation: str, body: bytes) -> list[dict[str, Any]]:
-    """Return botocore's reading of the events in the body of a stream."""
+    """Return the events in the body of a stream, as read by botocore."""
     from botocore.eventstream import EventStream
     from botocore.parsers import EventStreamJSONParser
 
@@ -78,7 +78,7 @@ def parsed_events(operation: str, body: bytes) -> list[dict[str, Any]]:
 
 
 class _Body:
-    """A body in the form of urllib3."""
+    """A body with the interface of urllib3's."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body
@@ -89,9 +89,9 @@ class _Body:
 
 
 def pruned(value: Any, shape: Shape) -> Any:  # noqa: ANN401 - JSON of any shape
-    """Return a value of boto3's shape without what botocore drops: members that the shape has not, and nulls.
+    """Return a value in boto3's shape without what botocore drops: members not in the shape, and nulls.
 
-    A union whose only member is foreign becomes botocore's placeholder with the name of that member.
+    A union whose only member is unknown becomes botocore's placeholder with the name of that member.
     """
     from botocore.model import ListShape, MapShape, StructureShape
 

@@ -1,6 +1,6 @@
-"""The operations that the emulator serves; a further one is a function and a row of the table.
+"""The operations that the emulator serves; to add one, write a function and add a row to the table.
 
-A model that plays steps (`StepModel`) decides about bytes and connections too; any other yields events or chunks.
+A model with steps (`StepModel`) also controls bytes and connections; any other yields events or chunks.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ T = TypeVar("T")
 
 @dataclass(slots=True, kw_only=True)
 class ModelCall(Call):
-    """A valid request for the model that its path names."""
+    """A valid request for the model named in its path."""
 
     model: EmulatorModel
 
 
 @dataclass(slots=True, kw_only=True)
 class AccountCall(Call):
-    """A valid request that concerns jobs or guardrails of the account.
+    """A valid request about jobs or guardrails of the account.
 
-    ``labels`` are what its path names. ``find_model`` returns the model of an id, or raises ServiceError;
-    ``guardrail_arn`` returns the ARN of a guardrail's id.
+    ``labels`` are the parameters of its path. ``find_model`` returns the model for an id, or raises ServiceError;
+    ``guardrail_arn`` returns the ARN for the id of a guardrail.
     """
 
     labels: Mapping[str, str]
@@ -73,7 +73,7 @@ _TOKEN_HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
 
 @runtime_checkable
 class CountsInvokeTokens(Protocol):
-    """What a model may offer beside `EmulatorModel`: counting the tokens of a native body."""
+    """An optional extension of `EmulatorModel`: counting the tokens of a native body."""
 
     async def count_invoke_tokens(self, body: bytes) -> int:
         """Return the number of input tokens of an InvokeModel body."""
@@ -168,7 +168,7 @@ OPERATIONS: Final[Mapping[str, _ModelOperation]] = {
     "InvokeModel": _invoke,
     "InvokeModelWithResponseStream": _invoke_stream,
 }
-"""The operations that go to one model, by their names in the service model."""
+"""The operations for a model, by their names in the service model."""
 
 ACCOUNT_OPERATIONS: Final[Mapping[str, _AccountOperation]] = {
     "ApplyGuardrail": _apply_guardrail,
@@ -183,7 +183,7 @@ ACCOUNT_OPERATIONS: Final[Mapping[str, _AccountOperation]] = {
 async def _stream(
     call: Call, outputs: AsyncIterator[Output], frame: _Frame, headers: Mapping[str, str]
 ) -> web.StreamResponse:
-    """Send a frame for every event, each with a write of its own; the head goes out before the first one."""
+    """Send a frame for every event, each with its own write; the head is sent before the first one."""
     padding = None if call.padding_seed is None else Padding(call.padding_seed)
     async with (
         _closing(outputs),
@@ -201,7 +201,7 @@ async def _stream(
             response = await call.open_stream(headers)
             if data:
                 await response.write(data)
-            # A model that never waits would otherwise keep the loop to itself and never learn of a lost client.
+            # Otherwise a model that never waits would block the loop, and never learn that the client is gone.
             await asyncio.sleep(0)
     response = await call.open_stream(headers)
     await response.write_eof()
@@ -210,7 +210,7 @@ async def _stream(
 
 @asynccontextmanager
 async def _closing(iterator: AsyncIterator[T]) -> AsyncGenerator[AsyncIterator[T]]:
-    """Close the iterator of a model on the way out, whatever the reason, and do not wait for it forever."""
+    """Close a model's iterator on exit, in any case, waiting for it only for a limited time."""
     try:
         yield iterator
     finally:
@@ -242,7 +242,7 @@ def _check_native(received: ReceivedRequest) -> None:
 
 
 def _token_headers(answer: bytes) -> dict[str, str]:
-    """Return the headers in which the service reports the tokens that the native answer counts."""
+    """Return the headers in which the service reports the token counts of a native response."""
     try:
         body: JSONValue = json.loads(answer)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""A request for every feature that a family may support, and what must be found in the native body it becomes."""
+"""A request for every feature that a family may support, with what the native body must contain for it."""
 
 from __future__ import annotations
 
@@ -112,4 +112,4 @@ PARTS: Final[Mapping[str, tuple[Mapping[str, Any], str]]] = {
         "probe-title",
     ),
 }
-"""Members within a feature: a family that takes the feature sends them too, or refuses them."""
+"""Members within a feature: a family that supports the feature must send them, or refuse them."""

@@ -38,7 +38,7 @@ from .frames import stream_bytes
 
 __all__ = ["ProviderContract", "ProviderSample"]
 
-# What a request holds beside the conversation, and what must be found of it in what is sent.
+# Request members besides the conversation, and what the sent request must contain for them.
 _BESIDE: Final[Mapping[str, tuple[Mapping[str, Any], str]]] = MappingProxyType(
     {
         "a guardrail": (
@@ -58,12 +58,12 @@ _BESIDE: Final[Mapping[str, tuple[Mapping[str, Any], str]]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderSample(CallSample):
-    """One call through a provider, as the client drives it. What is left out is not compared.
+    """One call through a provider, as driven by the client. Members that are omitted are not compared.
 
     - ``model``, ``request``: as in `FamilySample`; ``options``: the call's ``provider_options``.
     - ``family``: the model's family, for providers that need one.
-    - ``answers``: what the effects of `converse` are answered with, in order.
-    - ``stream_body``, ``stream_headers``: the body of a streamed answer and the head that came with it.
+    - ``answers``: the results of the effects of `converse`, in order.
+    - ``stream_body``, ``stream_headers``: the body and the headers of a streamed response.
     """
 
     family: ModelFamily | None = None
@@ -73,36 +73,36 @@ class ProviderSample(CallSample):
 
 
 class ProviderContract:
-    """The promises of a `Provider`. Subclass it, give a provider and samples, and inherit the tests.
+    """The contract of a `Provider`. Subclass it, provide a provider and samples, and inherit the tests.
 
     ``samples`` needs at least one with ``answers`` and, unless ``streams`` is False, one with a ``stream_body``.
     """
 
     samples: ClassVar[Sequence[ProviderSample]] = ()
     streams: ClassVar[bool] = True
-    """Whether `stream` gives a plan; otherwise its flow is run and replayed."""
+    """Whether `stream` returns a plan; otherwise its flow is run and replayed."""
 
     def provider(self) -> Provider:
         """Return the provider under test."""
-        raise NotImplementedError("a ProviderContract needs its method provider()")
+        raise NotImplementedError("override provider()")
 
     # -- the object
 
     def test_it_keeps_the_protocol(self) -> None:
-        """Everything that a registry asks for is there, in this version of the interface."""
+        """Everything that a registry checks is present, in this version of the interface."""
         provider = self.provider()
         found = check_provider(provider, provider.name, "the test")
-        expect(holds=found is provider, otherwise="check_provider gave another one")
+        expect(holds=found is provider, otherwise="check_provider returned another one")
 
     def test_it_is_found_by_its_name(self) -> None:
-        """Given to a client under its own name, it is the one that is used."""
+        """Given to a client under its own name, it is the provider that is used."""
         provider = self.provider()
         expect(holds=bool(provider.name.strip()), otherwise="its name is blank")
         found = ProviderRegistry({provider.name: provider}).get(provider.name)
-        expect(holds=found is provider, otherwise=f"the registry gives another {provider.name!r}")
+        expect(holds=found is provider, otherwise=f"the registry returned another {provider.name!r}")
 
     def test_it_keeps_nothing_between_calls(self) -> None:
-        """One object serves all calls: the same call asks for the same effects, whatever came before."""
+        """One object serves all calls: the same call yields the same effects, whatever came before."""
         provider = self.provider()
         for sample in self._given():
             first, second = (driven(self._flow(sample, provider), sample.answers)[1] for _ in range(2))
@@ -111,7 +111,7 @@ class ProviderContract:
     # -- requests
 
     def test_the_first_effect_is_a_request(self) -> None:
-        """A call begins with something that is sent."""
+        """A call begins with a request."""
         for sample in self._given():
             effect = next(self._flow(sample))
             expect(holds=isinstance(effect, Send), otherwise=f"the first effect is {effect}")
@@ -120,19 +120,19 @@ class ProviderContract:
         """converse() itself performs nothing: it returns a generator."""
         for sample in self._given():
             flow = self._flow(sample)
-            expect(holds=hasattr(flow, "send") and hasattr(flow, "throw"), otherwise=f"converse() gave {flow!r}")
+            expect(holds=hasattr(flow, "send") and hasattr(flow, "throw"), otherwise=f"converse() returned {flow!r}")
             flow.close()
 
     def test_requests_are_of_http(self) -> None:
-        """A method, a path that begins with a slash and is quoted, a body of bytes."""
+        """A method, a quoted path that begins with a slash, and a body of bytes."""
         for sample, request in self._requests():
             expect(holds=request.method.isupper(), otherwise=f"the method of {sample.model} is {request.method!r}")
             quoted = request.path.startswith("/") and request.path.isascii() and " " not in request.path
             expect(holds=quoted, otherwise=f"the path of {sample.model} is {request.path!r}")
-            expect(holds=type(request.body) is bytes, otherwise=f"the body of {sample.model} is no bytes")
+            expect(holds=type(request.body) is bytes, otherwise=f"the body of {sample.model} is not bytes")
 
     def test_header_names_are_in_lower_case(self) -> None:
-        """So that the client's own do not stand beside them under another spelling."""
+        """Otherwise the client's own headers could be duplicated in another spelling."""
         for sample, request in self._requests():
             wrong = [name for name in request.headers if name != name.lower()]
             equal(wrong, [], f"names of headers of {sample.model}")
@@ -151,7 +151,7 @@ class ProviderContract:
         equal(second, first, "the requests of a second time")
 
     def test_the_request_is_left_alone(self) -> None:
-        """A request can be sent twice, to several models."""
+        """A request can be sent repeatedly, and to several models."""
         for sample in self._given():
             request = sample.converse_request()
             before = copy.deepcopy(request.to_dict())
@@ -159,7 +159,7 @@ class ProviderContract:
             equal(request.to_dict(), before, "the request after the call")
 
     def test_what_cannot_be_sent_is_refused_before_sending(self) -> None:
-        """Something that JSON cannot hold is an InvalidRequestError, and no effect was asked for."""
+        """A value that JSON cannot represent is an InvalidRequestError, before any effect."""
         for sample in self._given():
             request = sample.converse_request().model_copy(
                 update={"additional_model_request_fields": {"probe": object()}}
@@ -168,7 +168,7 @@ class ProviderContract:
             raises(InvalidRequestError, "a request with an object() in it", next, flow)
 
     def test_what_stands_beside_the_conversation_is_sent_or_refused(self) -> None:
-        """Guardrail, latency, tier, metadata, fields of the caller's own...: nothing is dropped in silence."""
+        """Guardrail, latency, tier, metadata, the caller's fields, ...: nothing is dropped silently."""
         for sample in self._given():
             for what, (members, marker) in _BESIDE.items():
                 request = ConverseRequest.from_dict({**sample.converse_request().to_dict(), **members})
@@ -200,7 +200,7 @@ class ProviderContract:
             equal(response.message.role, "assistant", "the role of the answer")
 
     def test_a_failure_comes_out_of_the_flow(self) -> None:
-        """What the client throws in where a request failed comes out as it is, or as another error of our tree."""
+        """An error thrown in at a request leaves the flow unchanged, or as another error of ours."""
         for sample in self._given():
             failure = service_error("ThrottlingException", "slow down")
             flow = self._flow(sample)
@@ -213,27 +213,27 @@ class ProviderContract:
                 pass
             else:
                 flow.close()
-                continue  # it tries something else, as it may
+                continue  # it may try something else
             raise AssertionError(f"{sample.model} answers although its request failed")
 
     def test_an_answer_of_another_kind_is_an_error(self) -> None:
-        """A gateway's page in place of JSON is an error of our tree."""
+        """A gateway's page in place of JSON is an error of ours."""
         page = HttpResponse(200, {"content-type": "text/html"}, b"<html>502</html>")
         self._refuses(page)
 
     def test_an_empty_answer_is_an_error(self) -> None:
-        """Nothing in place of an answer is an error of our tree."""
+        """An empty body in place of a response is an error of ours."""
         self._refuses(HttpResponse(200, JSON_HEAD, b""))
 
     def test_a_broken_answer_is_an_error(self) -> None:
-        """Cut-off JSON, JSON that is no object and bytes that are no text are errors of our tree."""
+        """Truncated JSON, JSON that is not an object and bytes that are not text are errors of ours."""
         for body in (b'{"output', b"[1]", b'"text"', b"\xff\xfe\x00"):
             self._refuses(HttpResponse(200, JSON_HEAD, body))
 
     # -- streams
 
     def test_every_plan_has_a_decoder_of_its_own(self) -> None:
-        """A second attempt inherits nothing of the first, and sends the same request."""
+        """A second attempt inherits nothing from the first, and sends the same request."""
         for sample in self._streamed():
             first, second = (self._plan(sample) for _ in range(2))
             expect(holds=first.decoder is not second.decoder, otherwise="two plans share a decoder")
@@ -258,13 +258,13 @@ class ProviderContract:
             sample.hold(fold(self._events(sample)), ("input_tokens", "output_tokens"), f"the stream of {sample.model}")
 
     def test_bytes_may_come_one_by_one(self) -> None:
-        """How the network cuts a stream changes no event."""
+        """How the network splits a stream does not change the events."""
         for sample in self._streamed():
             one_by_one = decoded(self._plan(sample).decoder, sample.stream_body or b"", sample.stream_headers, size=1)
             equal(wires(one_by_one), wires(self._events(sample)), f"the events of {sample.model}")
 
     def test_streams_do_not_mix(self) -> None:
-        """Two streams of one provider, read in turns, each give their own events."""
+        """Two streams of one provider, read alternately, each return their own events."""
         for sample in self._streamed():
             decoders = [self._plan(sample).decoder for _ in range(2)]
             got: list[list[Event]] = [[], []]
@@ -278,7 +278,7 @@ class ProviderContract:
                 equal(wires([*events, *decoder.eof()]), wires(self._events(sample)), "one of two streams")
 
     def test_a_stream_that_breaks_off_is_an_error(self) -> None:
-        """Half a body is no answer."""
+        """Half a body is not a complete answer."""
         for sample in self._streamed():
             body = sample.stream_body or b""
             decoder, half = self._plan(sample).decoder, body[: len(body) // 2]
@@ -298,14 +298,14 @@ class ProviderContract:
             raises(UnexpectedContentTypeError, "a head of text/html", decoder.start, 200, head)
 
     def test_noise_is_an_error_of_ours(self) -> None:
-        """Whatever the bytes are, nothing but an error of our tree comes out."""
+        """Whatever the bytes are, only errors of ours are raised."""
         for sample in self._streamed():
             for noise in (b"\x00" * 64, b"\xff" * 64, b"data: {\n\n" * 8, stream_bytes([{"chunk": {"bytes": "!"}}])):
                 decoder = self._plan(sample).decoder
                 _refuses(f"{noise!r}", decoded, decoder, noise, sample.stream_headers)
 
     def test_events_before_a_fault_are_not_lost(self) -> None:
-        """What is whole before the fault is handed out first, and the fault comes with the next look."""
+        """Complete events before a fault are returned first; the next call raises the fault."""
         for sample in self._streamed():
             whole = self._plan(sample).decoder
             whole.start(200, sample.stream_headers)
@@ -316,7 +316,7 @@ class ProviderContract:
             equal(wires(events), wires(before), "the events before the fault")
 
     def test_events_survive_the_wire(self) -> None:
-        """Written as Converse's JSON and read again, every event is the same."""
+        """Encoded as Converse's JSON and read again, every event is the same."""
         for sample in self._streamed():
             for event in self._events(sample):
                 equal(event_from_wire(event.to_wire()).to_wire(), event.to_wire(), f"a {event.type}")
@@ -363,8 +363,8 @@ class ProviderContract:
     def _plan(self, sample: ProviderSample) -> StreamPlan[Event]:
         plan = self.provider().stream(sample.converse_request(), self._ctx(sample))
         if not isinstance(plan, StreamPlan):
-            fault = f"stream() of {sample.model} gave no plan: set streams = False"
-            raise AssertionError(fault)  # noqa: TRY004 - a test fails
+            fault = f"stream() of {sample.model} returned no plan: set streams = False"
+            raise AssertionError(fault)  # noqa: TRY004 - it is a test that fails
         return plan
 
     def _events(self, sample: ProviderSample) -> list[Event]:
@@ -372,7 +372,7 @@ class ProviderContract:
 
 
 def _refuses(what: str, call: Callable[..., object], *arguments: object) -> None:
-    """Expect an error that speaks of the answer. `from_wire` alone says that an object cannot be made."""
+    """Expect an error about the response; an InvalidRequestError, as from `from_wire`, would blame the request."""
     error = raises(BedrockError, what, call, *arguments)
     expect(
         holds=not isinstance(error, InvalidRequestError),
@@ -381,5 +381,5 @@ def _refuses(what: str, call: Callable[..., object], *arguments: object) -> None
 
 
 def _told(request: HttpRequest) -> str:
-    """Return all that a request says, as text."""
+    """Return everything in a request as one text."""
     return f"{request.path} {dict(request.query)} {dict(request.headers)} {request.body.decode(errors='replace')}"

@@ -38,11 +38,11 @@ __all__ = ["CassetteOptions", "bedrock_cassette", "bedrock_cassette_options", "p
 _MODES: Final[dict[str, CassetteMode]] = {"none": "replay", "auto": "auto", "all": "record"}
 _FOLDER: Final = "cassettes"
 _UNUSUAL: Final = re.compile(r"[^A-Za-z0-9_.=+-]+")
-_LONGEST_NAME: Final = 100  # file systems allow 255 bytes, and folders want room too
+_LONGEST_NAME: Final = 100  # file systems allow 255 bytes, shared here with folder names and suffix
 
 
 class CassetteOptions(TypedDict, total=False):
-    """Keywords of `Cassette` that a project sets for all its tests."""
+    """Keyword arguments of `Cassette` that a project sets for all its tests."""
 
     transport: Transport | HttpClient | str | None
     redact_prompts: bool
@@ -64,15 +64,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def bedrock_cassette_options() -> CassetteOptions:
-    """Return the keywords of the cassettes; override it in a conftest.py, a module or a class."""
+    """Return the keyword arguments of the cassettes; override it in a conftest.py, a module or a class."""
     return {}
 
 
 @pytest.fixture
 def bedrock_cassette(request: pytest.FixtureRequest, bedrock_cassette_options: CassetteOptions) -> Iterator[Cassette]:
-    """Give the test its cassette, ``cassettes/<module>/<test>.json`` in the folder of its file.
+    """Return the test's cassette, ``cassettes/<module>/<test>.json`` next to the test's file.
 
-    It is written when the test is over, also when it failed: what had arrived is in it.
+    It is written when the test ends, even if it fails: it then contains what had arrived.
     """
     mode = _MODES[str(request.config.getoption("--bedrock-record"))]
     cassette = Cassette(cassette_path(request.path, request.node.nodeid), mode=mode, **bedrock_cassette_options)
@@ -81,7 +81,7 @@ def bedrock_cassette(request: pytest.FixtureRequest, bedrock_cassette_options: C
 
 
 def cassette_path(module: Path, node_id: str) -> Path:
-    """Return the file for a test: its name as far as file systems bear it, and a digest where something is lost."""
+    """Return the file for a test: its name as far as file systems allow, with a digest if anything was changed."""
     name = node_id.partition("::")[2].replace("::", ".")
     safe = _UNUSUAL.sub("-", name)[:_LONGEST_NAME]
     if safe != name:

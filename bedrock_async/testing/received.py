@@ -1,4 +1,4 @@
-"""What the emulator keeps of every request that reached it."""
+"""A request as received and kept by the emulator."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ __all__ = ["ReceivedRequest"]
 
 @dataclass(eq=False, kw_only=True)
 class ReceivedRequest:
-    """One request as it arrived, and what became of it.
+    """One request as it arrived, and its outcome.
 
     ``path`` and ``query`` are quoted exactly as the client sent them; ``headers`` have lower-case names, repeated ones
-    joined with ``","``. ``operation`` and ``model_id`` are None where the route was not recognised; ``model_id`` is
-    decoded. ``status`` is None until the response's head went out, and stays None when none did. ``fault`` names what
-    `Chaos` did to it, None for nothing. ``input_events`` are the native events of a conversation, the last thousand
-    that its model took.
+    are joined with ``","``. ``operation`` and ``model_id`` are None if the route was not recognised; ``model_id`` is
+    decoded. ``status`` is None until the head of the response is sent. ``fault`` names the fault injected by `Chaos`,
+    if any. ``input_events`` are the native events of a conversation, the last thousand that its model took.
     """
 
     method: str
@@ -44,19 +43,19 @@ class ReceivedRequest:
         return unquote(self.path)
 
     def json(self) -> JSONValue:
-        """Return the body parsed as JSON. Raises ValueError when it is none."""
+        """Return the body parsed as JSON. Raises ValueError if it is not JSON."""
         value: JSONValue = json.loads(self.body)
         return value
 
     @property
     def connection_closed(self) -> bool:
-        """Whether the connection that brought the request is gone (a kept-alive one is not)."""
+        """Whether the connection of the request has been closed (a kept-alive one has not)."""
         return self._connection_closed.is_set()
 
     async def wait_connection_closed(self) -> None:
-        """Return as soon as the connection that brought the request is gone. Cancelling has no effect on it."""
+        """Wait until the connection of the request has been closed. Cancelling has no effect on the connection."""
         await self._connection_closed.wait()
 
     def mark_connection_closed(self) -> None:
-        """Record that the connection is gone; the emulator calls this."""
+        """Record that the connection has been closed; called by the emulator."""
         self._connection_closed.set()

@@ -1,10 +1,10 @@
-"""Redaction of recorded exchanges: what nobody else may see is gone, and what is left is still valid traffic.
+"""Redacts recorded exchanges: removes private data, and leaves valid traffic.
 
-Always removed: all request headers but those of the service's protocol, cookies, keys, tokens and their like in bodies,
-account ids, names of principals, idempotency and page tokens, hosts that are not the service's public ones. On request
-also what people and models wrote (`redaction_prompts`). Frames of event streams get their lengths and checksums anew,
-base64 chunks are looked into, and an id that a stream cut in two is found. Everything that is replaced keeps its length
-in responses, so that the chunks that were recorded stay what they were.
+Always removed: request headers other than those of the service's protocol, cookies, keys, tokens and the like in
+bodies, account ids, names of principals, idempotency and page tokens, hosts other than the service's public ones. On
+request, also what people and models wrote (`redaction_prompts`). Frames of event streams get new lengths and checksums,
+base64 chunks are redacted inside, and an id is found even if a stream splits it. Replacements in responses keep their
+length, so that the recorded chunks remain correct.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ __all__ = ["Redact", "Redactor", "frames_of"]
 Redact: TypeAlias = Callable[[str, str], str]
 """``redact(text, where)`` returns the text to record.
 
-It is called with every string of a JSON body, also inside event-stream frames and base64 chunks, and with every header
-and path that is kept. ``where`` says where it stands: ``request.body.messages[0].content[0].text``, ``request.path``,
+It is called for every string of a JSON body, including those in event-stream frames and base64 chunks, and for every
+header and path that is kept. ``where`` is its place: ``request.body.messages[0].content[0].text``, ``request.path``,
 ``response.headers.x-amzn-requestid``, ``response.frames[3].delta.text``. Requests are redacted before they are compared
-with recorded ones, so the same text must always become the same text.
+with recorded ones, so equal texts must always have equal results.
 """
 
-_METADATA_HEADER: Final = "x-amzn-bedrock-request-metadata"  # of InvokeModel; in other requests it is in the body
+_METADATA_HEADER: Final = "x-amzn-bedrock-request-metadata"  # InvokeModel's; other requests have it in the body
 _PRELUDE_BYTES: Final = 12
 _FRAME_OVERHEAD: Final = 16
 _REFUSED: Final = 400
@@ -59,7 +59,7 @@ _BODY_OF_COUNT_TOKENS: Final = ("input", "invokeModel", "body")
 
 
 def frames_of(body: bytes) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """Return the frames of an event stream as (header block, payload), and what follows the last sound one."""
+    """Return the frames of an event stream as (header block, payload), and the bytes after the last valid one."""
     decoder = EventStreamDecoder()
     decoder.receive_data(body)
     try:
@@ -70,14 +70,14 @@ def frames_of(body: bytes) -> tuple[list[tuple[bytes, bytes]], bytes]:
 
 
 class Redactor:
-    """Redacts exchanges; equal requests stay equal. ``prompts`` blanks texts, ``redact`` is called for what is left."""
+    """Redacts exchanges; equal requests stay equal. ``prompts`` blanks texts, ``redact`` is called for the rest."""
 
     def __init__(self, *, prompts: bool = False, redact: Redact | Iterable[Redact] = ()) -> None:
         self.prompts = prompts
         self._custom = (redact,) if callable(redact) else tuple(redact)
 
     def builtin(self) -> Redactor:
-        """Return a redactor with the same rules but the user's own."""
+        """Return a redactor with the same rules, except for the user's own."""
         return Redactor(prompts=self.prompts)
 
     def request(self, request: CassetteRequest) -> CassetteRequest:
@@ -123,7 +123,7 @@ class Redactor:
         changed = False
         for name, value in parse_qsl(query, keep_blank_values=True):
             found = replaced_member(name, value)
-            if found is None and name.lower().startswith("x-amz-"):  # a signature, or what belongs to one
+            if found is None and name.lower().startswith("x-amz-"):  # a signature, or a related header
                 found = FILLER.decode() * len(value)
             text = self._said(value if found is None else found, f"request.query.{name}")
             changed = changed or text != value
@@ -167,7 +167,7 @@ class Redactor:
         )
 
     def _plain(self, body: bytes, secrets: Iterable[bytes], *, refusal: bool) -> bytes:
-        """Redact what is no JSON: a gateway's page is kept, anything else may be somebody's words."""
+        """Redact a body that is not JSON: a gateway's page is kept, anything else may be private text."""
         if self.prompts and not refusal:
             return FILLER * len(body)
         return hide(body, secrets)
@@ -207,7 +207,7 @@ class Redactor:
                 raise InvalidRequestError(
                     f"redact returned a {type(said).__name__} for {where}, not the text to record.",
                     path="redact",
-                    hint="Return the text as it is where there is nothing to change.",
+                    hint="Return the text unchanged if there is nothing to redact.",
                 )
             text = said
         return text
@@ -219,7 +219,7 @@ def _where(start: str, path: Path) -> str:
 
 
 class _Word:
-    """A string or bare word of a document, and what becomes of it."""
+    """A string or bare word of a document, and its replacement."""
 
     __slots__ = ("_origins", "new", "place", "raw", "text")
 
@@ -230,7 +230,7 @@ class _Word:
         self.new = self.raw
 
     def overwrite(self, text: bytes) -> None:
-        """Take a text of the same length, changed in bytes that no escape stands for."""
+        """Replace the text by one of the same length, in place unless an escaped byte changes."""
         raw = bytearray(self.raw)
         for index, (old, new) in enumerate(zip(self.text, text, strict=True)):
             if old != new:
@@ -241,14 +241,14 @@ class _Word:
         self.text, self.new = text, bytes(raw)
 
     def say(self, text: str) -> None:
-        """Take another text."""
+        """Replace the text by another one."""
         encoded = text.encode("utf-8", "surrogatepass")
         if encoded != self.text:
             self.text, self.new = encoded, encoded_string(text)
 
 
 def _matters(place: Place) -> bool:
-    """Whether a place can hold anything to hide; of numbers, which embeddings have by the thousand, very few."""
+    """Whether a place can contain something to hide; few numbers can, and embeddings have thousands of them."""
     return place.kind != "word" or (place.end - place.start == len(ACCOUNT_ID) and holds_account(_name_of(place.path)))
 
 
@@ -257,7 +257,7 @@ def _name_of(path: Path) -> str:
 
 
 def _hide_all(path: Path, words: Sequence[_Word], secrets: Iterable[bytes]) -> None:
-    """Hide what must not be kept in all that stands at one path: in a stream, the pieces of one text."""
+    """Hide private data in the words at one path, which in a stream are the pieces of one text."""
     name = _name_of(path)
     strings: list[_Word] = []
     for word in words:
@@ -297,7 +297,7 @@ def _rewritten(text: bytes, words: Sequence[_Word]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Segment:
-    """Some bytes of a body that hold one JSON text, and how they look around another one."""
+    """Bytes of a body that contain one JSON text, and how to wrap a replacement."""
 
     where: str
     size: int
@@ -309,7 +309,7 @@ def _stream_segments(body: bytes) -> list[_Segment]:
     frames, rest = frames_of(body)
     segments = [_frame_segment(f"response.frames[{index}]", *frame) for index, frame in enumerate(frames)]
     if rest:
-        # Cut or damaged: what can be made out is redacted in place, and it stays cut or damaged.
+        # Truncated or damaged: redacted in place as far as it can be read, and left truncated or damaged.
         head = _PRELUDE_BYTES + int.from_bytes(rest[4:8], "big")
         head = head if head <= len(rest) else 0
         around = partial(_joined, rest[:head], b"")
@@ -318,7 +318,7 @@ def _stream_segments(body: bytes) -> list[_Segment]:
 
 
 def _line_segments(body: bytes) -> list[_Segment]:
-    """Return the lines of server-sent events, which other endpoints than the runtime's use."""
+    """Return the lines of server-sent events, which endpoints other than the runtime's use."""
     segments: list[_Segment] = []
     for index, line in enumerate(body.splitlines(keepends=True)):
         found = _DATA_LINE.match(line)
@@ -360,7 +360,7 @@ def _from_base64(raw: bytes) -> bytes | None:
 
 
 def _pieces(old: Sequence[RecordedPiece], sizes: Sequence[int], parts: Sequence[bytes]) -> tuple[RecordedPiece, ...]:
-    """Return the new body in the pieces of the old one; a cut inside a part that changed its length moves with it."""
+    """Return the new body in the pieces of the old one; a cut inside a part whose length changed moves with it."""
     body = b"".join(parts)
     if len(body) == sum(sizes) and all(len(part) == size for part, size in zip(parts, sizes, strict=True)):
         cuts = [len(piece.data) for piece in old]

@@ -1,9 +1,9 @@
-"""What people and models wrote, made unreadable in recorded traffic that stays valid.
+"""Blanks what people and models wrote, in recorded traffic that stays valid.
 
-Every string is written over with as many ``x`` as it had bytes, unless it is known to say nothing of the conversation:
-roles, types, formats, enumerations, ids, names of tools, schemas without their descriptions. A string that is JSON
-itself, such as the input of a tool, is treated so inside, also where a stream cut it into pieces. White space alone
-stays white space. Numbers and names of members stay.
+Every string is replaced by as many ``x`` as it had bytes, unless it is known to be no content of the conversation:
+roles, types, formats, enumerations, ids, tool names, schemas except their descriptions. A string that is JSON itself,
+such as the input of a tool, is blanked inside, even if a stream splits it. White space, numbers and names of members
+are kept.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .redaction_secrets import FILLER
 
 __all__ = ["Document", "blanked", "treatment"]
 
-# Members whose strings stay: enumerations and ids of the service model, and their cousins in the models' own dialects.
+# Members whose strings are kept: enumerations and ids of the service model, and their equivalents in native dialects.
 _KEPT: Final = frozenset(
     {
         *("accept", "action", "additionalModelResponseFieldPaths", "allowed_modes", "amazon-bedrock-guardrailAction"),
@@ -38,7 +38,7 @@ _REFUSAL: Final = frozenset({"__type", "code", "message", "Message", "originalMe
 _SCHEMAS: Final = frozenset({"inputSchema", "input_schema", "schema"})
 _MEMBERS_OF_SCHEMAS: Final = frozenset({"$defs", "definitions", "patternProperties", "properties"})
 _WORDS_OF_SCHEMAS: Final = frozenset({"$comment", "default", "description", "example", "examples", "title"})
-# Below these stands what a model or a user made up: no name means there what it means elsewhere.
+# Below these, names are made up by models or users, and have no known meaning.
 _FREE: Final = frozenset({"arguments", "input", "json", "promptVariables", "requestMetadata"})
 _JSON_TEXTS: Final = frozenset({"arguments", "input", "partial_json", "schema"})
 _S3: Final = b"s3://"
@@ -46,12 +46,12 @@ _BLOCK: Final = frozenset({"contentBlockIndex", "index"})
 _WORD: Final = re.compile(rb"-?[0-9][0-9.eE+-]*|true|false|null|NaN|-?Infinity")
 
 Treatment: TypeAlias = Literal["keep", "blank", "json"]
-"""What becomes of a string; ``json`` says that it is JSON itself, or a piece of it."""
+"""What to do with a string; ``json`` means that it is JSON itself, or a piece of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One JSON text of an exchange. Of a refusal the message stays, for it tells which error it was."""
+    """One JSON text of an exchange. The message of a refusal is kept, because it identifies the error."""
 
     text: bytes
     refusal: bool = False
@@ -59,7 +59,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class _Edit:
-    """So many fillers in the place of ``text[start:end]``."""
+    """Replaces ``text[start:end]`` by fillers."""
 
     start: int
     end: int
@@ -68,7 +68,7 @@ class _Edit:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One string of a series, out of its escapes, and the edits to the document that it stands in."""
+    """One unescaped string of a series, and the edits to its document."""
 
     text: bytes
     start: int
@@ -77,10 +77,10 @@ class _Part:
 
 
 def blanked(documents: Sequence[Document], *, exact: bool) -> list[bytes]:
-    """Return the documents without what was said; those of one stream belong together.
+    """Return the documents with texts blanked; those of one stream belong together.
 
-    With ``exact`` each keeps its length to the byte, so that frames and chunks stay what they were. Without, a string
-    becomes as long as its text, however the client had escaped it.
+    With ``exact``, each document keeps its exact length in bytes, so that frames and chunks remain correct. Otherwise,
+    a string becomes as long as its text, regardless of the client's escapes.
     """
     edits: list[list[_Edit]] = [[] for _ in documents]
     series: dict[tuple[Path, tuple[bytes, ...]], list[_Part]] = {}
@@ -110,10 +110,10 @@ def blanked(documents: Sequence[Document], *, exact: bool) -> list[bytes]:
 
 
 def treatment(path: Path, text: bytes, *, refusal: bool = False) -> Treatment:
-    """Return what becomes of the string ``text`` at ``path``."""
+    """Return what to do with the string ``text`` at ``path``."""
     names = [step for step in path if isinstance(step, str)]
     if names[:1] == ["input"] and names[1:2] in (["converse"], ["invokeModel"]):  # CountTokens
-        if names[1:] == ["invokeModel", "body"]:  # base64 of a document that is looked into by itself
+        if names[1:] == ["invokeModel", "body"]:  # a base64 document, which is redacted separately
             return "keep"
         names = names[2:]
     if not names:
@@ -136,13 +136,13 @@ def treatment(path: Path, text: bytes, *, refusal: bool = False) -> Treatment:
 
 
 def _in_schema(names: Sequence[str]) -> Treatment:
-    """Keep a schema but for its words. Below ``properties`` a name is a property's, and no keyword."""
+    """Keep a schema except for its texts. Below ``properties``, names are properties rather than keywords."""
     keywords = [name for before, name in pairwise(["", *names]) if before not in _MEMBERS_OF_SCHEMAS]
     return "keep" if _WORDS_OF_SCHEMAS.isdisjoint(keywords) else "blank"
 
 
 def _blank_inside(path: Path, parts: Sequence[_Part], *, exact: bool) -> None:
-    """Blank the texts in a JSON text that stands in one or more strings; a text that is none, as a whole."""
+    """Blank the texts in JSON that spans one or more strings; if it is not JSON, blank it as a whole."""
     text = b"".join(part.text for part in parts)
     if looks_like_json(text):
         spans = [(each.start, each.end) for each in places(text) if _speaks(text, each, path)]
@@ -154,7 +154,7 @@ def _blank_inside(path: Path, parts: Sequence[_Part], *, exact: bool) -> None:
         end = at + len(part.text)
         while spans and spans[-1][0] < end:
             first, last = spans.pop()
-            if last > end:  # the rest of it is in the next part
+            if last > end:  # the rest is in the next part
                 spans.append((end, last))
                 last = end
             start_raw, end_raw = part.start + part.origins[first - at], part.start + part.origins[last - at]

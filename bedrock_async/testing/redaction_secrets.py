@@ -1,7 +1,7 @@
-"""What no recording keeps, wherever it stands: account ids, keys, tokens, names of principals.
+"""Hides what no recording may contain: account ids, keys, tokens, names of principals.
 
-Everything is replaced by as many bytes as it had, so that lengths, frames and chunks of recorded traffic stay true.
-What was replaced once is left as it is the next time, so that a request redacted today equals the recorded one.
+Replacements have the same number of bytes, so that lengths, frames and chunks of recorded traffic remain correct.
+Replacements are left unchanged the next time, so that a request redacted now equals the recorded one.
 """
 
 from __future__ import annotations
@@ -26,27 +26,28 @@ __all__ = [
 ]
 
 ACCOUNT_ID: Final = b"123456789012"
-"""What stands in the place of an account id: the one of AWS's own examples."""
+"""Replaces account ids: the one in AWS's own examples."""
 
 FILLER: Final = b"x"
-"""What stands in the place of every byte of a secret or text: valid in base64, in names and in JSON."""
+"""Replaces every byte of a secret or text: valid in base64, in names and in JSON."""
 
-_EXAMPLE_KEY: Final = b"IOSFODNN7EXAMPLE"  # of the AWS documentation, behind the four letters of the kind
+_EXAMPLE_KEY: Final = b"IOSFODNN7EXAMPLE"  # from the AWS documentation, without the four letters of the kind
 _NO_TOKEN: Final = "00000000-0000-4000-8000-000000000000"  # noqa: S105 - it takes the place of one
 _PAGE: Final = "page-"
 _PAGE_TOKEN: Final = re.compile(rf"{_PAGE}[0-9a-f]{{32}}")
 
-# The last group of a UUID, such as a request id's, may be twelve digits by chance.
+# The last group of a UUID, such as a request id, may consist of twelve digits by chance.
 _IN_UUID: Final = rb"(?<![0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-)"
 _ACCOUNT: Final = re.compile(rb"(?<![0-9])(?<![0-9]\.)" + _IN_UUID + rb"[0-9]{12}(?![0-9])")
-# As the console shows it; four groups are a card's number, and none of ours.
+# As shown in the console; four groups are a card number, which is not matched.
 _SPACED_ACCOUNT: Final = re.compile(rb"(?<![0-9-])[0-9]{4}-[0-9]{4}-[0-9]{4}(?![0-9]|-[0-9])")
-# A long text of nothing but base64 holds bytes: twelve digits in a row are chance there, and an image would be spoilt.
+# In a long base64 text, which is binary data, twelve digits in a row are chance, and replacing them would damage an
+# image.
 _OPAQUE: Final = re.compile(rb"[A-Za-z0-9+/]{64,}={0,2}")
 
 
 def _filled(keep: int) -> Callable[[re.Match[bytes]], bytes]:
-    """Return what replaces all of a match but its first ``keep`` bytes."""
+    """Return a replacement for all of a match except its first ``keep`` bytes."""
     return lambda found: found[0][:keep] + FILLER * (len(found[0]) - keep)
 
 
@@ -58,7 +59,7 @@ def _tail_filled(found: re.Match[bytes]) -> bytes:
 
 _Rule = tuple[re.Pattern[bytes], Callable[[re.Match[bytes]], bytes]]
 _RULES: Final[tuple[_Rule, ...]] = (
-    # Prefixes of ids: "IAM identifiers" in the IAM user guide.
+    # Prefixes of ids, from "IAM identifiers" in the IAM user guide.
     (
         re.compile(
             rb"(?<![A-Z0-9])(?:AKIA|ASIA|ABIA|ACCA|AROA|AIDA|AGPA|AIPA|ANPA|ANVA|ASCA|APKA)[A-Z0-9]{16}(?![A-Z0-9])"
@@ -72,7 +73,7 @@ _RULES: Final[tuple[_Rule, ...]] = (
     (re.compile(rb"(?:FwoG|FQoG|IQoJ)[A-Za-z0-9+/=]{48,}"), _filled(4)),
     (re.compile(rb"([Bb]earer\s+)([A-Za-z0-9._~+/=-]{8,})"), _tail_filled),
     (re.compile(rb"([Xx]-[Aa]mz-(?:Signature|Credential|Security-Token)=)([^&\s\"'<>\\]+)"), _tail_filled),
-    # Who: names of users, roles and sessions, which are often names of people.
+    # Names of users, roles and sessions, which are often names of people.
     (
         re.compile(
             rb"(arn:aws[a-z-]*:(?:iam|sts)::[0-9]{12}:(?:user|role|assumed-role|federated-user|group|instance-profile)/)"
@@ -84,9 +85,9 @@ _RULES: Final[tuple[_Rule, ...]] = (
 
 
 def hide(data: bytes, secrets: Iterable[bytes] = ()) -> bytes:
-    """Return the bytes with what must not be kept replaced, in the same length; ``secrets`` are looked for as they are.
+    """Return the bytes with private data replaced, in the same length; ``secrets`` are matched literally.
 
-    Account ids in what is base64 from end to end are not looked for.
+    Account ids in data that is entirely base64 are not matched.
     """
     for secret in secrets:
         data = data.replace(secret, FILLER * len(secret))
@@ -101,7 +102,7 @@ _UNIT: Final = re.compile(r"%[0-9A-Fa-f]{2}|.", re.DOTALL)
 
 
 def hide_in_quoted(text: str, secrets: Iterable[bytes] = ()) -> str:
-    """Do what `hide` does in a path or query, whose percent-encoding stays as the client wrote it."""
+    """Do the same in a path or query, preserving the client's percent-encoding."""
     units = _UNIT.findall(text)
     plain = b"".join(unquote_to_bytes(unit)[:1] for unit in units)  # one byte each: URLs are ASCII
     if len(plain) != len(units):
@@ -122,10 +123,10 @@ _ACCOUNT_MEMBER: Final = re.compile(r"account|owner|payer|principal", re.IGNOREC
 
 
 def replaced_member(name: str, text: str) -> str | None:
-    """Return what a member of this name holds instead of ``text``, None where the name tells nothing.
+    """Return the replacement for ``text`` in a member of this name, or None if the name alone does not decide.
 
-    Tokens that differ from call to call become ones that do not: a request with a fresh idempotency token is the
-    recorded one all the same, and the next page is found under the token that the recorded page before it names.
+    Tokens that differ between calls are replaced by constants, so that a request with a new idempotency token matches
+    the recorded one, and the next page is found under the token in the recorded page before it.
     """
     if name in {"clientRequestToken", "ClientRequestToken"}:
         return _NO_TOKEN
@@ -137,11 +138,11 @@ def replaced_member(name: str, text: str) -> str | None:
 
 
 def holds_account(name: str) -> bool:
-    """Whether a number of twelve digits under this name is an account id; in texts each one is taken for that."""
+    """Whether a twelve-digit number under this name is an account id; in texts, every one is taken for one."""
     return _ACCOUNT_MEMBER.search(name) is not None
 
 
-# What of a request belongs to the service's protocol; anything else may be a gateway's key under any name.
+# The request headers of the service's protocol; any other may hold a gateway's key.
 _REQUEST_HEADERS: Final = frozenset({"accept", "content-type", "user-agent"})
 _PROTOCOL: Final = ("x-amzn-bedrock-", "x-amz-bedrock-")
 _SECRET_HEADER: Final = re.compile(r"auth|cookie|credential|key|passw|secret|session|signature|token", re.IGNORECASE)
@@ -162,7 +163,7 @@ _LEAST_SECRET_BYTES: Final = 8
 
 
 def secrets_of(headers: Mapping[str, str]) -> frozenset[bytes]:
-    """Return what a request's headers hold to prove who asks; nothing that comes back may repeat it."""
+    """Return the credentials in a request's headers, which a recorded response may not contain either."""
     found: set[str] = set()
     for name, value in headers.items():
         if not kept_request_header(name.lower()) and _SECRET_HEADER.search(name):
@@ -175,7 +176,7 @@ _LOOPBACK: Final = re.compile(r"(?:127\.[0-9.]+|localhost|\[::1\])(?::\d+)?")
 
 
 def public_host(host: str) -> str:
-    """Return the host when it is a public one of the service; what stands for others says nothing of a network."""
+    """Return the host if it is a public one of the service, otherwise a placeholder that reveals no network."""
     if not host or _PUBLIC_HOST.fullmatch(host):
         return host
     return "localhost" if _LOOPBACK.fullmatch(host) else "private-endpoint.invalid"

@@ -1,4 +1,4 @@
-"""Emulator models by name: those that installed distributions register."""
+"""Finds emulator models by name, among those that installed distributions register."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .models import ENTRY_POINT_GROUP, EmulatorModel
 __all__ = ["EMULATOR_MODELS", "ServedModel", "emulator_model_names", "load_emulator_model"]
 
 ServedModel: TypeAlias = EmulatorModel | HttpModel
-"""What the emulator can serve: a model behind the service's protocol, or one that answers whole HTTP requests."""
+"""What the emulator can serve: a model behind the service's protocol, or one that answers complete HTTP requests."""
 
 
 def _checked(model: object, name: str, source: str) -> ServedModel:
@@ -27,7 +27,7 @@ def _checked(model: object, name: str, source: str) -> ServedModel:
 
 
 EMULATOR_MODELS: Final = PluginKind(ENTRY_POINT_GROUP, "emulator model", "models", _checked)
-"""What is registered under the group of emulator models."""
+"""The kind of plugins registered in the group of emulator models."""
 
 
 def emulator_model_names() -> list[str]:
@@ -36,11 +36,11 @@ def emulator_model_names() -> list[str]:
 
 
 def load_emulator_model(name: str, **options: object) -> ServedModel:
-    """Return the model that is registered under ``name`` (entry-point group ``bedrock_async.emulator_models``).
+    """Return the model registered under ``name`` (entry-point group ``bedrock_async.emulator_models``).
 
-    Only that one is imported; ``options`` are passed to it. Raises PluginError, which names the distribution, when the
-    name is unknown or claimed by several, the import fails, or what it makes is no model; errors of our tree that the
-    model itself raises come through. Importing and building can take seconds: call it in a worker thread.
+    Only this one is imported; ``options`` are passed to it. Raises PluginError, which names the distribution, when the
+    name is unknown or ambiguous, the import fails, or the result is not a model; a `BedrockError` raised by the model
+    itself is passed on. Importing and building can take seconds: call it in a worker thread.
     """
     point = PluginRegistry(EMULATOR_MODELS).entry_point(name)
     try:

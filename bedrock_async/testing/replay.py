@@ -1,8 +1,8 @@
 """A model that answers with recorded exchanges, byte for byte.
 
-An exchange is matched by method, decoded path and body (equal as JSON); exchanges that are recorded with equal
-requests are played in the order of their recording, the last one again and again. One without a recorded request is
-played by name: through the request header ``x-replay-exchange``, or with `ReplayModel.play_next`.
+An exchange is matched by method, decoded path and body (equal as JSON); exchanges recorded with equal requests are
+played in the order of recording, and the last one is repeated. One without a recorded request is played by name:
+through the request header ``x-replay-exchange``, or with `ReplayModel.play_next`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _REFUSED: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class RecordedExchange:
-    """One recorded request and its response; ``request_body`` is None where no request was recorded."""
+    """One recorded request and its response; ``request_body`` is None if no request was recorded."""
 
     id: str
     kind: str
@@ -59,7 +59,7 @@ class RecordedExchange:
     def from_json(cls, record: Mapping[str, Any]) -> Self:
         """Read one exchange in the format of the recorded corpus (see the README beside the data).
 
-        Raises InvalidRequestError when a member is missing or cannot be read.
+        Raises InvalidRequestError if a member is missing or cannot be read.
         """
         try:
             body: str | None = record["request_body"]
@@ -78,7 +78,7 @@ class RecordedExchange:
                 source=record.get("source") or {},
             )
         except (KeyError, ValueError, TypeError, AttributeError) as exc:
-            raise InvalidRequestError(f"this is no recorded exchange: {type(exc).__name__} at {exc}.") from exc
+            raise InvalidRequestError(f"this is not a recorded exchange: {type(exc).__name__} at {exc}.") from exc
 
 
 def _headers(recorded: Mapping[str, object], content_type: str | None) -> dict[str, str]:
@@ -96,7 +96,7 @@ def _headers(recorded: Mapping[str, object], content_type: str | None) -> dict[s
 
 
 def _content_type(kind: str, status: int, body: bytes) -> str | None:
-    """Return what the service called such a body: recorders drop headers, and a server would send one of its own."""
+    """Return the service's content type of such a body: recorders drop headers, and a server would send its own."""
     if kind in _STREAMS and status < _REFUSED:
         return CONTENT_TYPE
     return "application/json" if body.startswith((b"{", b"[")) else None
@@ -109,12 +109,12 @@ def _body(text: str, encoding: str | None) -> bytes:
 class ReplayModel:
     """Serves recorded exchanges; pass it to the emulator among the models.
 
-    It answers before validation and routing (authentication is still checked, where keys are configured). A request
-    that was not recorded gets a 404 that says how close it came; with ``strict=False`` it goes to the other models.
+    It answers before validation and routing (authentication is still checked if keys are configured). A request that
+    was not recorded gets a 404 that says how close it came; with ``strict=False``, it goes to the other models.
     """
 
     def __init__(self, exchanges: Iterable[RecordedExchange | Mapping[str, Any]], *, strict: bool = True) -> None:
-        """Take the exchanges, in the order of their recording. Raises InvalidRequestError for a malformed one."""
+        """Take the exchanges, in the order of recording. Raises InvalidRequestError for a malformed one."""
         self.exchanges = tuple(
             item if isinstance(item, RecordedExchange) else RecordedExchange.from_json(item) for item in exchanges
         )
@@ -133,9 +133,9 @@ class ReplayModel:
     def from_directory(
         cls, path: str | Path, *, select: Callable[[RecordedExchange], bool] | None = None, strict: bool = True
     ) -> Self:
-        """Read every ``*.json`` below ``path``, in the order of the names; ``select`` keeps those it is true for.
+        """Read every ``*.json`` below ``path``, ordered by name; ``select`` keeps those for which it is true.
 
-        Raises InvalidRequestError when there is none, or one cannot be read. It reads files: call it off the loop.
+        Raises InvalidRequestError if there are none, or one cannot be read. It reads files: call it in a worker thread.
         """
         try:
             texts = [file.read_bytes() for file in sorted(Path(path).rglob("*.json"))]
@@ -149,19 +149,19 @@ class ReplayModel:
     def play_next(self, exchange_id: str) -> None:
         """Answer the next request with this exchange, whatever the request is. Calls queue up.
 
-        Raises InvalidRequestError when there is no such exchange.
+        Raises InvalidRequestError if there is no such exchange.
         """
         self._queue.append(self._named(exchange_id))
 
     def respond(self, request: ReceivedRequest) -> HttpAnswer | None:
-        """Return the recorded answer, None when the request was not recorded and others may answer it."""
+        """Return the recorded answer, None if the request was not recorded and other models may answer it."""
         exchange = self._find(request)
         if exchange is not None:
             return exchange.answer
         return self._not_recorded(request) if self._strict else None
 
     async def aclose(self) -> None:
-        """Do nothing: recordings hold nothing."""
+        """Do nothing: recordings hold no resources."""
 
     def _find(self, request: ReceivedRequest) -> RecordedExchange | None:
         if name := request.headers.get(EXCHANGE_HEADER):
@@ -188,7 +188,7 @@ class ReplayModel:
 
 
 def not_recorded(request: ReceivedRequest, message: str) -> HttpAnswer:
-    """Return the refusal of a request that no recording answers."""
+    """Return the 404 for a request that was not recorded."""
     headers = {
         "content-type": "application/json",
         "x-amzn-errortype": "ResourceNotFoundException",
@@ -198,7 +198,7 @@ def not_recorded(request: ReceivedRequest, message: str) -> HttpAnswer:
 
 
 def body_value(body: bytes) -> JSONValue | bytes:
-    """Return the JSON of a body, with 1.0 and 1 as one number; the bytes of a body that is none."""
+    """Return the JSON of a body, with 1.0 and 1 as one number, or its bytes if it is not JSON."""
     try:
         value: JSONValue = json.loads(body)
     except (ValueError, RecursionError):
@@ -207,13 +207,13 @@ def body_value(body: bytes) -> JSONValue | bytes:
 
 
 def body_key(body: bytes) -> str:
-    """Return a text that is the same for bodies that are equal as JSON, or else equal bytes."""
+    """Return a text that is the same for bodies that are equal as JSON or, if they are not JSON, as bytes."""
     value = body_value(body)
     return repr(value) if isinstance(value, bytes) else json.dumps(value, sort_keys=True)
 
 
 def _numbers(value: JSONValue) -> JSONValue:
-    """Make 1.0 and 1 the same number, and keep true apart from 1."""
+    """Make 1.0 and 1 the same number, but keep true and 1 distinct."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""One request on its way through the emulator, and the forms in which answers leave it."""
+"""One request in the emulator, and the forms of its response."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _LINGER_ZERO: Final = struct.pack("ii", 1, 0)
 
 @dataclass(slots=True)
 class Call:
-    """A valid request. ``response`` is there once the head of a stream went out."""
+    """A valid request. ``response`` is set once the head of a stream has been sent."""
 
     http: web.BaseRequest
     received: ReceivedRequest
@@ -46,20 +46,20 @@ class Call:
     started: float
     response: web.StreamResponse | None = None
     fault: FaultPlan | None = None
-    """What is to go wrong with it."""
+    """The fault to inject, if any."""
 
     def elapsed_ms(self) -> int:
         """Return the time since the request's head arrived."""
         return round((asyncio.get_running_loop().time() - self.started) * 1000)
 
     async def answer(self, body: bytes, headers: Mapping[str, str] | None = None) -> web.StreamResponse:
-        """Answer with this JSON."""
+        """Send a JSON response."""
         head = {"content-type": _JSON, "x-amzn-requestid": self.received.request_id}
         answer = HttpAnswer(200, body, {**head, **(headers or {})})
         return await send(self.http, self.received, answer if self.fault is None else self.fault.body(answer))
 
     async def open_stream(self, headers: Mapping[str, str]) -> web.StreamResponse:
-        """Send the head of an event stream, unless that was done, and return the open response."""
+        """Send the head of an event stream, unless it was sent already, and return the open response."""
         if self.response is None:
             head = {"content-type": EVENT_STREAM, "x-amzn-requestid": self.received.request_id}
             response = web.StreamResponse(status=200, headers={**head, **headers})
@@ -69,7 +69,7 @@ class Call:
         return self.response
 
     async def instead(self, output: bytes | HttpAnswer | Control) -> web.StreamResponse:
-        """Perform what a script has in the place of an event."""
+        """Perform a script's step that replaces an event."""
         if isinstance(output, bytes):
             return await self.answer(output)
         if isinstance(output, HttpAnswer) and self.response is not None:
@@ -77,7 +77,7 @@ class Call:
         return await send(self.http, self.received, output)
 
     async def failed(self, exc: Exception) -> web.StreamResponse:
-        """Tell the client of a model's error: over HTTP, or inside the stream when that has begun."""
+        """Report a model's error to the client: over HTTP, or inside a stream that has begun."""
         error = as_service_error(exc, self.received)
         if self.response is None:
             return await send(self.http, self.received, error_answer(self.received, error))
@@ -87,7 +87,7 @@ class Call:
 
 
 def as_service_error(exc: Exception, received: ReceivedRequest) -> ServiceError:
-    """Return the error that a client is told of; one that is no ServiceError goes to the log, with its traceback."""
+    """Return the error to report to the client; one that is not a ServiceError is logged with its traceback."""
     if isinstance(exc, ServiceError):
         return exc
     logger.error("the model failed to answer %s", received.operation, exc_info=exc)
@@ -98,7 +98,7 @@ def as_service_error(exc: Exception, received: ReceivedRequest) -> ServiceError:
 
 
 async def send(http: web.BaseRequest, received: ReceivedRequest, answer: HttpAnswer | Control) -> web.StreamResponse:
-    """Send a whole answer, in pieces where it says so; or do with the connection what stands in its place."""
+    """Send a complete response, in pieces if it says so, or perform the control in its place."""
     if isinstance(answer, Control):
         await _break_off(http, answer)
     received.status = answer.status
@@ -120,7 +120,7 @@ async def send(http: web.BaseRequest, received: ReceivedRequest, answer: HttpAns
 
 
 async def _break_off(http: web.BaseRequest, control: Control) -> NoReturn:
-    """Leave the connection without an end of the answer: silent, closed or reset."""
+    """Break off without ending the response: stay silent, close or reset the connection."""
     if control is Control.SILENCE:
         await anyio.sleep_forever()
     if (transport := http.transport) is not None:
@@ -136,24 +136,24 @@ async def _break_off(http: web.BaseRequest, control: Control) -> NoReturn:
                     transport.write(b"HTTP/1.1 20")
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
                 transport.abort()
-    raise ConnectionResetError("the script closed the connection")  # which tells aiohttp to go no further
+    raise ConnectionResetError("the script closed the connection")  # aiohttp then stops processing
 
 
 def error_answer(received: ReceivedRequest, error: ServiceError) -> HttpAnswer:
-    """Return the refusal of the service behind the front end: of the model, or of the validation."""
+    """Return the service's refusal from behind the front end: by the model, or by validation."""
     if _REFUSED_BY_IAM in error.message and error.code == "AccessDeniedException":
         return front_end_error(received, error)
     origin = _FRONT_END_ERRORS if error.code in _FRONT_END_CODES else _MODEL_ERRORS
     members: dict[str, JSONValue] = {"message": error.message, **original_members(error)}
     if error.code == "UnknownOperationException":
-        # The framework's envelope, as printed in public threads; the message is the emulator's.
+        # The framework's envelope, as quoted in public threads; the message is the emulator's.
         members |= {"Output": {"__type": "com.amazon.coral.service#UnknownOperationException"}, "Version": "1.0"}
     return _refusal(received, error, origin, members)
 
 
 def front_end_error(received: ReceivedRequest, error: ServiceError) -> HttpAnswer:
     """Return the refusal of the front end, which checks signatures and keys."""
-    # Authorisation is refused with a capital M, everything else in small letters.
+    # Authorisation errors have a capital M, all others a lower-case one.
     name = "Message" if error.code == "AccessDeniedException" else "message"
     return _refusal(received, error, _FRONT_END_ERRORS, {name: error.message})
 
@@ -168,11 +168,11 @@ def _refusal(
     }
     if error.retry_after_s is not None:
         headers["x-amz-retry-after"] = str(round(error.retry_after_s * 1000))
-    return HttpAnswer(error.status or _BAD_REQUEST, wire_json(members), headers)  # a new code has no status yet
+    return HttpAnswer(error.status or _BAD_REQUEST, wire_json(members), headers)  # codes not known yet have no status
 
 
 def original_members(error: ServiceError) -> dict[str, JSONValue]:
-    """Return the members that tell of the error behind this one."""
+    """Return the members that describe the original error."""
     members: dict[str, JSONValue] = {
         "originalMessage": error.original_message,
         "originalStatusCode": error.original_status_code,

@@ -1,4 +1,4 @@
-"""A model that plays a script: events, delays and faults, in the order they are written down.
+"""A model that plays a script: events, delays and faults, in the order in which they are listed.
 
 ::
 
@@ -48,9 +48,9 @@ class Waitable(Protocol):
 Step: TypeAlias = Mapping[str, object] | bytes | float | Waitable | BedrockError | HttpAnswer | Control
 """One step of a script.
 
-A mapping is an event; bytes are sent raw; a number waits so many seconds; a `Waitable` is waited for; a ServiceError is
-the service's answer (over HTTP before the first event, as an exception frame after it); `HttpAnswer` and `Control` as
-they say.
+A mapping is an event; bytes are sent raw; a number is a pause in seconds; a `Waitable` is awaited; a ServiceError is
+the service's answer (over HTTP before the first event, as an exception frame after it); for `HttpAnswer` and `Control`,
+see there.
 """
 
 Script: TypeAlias = Iterable[Step]
@@ -61,7 +61,7 @@ _STEP_TYPES: Final[tuple[type, ...]] = (Mapping, bytes, int, float, BedrockError
 def text_events(
     text: str, *, stop_reason: str = "end_turn", input_tokens: int = 8, latency_ms: int = 120
 ) -> list[WireEvent]:
-    """Return the events of an answer of one text, a delta for every word. Output tokens are its words."""
+    """Return the events of a one-text answer, a delta for every word; each word counts as an output token."""
     words = _words(text)
     deltas: list[WireEvent] = [
         {"contentBlockDelta": {"contentBlockIndex": 0, "delta": {"text": word}}} for word in words
@@ -83,7 +83,7 @@ def tool_use_events(
     input_tokens: int = 8,
     latency_ms: int = 120,
 ) -> list[WireEvent]:
-    """Return the events of an answer that uses a tool, its input in pieces of JSON; ``text`` comes before it."""
+    """Return the events of an answer that uses a tool, its input in pieces of JSON; ``text`` precedes it."""
     index = 1 if text else 0
     document = json.dumps(dict(input), ensure_ascii=False)
     pieces = [document[at : at + _JSON_PIECE_CHARACTERS] for at in range(0, len(document), _JSON_PIECE_CHARACTERS)]
@@ -119,7 +119,7 @@ def _end(stop_reason: str, input_tokens: int, output_tokens: int, latency_ms: in
 
 
 class ScriptedOptions(TypedDict, total=False):
-    """The keywords of `ScriptedModel`, for the constructors that write the script."""
+    """The keywords of `ScriptedModel`, for the constructors that supply the script."""
 
     native: Script | Callable[[ReceivedRequest], Script] | None
     input_tokens: int
@@ -131,11 +131,12 @@ class ScriptedOptions(TypedDict, total=False):
 class ScriptedModel:
     """Plays a script for every request: the same one, or the one that a callable returns for the request.
 
-    The script's events are those of ConverseStream; Converse answers with them folded. Without ``native`` the invoke
+    The script's events are those of ConverseStream; Converse answers with them folded. Without ``native``, the invoke
     operations speak the Nova models' dialect, whose chunks are the same events; ``native`` is a script of native
-    objects instead: a chunk each, and the last one the answer of InvokeModel. ``input_tokens`` answers CountTokens.
-    ``model_ids`` defaults to every id. ``sleep`` waits for the numbers in a script. ``bidirectional`` holds each
-    conversation (InvokeModelWithBidirectionalStream); by default every event comes back as it is, as with `echo`.
+    objects instead: each is a chunk, and the last one is the answer of InvokeModel. ``input_tokens`` answers
+    CountTokens. ``model_ids`` defaults to every id. ``sleep`` waits for the numbers in a script. ``bidirectional``
+    answers each conversation (InvokeModelWithBidirectionalStream); by default, every event is sent back unchanged, as
+    with `echo`.
     """
 
     def __init__(
@@ -158,25 +159,25 @@ class ScriptedModel:
 
     @classmethod
     def text(cls, text: str = "Hello from the Bedrock emulator.", **options: Unpack[ScriptedOptions]) -> Self:
-        """Return a model that answers everything with this text, a delta for every word; options as of the class."""
+        """Return a model that answers everything with this text, a delta for every word; options as for the class."""
         return cls(text_events(text), **options)
 
     @classmethod
     def tool_use(cls, name: str, input: Mapping[str, JSONValue], **options: Unpack[ScriptedOptions]) -> Self:  # noqa: A002
-        """Return a model that answers everything with a use of this tool; options as of the class."""
+        """Return a model that answers everything with a use of this tool; options as for the class."""
         return cls(tool_use_events(name, input), **options)
 
     @classmethod
     def in_turn(cls, *scripts: Script, **options: Unpack[ScriptedOptions]) -> Self:
-        """Return a model that plays the first script for the first request, and the last one for all that follow."""
+        """Return a model that plays one script per request, in order, and the last one for all further requests."""
         if not scripts:
-            raise InvalidRequestError("in_turn needs a script, and got none.", path="scripts")
+            raise InvalidRequestError("in_turn needs at least one script.", path="scripts")
         listed = [_checked(script) for script in scripts]
         following = itertools.chain(listed, itertools.repeat(listed[-1]))
         return cls(lambda _request: next(following), **options)
 
     async def steps(self, request: ReceivedRequest) -> AsyncGenerator[Output]:
-        """Yield the script's outputs for the request's operation; waits and errors happen at their place."""
+        """Yield the script's outputs for the request's operation; waits and errors occur in their place."""
         if request.operation not in {"InvokeModel", "InvokeModelWithResponseStream"}:
             async with aclosing(self._play(self._script(request))) as outputs:
                 async for output in outputs:
@@ -241,11 +242,11 @@ class ScriptedModel:
                 yield json.dumps(dict(output), ensure_ascii=False).encode()
 
     async def bidirectional(self, session: DuplexSession) -> None:
-        """Hold a conversation as the script says."""
+        """Answer a conversation as the script says."""
         await self._bidirectional(session)
 
     async def aclose(self) -> None:
-        """Do nothing: a script holds nothing."""
+        """Do nothing: a script holds no resources."""
 
 
 def _per_request(script: Script | Callable[[ReceivedRequest], Script]) -> Callable[[ReceivedRequest], Script]:
@@ -281,7 +282,7 @@ def _nova_answer(events: Sequence[WireEvent]) -> WireEvent:
 
 
 def _nova_chunk(event: WireEvent) -> WireEvent:
-    """Return the event as a Nova chunk: the same but for the service's own measurements in the last one."""
+    """Return the event as a Nova chunk: the same except for the service's own measurements in the last one."""
     metadata = cast("dict[str, Any] | None", event.get("metadata"))
     if metadata is None:
         return event

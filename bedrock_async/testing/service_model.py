@@ -1,8 +1,8 @@
-"""The reference service models: what the service's own model says of every operation, member and constraint.
+"""The reference service models, which define every operation, member and constraint.
 
-They are copies of the newest bedrock-runtime model, and of what an inference client needs of the control plane's
-(bedrock), without their documentation text, written by ``scripts/refresh_service_model.py``, so that what the emulator
-knows does not depend on the botocore that happens to be installed. botocore itself only interprets them.
+They are copies of the newest bedrock-runtime model and of the operations of the control plane (bedrock) that inference
+needs, without documentation text, written by ``scripts/refresh_service_model.py``. So the emulator does not depend on
+the installed version of botocore, which only interprets them.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ def reference_version() -> str:
 def service_model() -> ServiceModel:
     """Return the reference model as a botocore ServiceModel, read from the package once.
 
-    The first call reads 60 kB and imports botocore.model: call it in a worker thread where an event loop runs.
-    Raises MissingExtraError when botocore is not installed.
+    The first call reads 60 kB and imports botocore.model: with an event loop, call it in a worker thread. Raises
+    MissingExtraError when botocore is not installed.
     """
     return _read(_document(), "bedrock-runtime")
 
 
 @functools.cache
 def control_plane_model() -> ServiceModel:
-    """Return the reference model of the control plane's operations for inference, as `service_model` does its own."""
+    """Return the reference model of the control plane's operations; otherwise like `service_model`."""
     return _read(_document("control_plane_model.json"), "bedrock")
 
 

@@ -1,4 +1,4 @@
-"""The contract of what only some families do (embeddings, ranking, images, video), as a test class to inherit."""
+"""The contract of tasks that only some families support (embeddings, ranking, images, video), as a test class."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ TaskRequest: TypeAlias = EmbedRequest | RerankRequest | ImageRequest | VideoRequ
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSample:
-    """One exchange of a task, natively. What is left out is not compared.
+    """One native exchange of a task. Members that are omitted are not compared.
 
-    - ``model``, ``request``: what is asked of which model; the class of the request says which task it is.
-    - ``native_request``: the body that it becomes. ``native_response``: the answer, with its ``headers``.
-    - ``output``: for video, name and bytes of the object in S3 in place of an answer.
-    - ``result``: what the decoding method gives.
+    - ``model``, ``request``: the model and the request, whose class determines the task.
+    - ``native_request``: the expected body. ``native_response``: the response, with its ``headers``.
+    - ``output``: for video, name and bytes of the S3 object, instead of a response.
+    - ``result``: what the decoding method must return.
     """
 
     model: str
@@ -57,27 +57,27 @@ class TaskSample:
 
 
 class TaskContract:
-    """The promises of a family's tasks beside chat. Subclass it, give a family and samples, and inherit the tests."""
+    """The contract of a family's tasks besides chat. Subclass it with a family and samples to inherit the tests."""
 
     samples: ClassVar[Sequence[TaskSample]] = ()
 
     def family(self) -> ModelFamily:
         """Return the family under test."""
-        raise NotImplementedError("a TaskContract needs its method family()")
+        raise NotImplementedError("override family()")
 
     def test_it_keeps_the_protocol(self) -> None:
-        """A family that does not chat is a family all the same."""
+        """A family that does not chat satisfies the protocol, too."""
         family = self.family()
-        expect(holds=check_family(family, family.name, "the test") is family, otherwise="check_family gave another")
+        expect(holds=check_family(family, family.name, "the test") is family, otherwise="check_family returned another")
 
     def test_it_has_the_methods_of_its_tasks(self) -> None:
-        """Which is asked with isinstance."""
+        """An isinstance check finds them."""
         for sample in self._given():
             protocol = _protocol_of(sample.request)
-            expect(holds=isinstance(self.family(), protocol), otherwise=f"it is no {protocol.__name__}")
+            expect(holds=isinstance(self.family(), protocol), otherwise=f"it is not a {protocol.__name__}")
 
     def test_it_claims_the_models_of_its_samples(self) -> None:
-        """Its patterns fit their ids, without geography."""
+        """Its patterns match their ids, without geography."""
         for sample in self._given():
             base_model = parse_model_id(sample.model).base_model or ""
             found = best_match(base_model, self.family().models)
@@ -97,20 +97,20 @@ class TaskContract:
             equal(sample.request, before, "the request after encoding")
 
     def test_fields_of_the_caller_reach_the_body(self) -> None:
-        """``fields`` are for what the common request has no word for."""
+        """``fields`` are for members that the common request lacks."""
         for sample in self._given():
             fields: Any = {"probe_field": {"inner": [1]}}
             body = json.dumps(self._body(sample, replace(sample.request, fields=fields)))
             expect(holds='"probe_field": {"inner": [1]}' in body, otherwise=f"the field is not in {body}")
 
     def test_answers_are_the_results_of_the_samples(self) -> None:
-        """Typed, and equal to what is expected."""
+        """Typed, and equal to the expected results."""
         for sample in self._given():
             if sample.result is not None:
                 equal(self._result(sample), sample.result, f"the result of {sample.model}")
 
     def test_an_answer_of_another_family_is_an_error(self) -> None:
-        """Of our tree, with the family's name."""
+        """An error of ours, with the family's name."""
         for sample in self._given():
             if sample.native_response is None:
                 continue
@@ -119,7 +119,7 @@ class TaskContract:
                 expect(holds=self.family().name in str(error), otherwise=f"the error does not name the family: {error}")
 
     def test_decoding_leaves_the_body_alone(self) -> None:
-        """What was received can be looked at afterwards."""
+        """The received body can be inspected afterwards."""
         for sample in self._given():
             if sample.native_response is not None:
                 body = copy.deepcopy(dict(sample.native_response))

@@ -1,8 +1,8 @@
-"""Reading requests as the service does: rest-json bindings, types and constraints from the reference model.
+"""Reads requests as the service does: rest-json bindings, types and constraints from the reference model.
 
-Unknown members are accepted and kept, as the service does (recorded: ``toolUse.type = "tool_use"`` was accepted
-before any model file knew the member), and an explicit null is an absent member. The texts of refusals are the
-service's own as far as they were seen in public; those of broken JSON types are its framework's.
+Unknown members are accepted and kept, as by the service (recorded: it accepted ``toolUse.type = "tool_use"`` before any
+service model had the member), and an explicit null counts as absent. The messages of refusals are the service's own as
+far as they were published; those about JSON types are its framework's.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Route", "read_request", "routes"]
 
-# Values that the service takes although its model's enumeration lacks them: 37 recorded exchanges carry
-# toolUse.type = "tool_use", most of them in histories that were answered with 200.
+# Values that the service accepts although its enumeration lacks them: 37 recorded exchanges have toolUse.type =
+# "tool_use", most of them in histories that were answered with 200.
 _ALSO_ACCEPTED: Final[Mapping[str, frozenset[str]]] = {"ToolUseType": frozenset({"tool_use"})}
 
-# How the service's JSON reader names the token it did not expect.
+# The service's JSON reader names unexpected tokens in this way.
 _TOKENS: Final[Mapping[type, str]] = {
     str: "STRING_VALUE",
     int: "NUMBER_VALUE",
@@ -39,10 +39,10 @@ _TOKENS: Final[Mapping[type, str]] = {
 
 
 class Route:
-    """One operation's HTTP binding, ready to be matched against a request line."""
+    """One operation's HTTP binding, to be matched against a request line."""
 
     def __init__(self, operation: OperationModel) -> None:
-        """Compile the binding of ``operation``; a label matches one segment, so a raw ``/`` in a model id does not."""
+        """Compile the binding of ``operation``; a label matches one segment, and so no model id with a raw ``/``."""
         self.operation = operation
         self.method: str = operation.http["method"]
         template: str = operation.http["requestUri"]
@@ -51,7 +51,7 @@ class Route:
         self._pattern = re.compile(labels)
 
     def match(self, method: str, path: str) -> dict[str, str] | None:
-        """Return the decoded labels of the path when the route is the request's, else None."""
+        """Return the decoded labels of the path if the route matches the request, otherwise None."""
         found = self._pattern.fullmatch(path) if method == self.method else None
         return {name: unquote(value) for name, value in found.groupdict().items()} if found else None
 
@@ -65,10 +65,10 @@ def routes() -> tuple[Route, ...]:
 
 
 def read_request(operation: OperationModel, request: ReceivedRequest, labels: Mapping[str, str]) -> JSONValue:
-    """Return the JSON body of the request, checked against the operation's input shape and without nulls.
+    """Return the JSON body of the request, validated against the operation's input shape and without nulls.
 
-    None where the input has no JSON body (the body of InvokeModel is the model's own). Raises ServiceError:
-    SerializationException for what cannot be read, ValidationException for what violates a constraint.
+    Returns None if the input has no JSON body (the body of InvokeModel is the model's own). Raises ServiceError:
+    SerializationException for what cannot be parsed, ValidationException for what violates a constraint.
     """
     shape = operation.input_shape
     reader = _Reader()
@@ -100,7 +100,7 @@ def _located(location: str, name: str, request: ReceivedRequest, labels: Mapping
         return labels.get(name)
     if location == "header":
         return request.headers.get(name.lower())
-    # The third and last location that the service's model uses is the query string.
+    # The query string is the third and last location that the service model uses.
     pairs = (pair.partition("=") for pair in request.query.split("&"))
     return next((unquote(value) for key, _, value in pairs if unquote(key) == name), None)
 
@@ -140,7 +140,7 @@ def _unreadable(message: str) -> NoReturn:
 
 
 class _Reader:
-    """Walks one request; collects what violates a constraint, raises at once for what has the wrong type."""
+    """Walks one request; collects violations of constraints, but raises at once for a wrong type."""
 
     def __init__(self) -> None:
         self._problems: list[str] = []
@@ -209,7 +209,7 @@ class _Reader:
         if not isinstance(value, list):
             _unreadable(f"{_token(value)} cannot be converted to a list at '{path}'")
         self.length(len(value), shape, path)
-        # The service counts list members from 1 and puts "member" behind each.
+        # The service counts list members from 1 and appends "member" to each.
         return [self.read(item, shape.member, f"{path}.{index}.member") for index, item in enumerate(value, 1)]
 
     def _map(self, value: JSONValue, shape: MapShape, path: str) -> JSONValue:
@@ -228,7 +228,7 @@ class _Reader:
         self.length(len(blob), shape, path)
 
     def constraints(self, value: str, shape: Shape, path: str) -> None:
-        # Free text may be a prompt and is never quoted; identifiers, enumerations and names are, as the service does.
+        # Free text may be a prompt and is never quoted; identifiers, enumerations and names are, as by the service.
         enum = cast("list[str]", shape.metadata.get("enum", []))
         if enum and value not in enum and value not in _ALSO_ACCEPTED.get(shape.name, ()):
             self.refuse(value, path, f"Member must satisfy enum value set: [{', '.join(enum)}]")

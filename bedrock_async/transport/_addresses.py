@@ -1,6 +1,6 @@
-"""From a host name to a connected socket: the resolver, and Happy Eyeballs.
+"""From a host name to a connected socket: a resolver, and Happy Eyeballs.
 
-asyncio's ``create_connection`` has them, too, but uvloop's has not.
+asyncio's ``create_connection`` implements Happy Eyeballs, but uvloop's does not.
 """
 
 from __future__ import annotations
@@ -13,42 +13,42 @@ from ipaddress import ip_address
 from itertools import zip_longest
 from typing import Final, TypeAlias
 
-codecs.lookup("idna")  # getaddrinfo encodes host names with it, and would import it on the loop
+codecs.lookup("idna")  # getaddrinfo uses this codec for host names, and would import it on the loop
 
 __all__ = ["Address", "Resolver", "connect_first", "connect_to"]
 
 Address: TypeAlias = tuple[int, int, int, tuple[str, int] | tuple[str, int, int, int]]
-"""What a socket needs: family, kind, protocol, and the address proper."""
+"""What a socket needs: family, kind, protocol, and the socket address."""
 
 _KEEP_S: Final = 10.0
-"""Opening many connections at once asks the resolver once; so long a change in the DNS is overlooked."""
+"""How long an answer is reused, so that opening many connections resolves once; DNS changes are seen this late."""
 
 _HEAD_START_S: Final = 0.25
-"""What an address is given before the next one is tried beside it.  [RFC 8305, section 5]"""
+"""How long an address is tried before the next one is tried concurrently.  [RFC 8305, section 5]"""
 
 
 class Resolver:
-    """Looks up host names in worker threads, and remembers for a moment what it found."""
+    """Resolves host names in worker threads, and caches the answers briefly."""
 
     def __init__(self, look_up: Callable[[str, int], list[Address]] | None = None) -> None:
         self._look_up = look_up or _look_up
         self._lookups: dict[tuple[str, int], _Lookup] = {}
 
     async def addresses(self, host: str, port: int) -> list[Address]:
-        """Return the addresses of a host in the order in which they are to be tried, families in turn.
+        """Return the addresses of a host in the order to try them, alternating between address families.
 
-        Each call begins with another address of the preferred family, so that connections spread over the hosts
-        behind a name. Raises socket.gaierror, or UnicodeError for what cannot be a name.
+        Each call starts with the next address of each family, so that connections spread over the hosts behind a name.
+        Raises socket.gaierror, or UnicodeError for a host name that cannot be encoded.
         """
         if _is_number(host):
-            return _look_up(host, port)  # asks nobody
+            return _look_up(host, port)  # a literal address needs no look-up
         loop = asyncio.get_running_loop()
         lookup = self._lookups.get((host, port))
         if lookup is None or lookup.expires < loop.time():
             lookup = _Lookup(loop.run_in_executor(None, self._look_up, host, port), loop.time() + _KEEP_S)
             self._lookups[host, port] = lookup
         try:
-            # Shielded, because others may wait for the same answer.
+            # Shielded, because others may be waiting for the same answer.
             found = await asyncio.shield(lookup.answer)
         except OSError:
             if self._lookups.get((host, port)) is lookup:
@@ -59,7 +59,7 @@ class Resolver:
 
 
 class _Lookup:
-    """One question to the resolver."""
+    """One look-up, finished or in progress."""
 
     __slots__ = ("answer", "expires", "turn")
 
@@ -83,7 +83,7 @@ def _look_up(host: str, port: int) -> list[Address]:
 
 
 def in_order(addresses: Iterable[Address], *, turn: int) -> list[Address]:
-    """Return the addresses with the families in turn, the first one's first, each rotated by ``turn``."""
+    """Return the addresses alternating between families, beginning with the first one's, each rotated by ``turn``."""
     families: dict[int, list[Address]] = {}
     for address in addresses:
         families.setdefault(address[0], []).append(address)
@@ -92,7 +92,7 @@ def in_order(addresses: Iterable[Address], *, turn: int) -> list[Address]:
 
 
 async def connect_to(address: Address, options: Iterable[tuple[int, int, int]]) -> socket.socket:
-    """Return a socket with these options that is connected to the address. Raises OSError."""
+    """Return a socket with these options, connected to the address. Raises OSError."""
     family, kind, protocol, target = address
     connection = socket.socket(family, kind, protocol)
     try:
@@ -114,9 +114,9 @@ async def connect_first(
 ) -> socket.socket:
     """Return the socket of the address that ``connect`` reaches first.
 
-    The next address is tried when the one before has failed, or beside it after ``head_start_s``. Sockets that come
-    too late are closed; so are all when this is cancelled. Raises OSError, whose cause is a group of those of all
-    addresses where there are several.  [RFC 8305, Happy Eyeballs]
+    The next address is tried when the previous one has failed, or concurrently after ``head_start_s``. Sockets that
+    connect too late are closed, and all of them on cancellation. Raises OSError; with several addresses its cause is an
+    ExceptionGroup of their errors.  [RFC 8305, Happy Eyeballs]
     """
     if len(addresses) == 1:
         return await connect(addresses[0])

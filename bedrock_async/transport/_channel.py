@@ -1,4 +1,4 @@
-"""From an origin to a connection that is ready for requests: TCP, the proxy's consent, TLS."""
+"""From an origin to a connection that is ready for requests: TCP, the proxy's tunnel, TLS."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _STATUS: Final = re.compile(rb"HTTP/1\.[01] (\d{3})(?: |\r)")
 
 
 class Channel:
-    """A connected socket, and the layers of TLS that were agreed on, the outermost first.
+    """A connected socket with its negotiated TLS layers, outermost first.
 
-    It is used up by handing both on; `close` is for whoever cannot.
+    Whoever takes over both becomes their owner; call `close` otherwise.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -36,11 +36,11 @@ class Channel:
         self._loop = asyncio.get_running_loop()
 
     def close(self) -> None:
-        """Close the socket, without a goodbye."""
+        """Close the socket, without a TLS close_notify."""
         self.socket.close()
 
     async def start_tls(self, context: ssl.SSLContext, host: str) -> None:
-        """Agree on TLS with ``host``. Raises OSError (ssl.SSLError), or EOFError when the peer hangs up."""
+        """Negotiate TLS with ``host``. Raises OSError (ssl.SSLError), or EOFError if the peer closes the connection."""
         layer = TlsLayer(context, host)
         try:
             done = layer.shake_hands()
@@ -48,13 +48,13 @@ class Channel:
                 await self._send(layer.outgoing)
                 done = layer.shake_hands(await self._receive("during the TLS handshake"))
         except ssl.SSLError:
-            await self._send(layer.outgoing)  # the alert, which tells the peer why
+            await self._send(layer.outgoing)  # the alert, which tells the peer the reason
             raise
         await self._send(layer.outgoing)
         self.layers.append(layer)
 
     async def open_tunnel(self, origin: Origin, authorization: str) -> None:
-        """Ask the proxy at the other end for a tunnel. Raises ConnectError when it refuses, OSError or EOFError."""
+        """Ask the proxy for a tunnel to ``origin``. Raises ConnectError when it refuses, OSError or EOFError."""
         request = f"CONNECT {origin.peer} HTTP/1.1\r\nhost: {origin.peer}\r\n{authorization}\r\n"
         await self._send(request.encode())
         answer = b""
@@ -96,11 +96,11 @@ async def open_channel(
     options: Sequence[tuple[int, int, int]],
     max_connections: int | None,
 ) -> Channel:
-    """Connect to an origin; ``context`` is needed where it, or its proxy, is secure.
+    """Connect to an origin; ``context`` is required if the origin or its proxy uses TLS.
 
-    ``proxy_context`` is for a secure proxy that has a context of its own. ``max_connections`` is the size of the pool
-    that errors name; None where there is none.
-    Cancelling closes what was open. Raises ConnectError (NameResolutionError, TLSError) or TooManyOpenFilesError.
+    ``proxy_context`` is for an https proxy with a TLS context of its own. ``max_connections`` is the pool size to name
+    in errors; None without a pool. Cancelling closes what was opened. Raises ConnectError (NameResolutionError,
+    TLSError) or TooManyOpenFilesError.
     """
     proxy = origin.proxy
     first = proxy or origin

@@ -1,4 +1,4 @@
-"""What went wrong on a connection, in the words of our error tree: the same words for every HTTP library."""
+"""Translates connection failures into our errors, with the same messages for every HTTP library."""
 
 from __future__ import annotations
 
@@ -31,33 +31,36 @@ def peer_of(url: str) -> str:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port or _PORTS[parts.scheme]
     except (KeyError, ValueError) as exc:
-        raise InvalidRequestError("the request's URL is no absolute http or https URL.", path="endpoint_url") from exc
+        raise InvalidRequestError(
+            "the request's URL is not an absolute http or https URL.", path="endpoint_url"
+        ) from exc
     if not host:
         raise InvalidRequestError("the request's URL names no host.", path="endpoint_url")
     return host_port(host, port)
 
 
 def host_port(host: str, port: int) -> str:
-    """Return both as a URL has them, and as messages name a peer."""
+    """Return host and port as written in a URL, and as messages name a peer."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def connect_failure(exc: BaseException, *, peer: str, max_connections: int | None) -> TransportError:
-    """Return the error of a connection to ``peer`` (``host:port``) that was not made, from what lies beneath ``exc``.
+    """Return the error for a failed attempt to connect to ``peer`` (``host:port``), from the causes of ``exc``.
 
-    HTTP libraries wrap what the operating system said, each in its own way and more than once.
+    The causes decide, because HTTP libraries wrap the error of the operating system, each in its own way and
+    repeatedly.
     """
     causes = _beneath(exc)
     for cause in causes:
         if isinstance(cause, ssl.SSLError):
             return _tls_failure(cause, peer=peer, sent=False)
         if isinstance(cause, socket.gaierror | UnicodeError):
-            # UnicodeError: a label that is empty or longer than 63 characters never reaches the resolver.
+            # UnicodeError: labels that are empty or longer than 63 characters are never resolved.
             return NameResolutionError(
                 f"the host name of {peer} cannot be resolved ({_said([cause])}).",
                 hint="Check region and endpoint_url, the DNS settings and, in a VPC, the endpoint's private DNS.",
             )
-        # After the resolver and TLS, whose errors are OSErrors with numbers of their own.
+        # After name resolution and TLS, whose errors are OSErrors with numbers of their own.
         if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
             return too_many_open_files(f"a connection to {peer}", max_connections=max_connections)
         if isinstance(cause, ConnectionRefusedError):
@@ -71,10 +74,10 @@ def connect_failure(exc: BaseException, *, peer: str, max_connections: int | Non
 
 
 def connect_timeout(*, peer: str, limit_s: float, max_connections: int | None) -> ConnectTimeoutError:
-    """Return the error of a connection that was neither free nor made in time."""
+    """Return the error for a connection that was neither available nor established in time."""
     pool = "of the client" if max_connections is None else f"of at most {max_connections}"
     return ConnectTimeoutError(
-        f"no connection to {peer} was free or made within {limit_s:g} s (from a pool {pool}).",
+        f"no connection to {peer} became available within {limit_s:g} s (from a pool {pool}).",
         limit_s=limit_s,
         hint="Check that the endpoint is reachable; when more calls are in flight than there are connections, pass "
         "limits=Limits(max_connections=...), or let calls wait with rate_limit=RateLimit(max_in_flight=...).",
@@ -82,36 +85,36 @@ def connect_timeout(*, peer: str, limit_s: float, max_connections: int | None) -
 
 
 def connection_lost(exc: BaseException, *, peer: str, received_bytes: int | None) -> TransportError:
-    """Return the error of a connection that broke after the request went out.
+    """Return the error for a connection that broke after the request was sent.
 
-    ``received_bytes`` counts the body; None says that the response's head was not complete.
+    ``received_bytes`` counts the body; None means that the head of the response was not complete.
     """
     causes = _beneath(exc)
     for cause in causes:
         if isinstance(cause, ssl.SSLError) and received_bytes is None:
-            # With TLS 1.3 a server refuses a client after the handshake: the alert is the first thing read.
+            # With TLS 1.3, a server rejects a client after the handshake: its alert is the first thing that is read.
             return _tls_failure(cause, peer=peer, sent=True)
     when = "before it answered" if received_bytes is None else f"after {received_bytes} bytes of the response's body"
     how = next((_said([cause]) for cause in causes if isinstance(cause, OSError) and cause.errno is not None), None)
     return ConnectionLostError(
         f"the connection to {peer} broke {when} ({how or 'closed by the peer'}).",
-        hint="Try again; when it persists, look for a proxy or load balancer that cuts connections.",
+        hint="Try again; if it persists, look for a proxy or load balancer that cuts connections.",
         sent=True,
     )
 
 
 def connection_aborted(*, peer: str) -> ConnectionLostError:
-    """Return the error of reading on after ``abort()``, or after a read that was cancelled."""
+    """Return the error for reading on after ``abort()``, or after a cancelled read."""
     return ConnectionLostError(
         f"the response of {peer} was closed here before its body was read.",
-        hint="It cannot be read on: send the request again.",
+        hint="It cannot be read any further: send the request again.",
         sent=True,
     )
 
 
 def not_http(said: str, *, peer: str) -> ProtocolError:
-    """Return the error of a peer whose bytes are no HTTP/1.1; ``said`` is the parser's complaint."""
-    # The lines after the first quote what came.
+    """Return the error for a peer that does not speak HTTP/1.1; ``said`` is the message of the parser."""
+    # The lines after the first quote the received bytes.
     complaint = said.strip().partition("\n")[0].rstrip(" :")[:200]
     return ProtocolError(
         f"{peer} answered something that is not HTTP ({complaint}).",
@@ -121,7 +124,7 @@ def not_http(said: str, *, peer: str) -> ProtocolError:
 
 
 def body_too_large(*, peer: str, max_bytes: int) -> ProtocolError:
-    """Return the error of a response longer than ``max_bytes``."""
+    """Return the error for a response body longer than ``max_bytes``."""
     return ProtocolError(
         f"the body of {peer}'s response is longer than the {max_bytes} bytes allowed.",
         hint="Check that the endpoint is Bedrock's.",
@@ -130,17 +133,18 @@ def body_too_large(*, peer: str, max_bytes: int) -> ProtocolError:
 
 
 def transport_closed() -> ClientClosedError:
-    """Return the error of a transport that was used after ``aclose()``."""
-    return ClientClosedError("the transport is closed.", hint="Make a new client, or keep this one open for longer.")
+    """Return the error for a transport that is used after ``aclose()``."""
+    return ClientClosedError("the transport is closed.", hint="Create a new client, or keep this one open for longer.")
 
 
 def too_many_open_files(purpose: str, *, max_connections: int | None) -> TooManyOpenFilesError:
-    """Return the error of a process that may open no more files; ``purpose`` is what this one was for."""
+    """Return the error for a process that ran out of file descriptors; ``purpose`` is what one was needed for."""
     limit = soft_descriptor_limit()
-    pool = "" if max_connections is None else f", or max_connections (now {max_connections}) lowered"
+    most = "" if limit is None else f"; the limit is {limit}"
+    pool = "" if max_connections is None else f" or lower max_connections (now {max_connections})"
     return TooManyOpenFilesError(
-        f"no file descriptor is left for {purpose}; the process may have {limit or 'no more'} open.",
-        hint=f"The limit can be raised (ulimit -n){pool}.",
+        f"no file descriptor is left for {purpose}{most}.",
+        hint=f"Raise the limit (ulimit -n){pool}.",
     )
 
 
@@ -159,7 +163,7 @@ def _tls_failure(exc: ssl.SSLError, *, peer: str, sent: bool) -> TLSError:
 
 
 def _beneath(exc: BaseException) -> list[BaseException]:
-    """Return ``exc`` and everything that it wraps, the outermost first."""
+    """Return ``exc`` and everything that it wraps, outermost first."""
     found: list[BaseException] = []
     pending = [exc]
     while pending:
@@ -167,8 +171,8 @@ def _beneath(exc: BaseException) -> list[BaseException]:
         if current in found:
             continue
         found.append(current)
-        # httpcore re-raises with "from None", which hides the cause but keeps it as the context. The context of
-        # any other exception may be whatever the caller was handling, and is none of this connection's business.
+        # httpcore re-raises with "from None", which hides the cause but keeps it as the context. The context of any
+        # other exception may be unrelated: whatever the caller was handling.
         hidden = current.__context__ if current.__suppress_context__ else None
         inner = current.__cause__ or hidden
         if inner is not None:
@@ -179,7 +183,7 @@ def _beneath(exc: BaseException) -> list[BaseException]:
 
 
 def _said(causes: list[BaseException]) -> str:
-    """Return what the system said, else the first words among the causes, on one line and never at length."""
+    """Return the operating system's message, or that of the first cause with one; one line, at most 200 characters."""
     for cause in causes:
         if isinstance(cause, OSError) and cause.errno is not None and cause.strerror:
             return f"{cause.strerror}, errno {cause.errno}"

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection: requests go out, one at a time, and llhttp (httptools) takes the responses apart."""
+"""One HTTP/1.1 connection: it sends requests, one at a time, and parses responses with llhttp (httptools)."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ from ._tls_layer import TlsLayer
 __all__ = ["Connection", "Owner", "Response"]
 
 _MOST_UNREAD_BYTES: Final = 2**17
-"""So much may wait for a reader before the peer is slowed down, or come without getting anywhere."""
+"""How much may wait unread before reading is paused, or arrive without completing a head or a piece of body."""
 
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 _MOST_FIELDS: Final = 256
-"""Header fields of a response. Bedrock sends about ten."""
+"""The most header fields of a response. Bedrock sends about ten."""
 
 _AT_ONCE_BYTES: Final = 2**16
-"""Shorter bodies go out in one write with the head, longer ones in pieces of this size."""
+"""Bodies up to this size are written at once with the head, longer ones in pieces of this size."""
 
 _PIECES_A_TURN: Final = 4
-"""After so many pieces of a long body, other tasks have their turn."""
+"""How many pieces of a long body are written before other tasks get a turn."""
 
 
 class Owner(Protocol):
-    """Whoever gave the connection to a request, and gets it back."""
+    """The pool that lends the connection to requests and takes it back."""
 
     def freed(self, connection: Connection) -> None:
-        """Take back a connection that can be used again."""
+        """Take back a connection that can be reused."""
         ...
 
     def closed(self, connection: Connection) -> None:
-        """Take note that the connection is closed, at once."""
+        """Register that the connection is closed."""
         ...
 
 
 class _EndOfParsingError(Exception):
-    """What makes the parser stop: it passes errors of callbacks on to the caller."""
+    """Raised in a callback to stop the parser, which passes it on to the caller."""
 
 
 class Response:
-    """A response under way or complete; see `WireResponse`.
+    """A response, in progress or complete; see `WireResponse`.
 
-    When ``head`` is done, its head is there, or ``status`` is 0 and ``failure`` says why.
+    When ``head`` is done, either the head of the response has arrived, or ``status`` is 0 and ``failure`` says why not.
     """
 
     __slots__ = (
@@ -72,15 +72,15 @@ class Response:
         self.headers: Mapping[str, str] = _NO_HEADERS
         self.head: asyncio.Future[None] = loop.create_future()
         self.reader: asyncio.Future[None] | None = None
-        """Done when something has arrived for the one who waits."""
+        """Done when something has arrived for the waiting reader."""
         self.received_bytes = 0
-        """So much of the body was handed out."""
+        """How much of the body was returned to the reader."""
         self.unanswered = False
-        """The connection was lost before a byte of the response."""
+        """Whether the connection was lost before the first byte of the response."""
         self._connection: Connection | None = connection
-        """None when the body is complete or has failed."""
+        """None once the body is complete or has failed."""
         self._pieces = pieces
-        """What nobody has taken yet; the connection's own list as long as it is there."""
+        """Received but unread; the connection's own list until the response ends."""
         self.failure: BedrockError | None = None
         self._loop = loop
         self._peer = peer
@@ -96,10 +96,10 @@ class Response:
         return self.take()
 
     def arrival(self) -> asyncio.Future[None] | None:
-        """Return what to await before `take`; None when there is something to take.
+        """Return a future to await before `take`, or None when there is something to take.
 
-        For readers who wait for every event: `receive` without a coroutine of its own. Whoever is cancelled there
-        aborts the response.
+        For readers that wait for every event: it saves the coroutine of `receive`. The response is aborted when a task
+        is cancelled while it awaits this.
         """
         if self._pieces or self._connection is None:
             return None
@@ -131,7 +131,7 @@ class Response:
             self._connection.abort()
 
     def take(self) -> bytes:
-        """Return all that has arrived, ``b""`` at the end of the body. Raises as `receive` does."""
+        """Return everything that has arrived, ``b""`` at the end of the body. Raises as `receive` does."""
         self.reader = None
         pieces = self._pieces
         if not pieces:
@@ -148,12 +148,12 @@ class Response:
                 connection.read_on()
         return data
 
-    # -- what the connection says
+    # -- called by the connection
 
     def end(self, rest: list[bytes], failure: BedrockError | None = None) -> None:
-        """Take what nobody has taken yet: the body is complete, or has failed with ``failure``, or the head has.
+        """End the response with the unread ``rest``: its body is complete, or it has failed with ``failure``.
 
-        The connection has nothing to do with this response any more.
+        The connection is detached from this response.
         """
         self._connection = None
         self._pieces = rest
@@ -164,10 +164,10 @@ class Response:
 
 
 class Connection(asyncio.BufferedProtocol):
-    """A connection to ``peer`` (``host:port``), through as many layers of TLS, the outermost first.
+    """A connection to ``peer`` (``host:port``) through the given TLS layers, outermost first.
 
-    What arrives is read into ``buffer``, which may serve any number of connections of the same loop: nothing stays
-    in it. Call `start` when the connection is made and no other request is under way.
+    Received bytes are read into ``buffer``, which may be shared by all connections of an event loop, because nothing
+    remains in it. Call `start` when the connection is established and no other request is in progress.
     """
 
     __slots__ = (
@@ -229,14 +229,14 @@ class Connection(asyncio.BufferedProtocol):
         self._writable = True
         self.closed = False
         self.reused = False
-        """Whether a request has been answered on it before the one under way."""
+        """Whether an earlier request was answered on this connection."""
         self.idle_since = 0.0
-        """The loop's time at which the owner got it back."""
+        """The loop time at which the owner got it back."""
 
     # -- requests
 
     def start(self, method: str, head: bytes, body: bytes) -> Response:
-        """Send a request and return its response, whose head is to be awaited."""
+        """Send a request and return its response; await the response's ``head`` next."""
         response = self._response = Response(self, self._pieces, self._loop, self._peer)
         self.unread_bytes = self._fields = 0
         self._until_close = False
@@ -261,11 +261,11 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.write(data)
 
     def _write_on(self) -> None:
-        """Send more of a long body, until the system takes no more of it or others should have their turn."""
+        """Write more of a long body, until the write buffer is full or other tasks should get a turn."""
         for _ in range(_PIECES_A_TURN):
             unsent = self._unsent
             if unsent is None or not self._writable:
-                return  # `resume_writing` goes on
+                return  # `resume_writing` continues
             self._unsent = unsent[_AT_ONCE_BYTES:] or None
             try:
                 self._write(unsent[:_AT_ONCE_BYTES])
@@ -276,26 +276,26 @@ class Connection(asyncio.BufferedProtocol):
             self._loop.call_soon(self._write_on)
 
     def pause_writing(self) -> None:
-        """Wait with the rest of a long body; asyncio calls it."""
+        """Pause writing a long body; called by asyncio."""
         self._writable = False
 
     def resume_writing(self) -> None:
-        """Go on with a long body; asyncio calls it."""
+        """Continue writing a long body; called by asyncio."""
         self._writable = True
         self._write_on()
 
-    # -- what arrives
+    # -- receiving
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport; asyncio calls it."""
+        """Keep the transport; called by asyncio."""
         self._transport = cast("asyncio.Transport", transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Return where to put what arrives; asyncio calls it."""
+        """Return the buffer to read into; called by asyncio."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take what has arrived; asyncio calls it."""
+        """Process received bytes; called by asyncio."""
         if not self._layers:
             self._feed(self._buffer[:nbytes])
             return
@@ -317,7 +317,7 @@ class Connection(asyncio.BufferedProtocol):
     def _feed(self, data: bytes | memoryview) -> None:
         response, parser = self._response, self._parser
         if response is None or parser is None:
-            self.abort()  # nobody asked for anything; some servers announce so that they are about to close
+            self.abort()  # unsolicited; some servers announce in this way that they will close the connection
             return
         try:
             parser.feed_data(data)
@@ -325,23 +325,23 @@ class Connection(asyncio.BufferedProtocol):
             if not self._complete:
                 self._broken(exc)
                 return
-            self._keep_alive = False  # what follows the response belongs to nobody
+            self._keep_alive = False  # bytes after the response belong to no request
         if self._complete:
             self._finish(response)
             return
         reader = response.reader
         if reader is not None and self._pieces and not reader.done():
             reader.set_result(None)
-            return  # who waits for a piece has taken all before it
+            return  # a waiting reader has already taken everything before this piece
         self.unread_bytes += len(data)
         if self.unread_bytes > _MOST_UNREAD_BYTES:
             self._slow_down(response)
 
     def eof_received(self) -> None:
-        """Take note of the end of what the peer has to say; asyncio calls it."""
+        """Process the end of the peer's data; called by asyncio."""
         response = self._response
-        # Without a length, a TLS connection that was cut off looks like the end of the body: only the peer's goodbye
-        # tells them apart.  [RFC 9112, section 9.8]
+        # Without a length, truncation of a TLS connection looks like the end of the body: only the peer's close_notify
+        # distinguishes the two.  [RFC 9112, section 9.8]
         if response is not None and self._until_close and all(layer.said_goodbye for layer in self._layers):
             self._keep_alive = False
             self._finish(response)
@@ -349,11 +349,11 @@ class Connection(asyncio.BufferedProtocol):
             self._lost(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Take note of the end of the connection; asyncio calls it."""
+        """End the response in progress, if any; called by asyncio."""
         self._lost(exc)
-        self._parser = None  # which holds this object
+        self._parser = None  # the parser refers to this object
 
-    # -- what the parser finds
+    # -- parser callbacks
 
     def _message_begins(self) -> None:
         if self._complete:
@@ -377,10 +377,10 @@ class Connection(asyncio.BufferedProtocol):
         if status == 101:
             raise _EndOfParsingError("status 101 without having been asked for another protocol")
         if status < 200:
-            return  # 100 Continue, 103 Early Hints: the response is still to come
+            return  # 100 Continue, 103 Early Hints: the final response follows
         response.status, response.headers = status, headers
         if self._head_only:
-            # The parser cannot be told that no body follows, whatever the headers say.
+            # llhttp cannot be told that a HEAD response has no body, whatever its headers say.
             self._complete, self._keep_alive = True, False
         elif "content-length" not in headers:
             coding = headers.get("transfer-encoding")
@@ -396,17 +396,17 @@ class Connection(asyncio.BufferedProtocol):
             self._complete = True
             self._keep_alive = parser.should_keep_alive()
 
-    # -- ends
+    # -- ending
 
     def _finish(self, response: Response) -> None:
-        """Hand the rest of the body over, and the connection back where it can be used again."""
+        """Hand the rest of the body to the response, and return the connection to the pool if it can be reused."""
         self._response = None
         self._complete = False
         pieces = self._pieces
         response.end(pieces[:])
         pieces.clear()
-        # A server may answer before it has read all of a request, and need not read the rest. And whoever was cancelled
-        # just before the answer came finds the connection closed, as always.
+        # A server may answer before it has read all of a request, and need not read the rest. And a caller that was
+        # cancelled just before the answer arrived must find the connection closed, as in every other case.
         unsent = self._unsent is not None or self._transport.get_write_buffer_size()
         if self._keep_alive and not unsent and not response.head.cancelled():
             self.reused = True
@@ -415,7 +415,7 @@ class Connection(asyncio.BufferedProtocol):
             self.abort()
 
     def abort(self, failure: BedrockError | None = None) -> None:
-        """Close the connection now; a response under way ends with ``failure``. Idempotent."""
+        """Close the connection now; a response in progress ends with ``failure``. Idempotent."""
         if self.closed:
             return
         self.closed = True
@@ -428,7 +428,7 @@ class Connection(asyncio.BufferedProtocol):
             response.end([], failure or _failures.connection_aborted(peer=self._peer))
 
     def _lost(self, exc: Exception | None) -> None:
-        """End a response under way, for which the connection ended too early."""
+        """End the response in progress, whose connection was lost."""
         response = self._response
         if response is None:
             if not self.closed:
@@ -441,7 +441,7 @@ class Connection(asyncio.BufferedProtocol):
         self._break(_failures.connection_lost(cause, peer=self._peer, received_bytes=received), cause)
 
     def _broken(self, exc: Exception) -> None:
-        """End the response under way: what the peer sent is no HTTP."""
+        """End the response in progress, because the peer did not send valid HTTP."""
         said = str(exc.__context__ if isinstance(exc, HttpParserCallbackError) and exc.__context__ else exc)
         self._break(_failures.not_http(said, peer=self._peer), exc)
 
@@ -454,10 +454,10 @@ class Connection(asyncio.BufferedProtocol):
         if response is not None:
             response.end(rest, failure)
 
-    # -- the reader's pace
+    # -- flow control
 
     def _slow_down(self, response: Response) -> None:
-        """Stop reading until the reader has caught up; a peer that sends without getting anywhere is not waited for."""
+        """Pause reading until the reader has caught up; fail if received bytes complete no head or piece."""
         if not response.status:
             self._broken(_EndOfParsingError(f"a head of more than {_MOST_UNREAD_BYTES} bytes"))
         elif not self._pieces:
@@ -467,6 +467,6 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.pause_reading()
 
     def read_on(self) -> None:
-        """Read again: the reader has caught up."""
+        """Resume reading once the reader has caught up."""
         self.paused = False
         self._transport.resume_reading()

@@ -1,4 +1,4 @@
-"""What must be known of HTTP/2 frames before h2 takes them apart: where each ends, and which it would misread."""
+"""Inspects HTTP/2 frames before h2 does: where each one ends, and which ones h2 would misinterpret."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ __all__ = ["FrameGate"]
 
 _HEAD_BYTES: Final = 9  # RFC 9113, section 4.1: length (3), type, flags, stream (4)
 _MOST_BYTES: Final = 2**14
-"""SETTINGS_MAX_FRAME_SIZE (RFC 9113, section 6.5.2), whose initial value is left as it is."""
+"""The initial value of SETTINGS_MAX_FRAME_SIZE (RFC 9113, section 6.5.2), which we do not change."""
 _SETTINGS: Final = 0x4
 _GOAWAY: Final = 0x7
 _GOAWAY_BYTES: Final = 8
 
 
 class FrameGate:
-    """Lets the frames of a server through, whole ones only; sans-IO.
+    """Passes on a server's frames, each one only when it is complete; sans-IO.
 
-    h2 waits for the end of a frame before it judges the length, up to 16 MiB of it, and takes nothing after a GOAWAY,
-    although one with NO_ERROR only says that no new stream may be opened: a load balancer says it of a connection that
-    it would like to be rid of, and ``stream_id``, which was opened before, goes on to its end (RFC 9113, section 6.8).
+    h2 checks the length of a frame, up to 16 MiB, only when the whole frame has arrived, and accepts nothing after a
+    GOAWAY. But a GOAWAY with NO_ERROR only says that no new streams may be opened: load balancers send it on
+    connections that they want to retire, and ``stream_id``, opened before, continues to its end (RFC 9113, section
+    6.8).
     """
 
     __slots__ = ("_greeted", "_held", "_stream_id", "going_away")
@@ -30,19 +31,19 @@ class FrameGate:
         self._held = b""
         self._greeted = False
         self.going_away = False
-        """The server has said that it takes no more streams on this connection."""
+        """Whether the server has announced that it accepts no more streams on this connection."""
 
     def receive(self, data: bytes) -> Iterator[bytes]:
-        """Yield each frame that is complete with ``data``, to be used up before there is more of it.
+        """Yield each frame that ``data`` completes; exhaust the iterator before the next call.
 
-        Raises ValueError, after the frames before it, for what no server of HTTP/2 says.
+        Raises ValueError, after the preceding frames, for what no HTTP/2 server may send.
         """
         data = self._held + data
         at = 0
         while len(data) - at >= _HEAD_BYTES:
             length, kind = int.from_bytes(data[at : at + 3]), data[at + 3]
             if not self._greeted and kind != _SETTINGS:
-                raise ValueError("its first frame is none of settings")
+                raise ValueError("its first frame is not SETTINGS")
             if length > _MOST_BYTES:
                 raise ValueError(f"a frame of {length} bytes; {_MOST_BYTES} are allowed")
             end = at + _HEAD_BYTES + length

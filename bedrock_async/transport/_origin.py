@@ -1,4 +1,4 @@
-"""Where a connection leads: an origin, directly or through a proxy; and what a URL says about it."""
+"""Where a connection leads (an origin, directly or through a proxy), and what follows from a URL."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ._proxies import EnvironmentProxies
 __all__ = ["Origin", "Proxy", "Route", "Router", "target_of"]
 
 _MOST_ROUTES: Final = 512
-"""A service asks the same few URLs again and again; whoever asks new ones for ever fills no memory."""
+"""Clients request the same few URLs repeatedly; this bounds the memory for one that never repeats any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,26 +27,26 @@ class Proxy:
     host: str
     port: int
     authorization: str = field(repr=False)
-    """The header line with its credentials, else nothing."""
+    """The header line with its credentials, or an empty string."""
 
     @property
     def peer(self) -> str:
-        """How errors name it."""
+        """The name of the proxy in errors."""
         return f"{_failures.host_port(self.host, self.port)} (the proxy)"
 
 
 class Origin(msgspec.Struct, frozen=True, eq=False):
-    """The other end of a connection; requests to the same origin share connections. There is one object for each."""
+    """The other end of a connection, shared by all requests to it. A `Router` creates one object for each."""
 
     secure: bool
     host: str
     port: int
     proxy: Proxy | None
-    """Carries the bytes, once it is asked to (CONNECT)."""
+    """The proxy that tunnels the bytes (CONNECT), if any."""
 
     @property
     def peer(self) -> str:
-        """How errors name it: ``host:port``."""
+        """``host:port``, the name of the origin in errors."""
         return _failures.host_port(self.host, self.port)
 
 
@@ -58,15 +58,15 @@ class Route:
     peer: str
     """``host:port`` for errors."""
     host: str
-    """As the Host header has it."""
+    """The value of the Host header."""
     target: str
-    """As the request line has it."""
+    """The request target of the request line."""
     proxy_header: str = field(repr=False)
-    """A header line for a proxy that takes requests itself, else nothing."""
+    """A header line for a proxy that forwards requests itself, or an empty string."""
 
 
 class Router:
-    """Finds the route of a URL, and keeps it. With ``tunnels`` a proxy only ever carries bytes (CONNECT)."""
+    """Finds the route of a URL, and caches it. With ``tunnels``, proxies are only asked for tunnels (CONNECT)."""
 
     def __init__(self, proxies: EnvironmentProxies, *, tunnels: bool = False) -> None:
         self._proxies = proxies
@@ -75,7 +75,7 @@ class Router:
         self._origins: dict[tuple[object, ...], Origin] = {}
 
     def route(self, url: str) -> Route:
-        """Return the route. Raises InvalidRequestError for a URL that leads nowhere or would break the request."""
+        """Return the route. Raises InvalidRequestError for a URL that is invalid or unsafe in a request line."""
         known = self._routes.get(url)
         if known is not None:
             return known
@@ -100,7 +100,7 @@ class Router:
         proxy = _proxy(named)
         if secure or self._tunnels:
             return Route(self._origin(secure, host, port, proxy), peer, shown, target, "")
-        # The proxy takes the request itself: for any host, on the same connections.
+        # A forwarding proxy takes requests for any host on the same connections.
         origin = self._origin(proxy.secure, proxy.host, proxy.port, None)
         return Route(origin, peer, shown, f"http://{shown}{target}", proxy.authorization)
 
@@ -110,7 +110,7 @@ class Router:
 
 
 def target_of(url: str) -> str:
-    """Return path and query exactly as they stand in ``url``."""
+    """Return path and query exactly as written in ``url``."""
     authority = urlsplit(url).netloc
     rest = url.partition("://")[2][len(authority) :].partition("#")[0]
     return rest if rest.startswith("/") else f"/{rest}"
@@ -118,7 +118,7 @@ def target_of(url: str) -> str:
 
 def _proxy(url: str) -> Proxy:
     unreadable = InvalidRequestError(
-        "the URL of the proxy that is asked for cannot be read.",
+        "the proxy URL cannot be parsed.",
         hint="It looks like http://user:password@proxy.example:3128, with special characters quoted.",
     )
     try:

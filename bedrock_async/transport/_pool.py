@@ -1,4 +1,4 @@
-"""A pool of connections: at most so many, the first to ask is the first to be served."""
+"""A pool with a limited number of connections, which serves requests in the order of arrival."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Pool"]
 
 
 class _Waiter:
-    """A request that waits for its turn: a connection that it can use, or None for a place to open one."""
+    """A request that waits for its turn: for a usable connection, or None for a slot to open one."""
 
     __slots__ = ("fresh", "origin", "turn")
 
@@ -25,10 +25,10 @@ class _Waiter:
 
 
 class Pool:
-    """Holds the connections of a transport, idle and in use, and the places for those that are being opened.
+    """Holds the connections of a transport, idle and in use, and counts slots for those being opened.
 
-    As long as someone waits there is neither an idle connection nor a free place: whatever becomes free goes to the
-    one who has waited longest.
+    While a request waits, there is neither an idle connection nor a free slot: whatever becomes free goes to the
+    request that has waited longest.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, max_connections: int, idle_s: float) -> None:
@@ -39,13 +39,13 @@ class Pool:
         self._origins: dict[Connection, Origin] = {}
         """Every open connection."""
         self._idle: dict[Origin, dict[Connection, None]] = {}
-        """The one that was used last stands at the end, and is used next: the others grow old and are closed."""
+        """The most recently used connection is last and is reused first, so that surplus ones age and are closed."""
         self._waiters: deque[_Waiter] = deque()
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
 
     def idle(self, origin: Origin) -> Connection | None:
-        """Return an idle connection that leads there, None when there is none."""
+        """Return an idle connection to ``origin``, or None."""
         idle = self._idle.get(origin)
         while idle:
             connection, _ = idle.popitem()
@@ -55,10 +55,10 @@ class Pool:
         return None
 
     async def turn(self, origin: Origin, *, fresh: bool = False) -> Connection | None:
-        """Return a connection that leads there, or None for a place in which the caller opens one.
+        """Return a connection to ``origin``, or None for a slot in which the caller must open one.
 
-        Who gets a place gives it to a connection with `opened`, or back with `give_up`. ``fresh`` asks for a place
-        in any case. Cancelling gives up the turn.
+        A caller that gets a slot fills it with `opened` or returns it with `give_up`. ``fresh`` always asks for a slot,
+        ahead of the queue. Cancelling gives up the turn.
         """
         if not self._waiters:
             if not fresh and (connection := self.idle(origin)) is not None:
@@ -71,7 +71,7 @@ class Pool:
         turn: asyncio.Future[Connection | None] = self._loop.create_future()
         waiter = _Waiter(origin, fresh=fresh, turn=turn)
         if fresh:
-            self._waiters.appendleft(waiter)  # it had its turn, and lost its connection
+            self._waiters.appendleft(waiter)  # it had its turn already, and lost its connection
         else:
             self._waiters.append(waiter)
         while True:
@@ -82,14 +82,14 @@ class Pool:
                 raise
             if connection is None or not connection.closed:
                 return connection
-            # The peer closed it before we woke, and its place went to the next one: we are first again.
+            # The peer closed it before this task woke up, and its slot went to the next waiter: go back to the front.
             turn = waiter.turn = self._loop.create_future()
             self._waiters.appendleft(waiter)
 
     def _leave(self, waiter: _Waiter) -> None:
         turn = waiter.turn
         if not turn.done() or turn.cancelled():
-            with suppress(ValueError):  # left out already
+            with suppress(ValueError):  # already removed
                 self._waiters.remove(waiter)
         elif (connection := turn.result()) is None:
             self.give_up()
@@ -97,16 +97,16 @@ class Pool:
             self.freed(connection)
 
     def opened(self, connection: Connection, origin: Origin) -> None:
-        """Let a connection have the place of the caller."""
+        """Fill the caller's slot with a connection."""
         if self._closed:
-            connection.abort()  # it was made in the moment of closing
+            connection.abort()  # it was opened while the pool was closing
         if connection.closed:
             self.give_up()
         else:
             self._origins[connection] = origin
 
     def give_up(self) -> None:
-        """Give a place to the next one who waits, if any."""
+        """Pass a slot on to the next waiter, if any."""
         waiter = self._next_waiter()
         if waiter is None:
             self._places_taken -= 1
@@ -114,7 +114,7 @@ class Pool:
             waiter.turn.set_result(None)
 
     def freed(self, connection: Connection) -> None:
-        """Take back a connection that can be used again; see `Owner`."""
+        """Take back a connection that can be reused; see `Owner`."""
         waiter = self._next_waiter()
         if waiter is None:
             connection.idle_since = self._loop.time()
@@ -128,7 +128,7 @@ class Pool:
             waiter.turn.set_result(connection)
 
     def closed(self, connection: Connection) -> None:
-        """Take note that a connection is closed; see `Owner`."""
+        """Unregister a closed connection; see `Owner`."""
         origin = self._origins.pop(connection, None)
         if origin is None:
             return
@@ -138,7 +138,7 @@ class Pool:
         self.give_up()
 
     def close(self) -> None:
-        """Close every connection, and those to come."""
+        """Close every connection, including those still being opened."""
         self._closed = True
         if self._sweep is not None:
             self._sweep.cancel()
@@ -159,7 +159,7 @@ class Pool:
             min(longest, key=lambda connection: connection.idle_since).abort()
 
     def _close_idle(self) -> None:
-        """Close what was idle for too long, and look again when the next one will have been."""
+        """Close connections that were idle for too long, and schedule the next check."""
         now, since = self._loop.time(), math.inf
         for idle in self._idle.values():
             for connection in list(idle):

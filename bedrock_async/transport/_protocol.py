@@ -1,4 +1,4 @@
-"""What the rest of the library knows of HTTP: a request goes out, a head comes back, then pieces of the body."""
+"""The interface to HTTP for the rest of the library: send a request, get a head, then pieces of the body."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class WireRequest(msgspec.Struct, frozen=True, gc=False):
     """One HTTP request, ready to be sent.
 
     ``url`` is absolute and quoted exactly as it was signed: a transport must not quote, unquote or normalise it.
-    ``headers`` are complete but for ``content-length`` and connection management; ``host`` is among them when it
-    was signed.
+    ``headers`` are complete except for ``content-length`` and connection management; they include ``host`` if it was
+    signed.
     """
 
     method: str
@@ -22,7 +22,7 @@ class WireRequest(msgspec.Struct, frozen=True, gc=False):
     body: bytes
 
     def __repr__(self) -> str:
-        """Return what may be logged: no header's value, for some are keys, and no prompt."""
+        """Return a text that is safe to log: no header values, as some are secrets, and no body."""
         return f"WireRequest({self.method!r}, {self.url!r}, headers={[*self.headers]!r}, body=<{len(self.body)} bytes>)"
 
 
@@ -31,18 +31,18 @@ class WireResponse(Protocol):
 
     status: int
     headers: Mapping[str, str]
-    """Names in lower case; repeated headers joined with ``", "``."""
+    """Names are lower-case; repeated headers are joined with ``", "``."""
 
     async def receive(self) -> bytes:
-        """Return the next piece of the body as soon as one is there, ``b""`` at its end.
+        """Return the next piece of the body as soon as one has arrived, ``b""`` at the end of the body.
 
-        All bytes that have already arrived come in one piece. Cancelling leaves the response usable or aborted,
-        never half read. Raises ConnectionLostError when the connection breaks before the body is complete.
+        All bytes that have already arrived are returned in one piece. Cancelling leaves the response either usable or
+        aborted, never half read. Raises ConnectionLostError when the connection breaks before the body is complete.
         """
         ...
 
     async def read(self, max_bytes: int) -> bytes:
-        """Return the whole body and give the connection back. Raises ProtocolError beyond ``max_bytes``."""
+        """Return the whole body and release the connection. Raises ProtocolError if it is longer than ``max_bytes``."""
         ...
 
     def abort(self) -> None:
@@ -51,19 +51,19 @@ class WireResponse(Protocol):
 
 
 class DuplexResponse(WireResponse, Protocol):
-    """A response that may arrive while its request is still being sent; ``status`` is 0 until its head has come."""
+    """A response that may arrive while its request is still being sent; ``status`` is 0 until its head has arrived."""
 
     @property
     def takes_input(self) -> bool:
-        """Whether the peer may still listen to what is sent."""
+        """Whether the peer may still accept input."""
         ...
 
     async def head(self) -> None:
-        """Return when ``status`` and ``headers`` are there. Raises ConnectionLostError or ProtocolError."""
+        """Wait until ``status`` and ``headers`` have arrived. Raises ConnectionLostError or ProtocolError."""
         ...
 
     async def send(self, data: bytes) -> None:
-        """Send a piece of the request's body, as fast as the peer takes it. Cancelled in the middle, it aborts."""
+        """Send a piece of the request's body at the pace of the peer. Cancelling in mid-piece aborts the stream."""
         ...
 
     def end(self) -> None:
@@ -73,10 +73,10 @@ class DuplexResponse(WireResponse, Protocol):
 
 @runtime_checkable
 class DuplexTransport(Protocol):
-    """Opens streams in both directions. A `Transport` that is one, too, is given these by a client as well."""
+    """Opens bidirectional streams. A client uses its `Transport` for these, too, if that implements this protocol."""
 
     async def open(self, request: WireRequest, *, connect_timeout_s: float) -> DuplexResponse:
-        """Send the head of the request, and return; see `Transport.send` for the errors of connecting."""
+        """Send the head of the request and return; see `Transport.send` for the errors of connecting."""
         ...
 
     async def aclose(self) -> None:
@@ -86,17 +86,18 @@ class DuplexTransport(Protocol):
 
 @runtime_checkable
 class Transport(Protocol):
-    """Sends requests over pooled connections. All its failures are errors of our tree."""
+    """Sends requests over pooled connections. All failures are `BedrockError`."""
 
     name: str
 
     async def send(self, request: WireRequest, *, connect_timeout_s: float) -> WireResponse:
-        """Send the request and return when the response's head has arrived; redirects are not followed.
+        """Send the request and return once the head of the response has arrived; redirects are not followed.
 
-        ``connect_timeout_s`` bounds waiting for a free connection and connecting, not the answer.
-        Cancelling closes the connection that was in use. Raises ConnectTimeoutError, ConnectError
-        (NameResolutionError, TLSError), ConnectionLostError, TooManyOpenFilesError or ProtocolError;
-        ``sent`` on a TransportError says whether any byte of the request can have reached the peer.
+        ``connect_timeout_s`` bounds waiting for a free connection and connecting, not the answer. Cancelling closes the
+        connection in use. Raises ConnectTimeoutError, ConnectError (NameResolutionError, TLSError),
+        ConnectionLostError, TooManyOpenFilesError or ProtocolError, InvalidRequestError for a request that cannot be
+        sent, and ClientClosedError after `aclose`; ``sent`` on a TransportError tells whether any byte of the request
+        may have reached the peer.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Request lines and headers as bytes, with nothing in them that would be another line."""
+"""Serializes request lines and headers, and rejects values that would inject further lines."""
 
 from __future__ import annotations
 
@@ -14,43 +14,43 @@ from ._protocol import WireRequest
 __all__ = ["HeadWriter"]
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-"""What a method or a header's name may be.  [RFC 9110, section 5.6.2]"""
+"""Valid methods and header names.  [RFC 9110, section 5.6.2]"""
 
 _LENGTH_ALWAYS: Final = frozenset({"PATCH", "POST", "PUT"})
-"""Methods that announce an empty body, too.  [RFC 9110, section 8.6]"""
+"""Methods that send ``content-length`` even for an empty body.  [RFC 9110, section 8.6]"""
 
 _OURS: Final = frozenset({"content-length", "transfer-encoding"})
-"""How long the body is, is said once, by us."""
+"""Headers about the length of the body, which only this module sets."""
 
 _MOST_LAYOUTS: Final = 256
 
 
 class _Layout(msgspec.Struct, frozen=True):
-    """What a method and the names of the headers decide."""
+    """What depends only on the method and the names of the headers."""
 
     text: str
-    """Takes the target and the values."""
+    """A template for the target and the header values."""
     lines: int
     has_host: bool
     length_always: bool
 
 
 class HeadWriter:
-    """Writes the heads of requests.
+    """Serializes the heads of requests.
 
-    Those of one client have the same headers in the same order again and again, so their names are looked at once.
+    The requests of a client repeat the same headers in the same order, so that their names are validated only once.
     """
 
     def __init__(self) -> None:
         self._layouts: dict[tuple[str, ...], _Layout] = {}
 
     def head(self, request: WireRequest, route: Route) -> bytes:
-        """Return the head, ``content-length`` included. Raises InvalidRequestError for what would be another line."""
+        """Return the head, including ``content-length``. Raises InvalidRequestError for values with a line break."""
         key = (request.method, *request.headers)
         layout = self._layouts.get(key) or self._new_layout(key, route)
         text = layout.text % (route.target, *request.headers.values())
         if text.count("\n") != layout.lines or text.count("\r") != layout.lines or "\0" in text:
-            raise _refused(route, f"the value of {_broken_header(request)} holds a line break")
+            raise _refused(route, f"the value of {_broken_header(request)} contains a line break")
         if not layout.has_host:
             text += f"host: {route.host}\r\n"
         if request.body or layout.length_always:
@@ -58,13 +58,13 @@ class HeadWriter:
         try:
             return f"{text}{route.proxy_header}\r\n".encode()
         except UnicodeEncodeError as exc:
-            raise _refused(route, "a header holds half a character") from exc
+            raise _refused(route, "a header has a lone surrogate") from exc
 
     def _new_layout(self, key: tuple[str, ...], route: Route) -> _Layout:
         method, *names = key
         for name in key:
             if not _TOKEN.fullmatch(name):
-                raise _refused(route, f"{name!r} is no {'method' if name is method else 'name of a header'}")
+                raise _refused(route, f"{name!r} is not a {'method' if name is method else 'header name'}")
         lower = {name.lower() for name in names}
         if twice := lower & _OURS:
             raise _refused(route, f"{twice.pop()} is set by the transport")

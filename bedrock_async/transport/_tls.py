@@ -1,4 +1,4 @@
-"""One TLS context per CA bundle, client certificate and process, built off the event loop."""
+"""One TLS context per CA bundle, client certificate, protocol and process, built off the event loop."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _building: Final = threading.Lock()
 async def shared_context(
     ca_bundle: str | None, client_cert: ClientCert | None = None, *, protocol: str = "http/1.1"
 ) -> ssl.SSLContext:
-    """Return the process's context that trusts ``ca_bundle`` (a file or directory), None for the system's store.
+    """Return the process-wide context that trusts ``ca_bundle`` (a file or directory; None: the system's store).
 
-    With ``client_cert`` it shows that certificate to servers that ask for one; ``protocol`` is the one that it offers
-    (ALPN). Reading a store takes 10 to 50 ms and a context holds a megabyte, so it is built once, in a worker thread.
-    Cancelling does not stop the thread; what it builds is kept. Raises TLSError when bundle or certificate cannot be
-    read, TooManyOpenFilesError when nothing can be opened any more.
+    It presents ``client_cert`` to servers that request a certificate, and offers ``protocol`` (ALPN). Loading a store
+    takes 10 to 50 ms and a context a megabyte, so each is built once, in a worker thread. Cancelling does not stop the
+    thread; its result is kept. Raises TLSError when bundle or certificate cannot be read, TooManyOpenFilesError when no
+    file can be opened.
     """
     context = _contexts.get((ca_bundle, client_cert, protocol))
     if context is None:
-        # Not anyio.to_thread, which at its first use imports its backend on the loop.
+        # Not anyio.to_thread, whose first use imports its backend on the loop.
         context = await asyncio.get_running_loop().run_in_executor(None, _build, ca_bundle, client_cert, protocol)
     return context
 
@@ -43,13 +43,13 @@ def _build(ca_bundle: str | None, client_cert: ClientCert | None, protocol: str)
             return _contexts[ca_bundle, client_cert, protocol]
         directory = ca_bundle is not None and Path(ca_bundle).is_dir()
         try:
-            # OpenSSL keeps quiet about files that it cannot open; a context without a CA would be kept for good.
+            # OpenSSL silently skips files that it cannot open, and a context without any CA would be cached for good.
             Path(os.devnull).open("rb").close()
-            # A bundle replaces the system's store, as in botocore: whoever names one means it.
+            # A bundle replaces the system's store, as in botocore, rather than extending it.
             context = ssl.create_default_context(
                 cafile=None if directory else ca_bundle, capath=ca_bundle if directory else None
             )
-        except OSError as exc:  # ssl.SSLError is one, with numbers of its own
+        except OSError as exc:  # ssl.SSLError is an OSError, too, with its own numbers
             if exc.errno in (errno.EMFILE, errno.ENFILE) and not isinstance(exc, ssl.SSLError):
                 raise _failures.too_many_open_files("the CA certificates", max_connections=None) from exc
             raise TLSError(
@@ -58,7 +58,7 @@ def _build(ca_bundle: str | None, client_cert: ClientCert | None, protocol: str)
             ) from exc
         if client_cert is not None:
             _load_client_cert(context, client_cert)
-        # A server that is told nothing may choose another one than the transport speaks.
+        # Without ALPN, a server may choose a protocol that the transport does not speak.
         context.set_alpn_protocols([protocol])
         _contexts[ca_bundle, client_cert, protocol] = context
         return context
@@ -67,9 +67,9 @@ def _build(ca_bundle: str | None, client_cert: ClientCert | None, protocol: str)
 def _load_client_cert(context: ssl.SSLContext, client_cert: ClientCert) -> None:
     certificate, key = (client_cert, None) if isinstance(client_cert, str) else client_cert
     try:
-        # OpenSSL would ask the terminal for a password, in whatever process this is.
+        # Without a password argument, OpenSSL would prompt for one on the terminal.
         context.load_cert_chain(certificate, key, password="")
-    except OSError as exc:  # ssl.SSLError is one
+    except OSError as exc:  # includes ssl.SSLError
         raise TLSError(
             f"the client certificate {certificate!r} cannot be read ({exc.strerror or exc}).",
             hint="client_cert is a PEM file with the certificate and its key without a password, or a pair of files.",

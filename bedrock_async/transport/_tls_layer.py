@@ -1,7 +1,7 @@
 """TLS without a socket: bytes in, bytes out.
 
-asyncio's own TLS keeps a buffer of 256 KiB for every connection (``SSLProtocol.max_size``). Here nothing is kept but
-what OpenSSL itself needs, and what arrives is read through a buffer that all connections share.
+asyncio's TLS allocates a buffer of 256 KiB for every connection (``SSLProtocol.max_size``). Here only OpenSSL's own
+state is kept per connection, and received bytes are read through a buffer shared by all connections.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Final
 __all__ = ["TlsLayer"]
 
 _RECORD_BYTES: Final = 2**14
-"""The most that one TLS record carries (RFC 8446, section 5.1); a read returns one record at most."""
+"""The maximum size of a TLS record (RFC 8446, section 5.1); a read returns at most one record."""
 
 
 class TlsLayer:
-    """The client's end of one TLS connection with ``host``, whose certificate is checked as ``context`` says.
+    """The client's end of one TLS connection with ``host``, whose certificate is verified by ``context``.
 
-    After every call whose name is a verb, what `outgoing` returns must be sent.
+    After each call of `shake_hands` or `open`, send what `outgoing` returns.
     """
 
     __slots__ = ("_incoming", "_outgoing", "_tls", "failure", "said_goodbye")
@@ -28,12 +28,12 @@ class TlsLayer:
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self.said_goodbye = False
-        """The peer has closed its direction in order: what came before is all there was."""
+        """Whether the peer has sent close_notify: the data before it is complete."""
         self.failure: ssl.SSLError | None = None
-        """What went wrong with the bytes of the peer, or the alert that it sent."""
+        """A fault in the peer's bytes, or the alert that it sent."""
 
     def shake_hands(self, data: bytes = b"") -> bool:
-        """Take what arrived and return whether the handshake is done. Raises ssl.SSLError when it failed."""
+        """Process received bytes and return whether the handshake is complete. Raises ssl.SSLError when it failed."""
         self._incoming.write(data)
         try:
             self._tls.do_handshake()
@@ -42,16 +42,16 @@ class TlsLayer:
         return True
 
     def open(self, data: bytes | memoryview) -> bytes:
-        """Take what arrived and return what it says, which may be nothing. Sets `said_goodbye` and `failure`."""
+        """Return the plaintext of received bytes, which may be empty. Sets `said_goodbye` and `failure`."""
         incoming = self._incoming
         incoming.write(data)
         said: list[bytes] = []
-        # As long as there is something: a read of nothing raises, which costs more than the read itself.
+        # Stop before a read that would find nothing: it raises, which costs more than the read itself.
         while incoming.pending:
             try:
                 piece = self._tls.read(_RECORD_BYTES)
             except ssl.SSLWantReadError:
-                break  # the rest of a record, or a message of TLS to itself such as a session ticket
+                break  # an incomplete record, or a message of TLS itself such as a session ticket
             except ssl.SSLError as exc:
                 self.failure = exc
                 break
@@ -62,14 +62,14 @@ class TlsLayer:
         return said[0] if len(said) == 1 else b"".join(said)
 
     def seal(self, data: bytes | memoryview) -> bytes:
-        """Return ``data`` as it is to be sent. Raises ssl.SSLError when the connection is over.
+        """Return ``data`` encrypted, to be sent. Raises ssl.SSLError when the connection is over.
 
-        One is the wish to read first: a peer that renegotiates just now, which TLS 1.3 has done away with.
+        That includes SSLWantReadError, when a peer is renegotiating just then, which TLS 1.3 abolished.
         """
         if len(data) <= _RECORD_BYTES:
             self._tls.write(data)
             return self._outgoing.read()
-        # Record by record, because the buffer below stays as large as it ever was.
+        # Record by record, because the BIO underneath never shrinks again.
         view = memoryview(data)
         sealed: list[bytes] = []
         while view:
@@ -79,10 +79,10 @@ class TlsLayer:
 
     @property
     def protocol(self) -> str | None:
-        """The protocol that both ends agreed on (ALPN), once the handshake is done."""
+        """The protocol negotiated by ALPN, once the handshake is complete."""
         return self._tls.selected_alpn_protocol()
 
     @property
     def outgoing(self) -> bytes:
-        """What must be sent although nobody asked for it: the handshake, alerts, answers to new keys."""
+        """TLS messages of its own that must be sent: handshake messages, alerts, answers to key updates."""
         return self._outgoing.read() if self._outgoing.pending else b""

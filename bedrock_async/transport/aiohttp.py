@@ -1,6 +1,6 @@
-"""Another transport: HTTP/1.1 over aiohttp's connection pool.
+"""An alternative transport: HTTP/1.1 over aiohttp's connection pool.
 
-Nothing of aiohttp is visible from here on: requests, responses and errors are ours.
+Nothing of aiohttp is exposed: requests, responses and errors are ours.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ __all__ = ["AiohttpTransport"]
 _CLOSE_LIMIT_S: Final = 5.0
 
 _LARGE_BODY_BYTES: Final = 2**20
-"""From here on a body goes out in pieces, with other tasks in between; aiohttp warns of longer ones in one piece."""
+"""Bodies of this size or more are sent in pieces, letting other tasks run; aiohttp warns when given them at once."""
 
 _READ_BUFFER_BYTES: Final = 2**16
-"""Twice this may wait unread per response before the peer is slowed down."""
+"""aiohttp pauses reading when twice this much of a response is unread."""
 
 _DROPPED: Final = frozenset({errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, errno.ESHUTDOWN})
 
@@ -49,8 +49,7 @@ _DROPPED: Final = frozenset({errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, 
 class AiohttpTransport:
     """Sends requests over a pool of at most ``max_connections`` connections.
 
-    The arguments mean what they mean for `NativeTransport`. The first request binds it to the running loop, after
-    which it belongs to that loop.
+    The arguments are those of `NativeTransport`. The first request binds the transport to the running event loop.
     """
 
     name = "aiohttp"
@@ -82,10 +81,10 @@ class AiohttpTransport:
         self._closed = False
 
     async def send(self, request: WireRequest, *, connect_timeout_s: float) -> WireResponse:
-        """Send the request and return when the response's head has arrived; see `Transport.send`.
+        """Send the request and return once the head of the response has arrived; see `Transport.send`.
 
-        A connection from the pool that turns out to have been closed by the peer, before any byte of the response,
-        is replaced by another, once, for the reasons given at `NativeTransport.send`.
+        A pooled connection that the peer turns out to have closed before any byte of the response is replaced by
+        another, once, for the reasons given at `NativeTransport.send`.
         """
         if self._closed:
             raise _failures.transport_closed()
@@ -94,7 +93,8 @@ class AiohttpTransport:
         if secure and self._tls is None:
             self._tls = await shared_context(self._ca_bundle, self._client_cert)
         if self._timeout.connect != connect_timeout_s:
-            # An infinite threshold: aiohttp would round longer limits up to the next full second of the loop's clock.
+            # An infinite threshold, because aiohttp would otherwise round longer limits up to a full second of the
+            # loop's clock.
             self._timeout = aiohttp.ClientTimeout(connect=connect_timeout_s, ceil_threshold=math.inf)
         url = _url(request.url)
         proxy = self._proxies.proxy_for(request.url)
@@ -136,9 +136,9 @@ class AiohttpTransport:
             return found
 
     async def aclose(self) -> None:
-        """Abort the responses in flight and close all connections. Idempotent.
+        """Abort the responses in progress and close all connections. Idempotent.
 
-        Cancelling does not leave connections open; closing takes 5 s at most.
+        Takes at most 5 s. Connections are closed even when this is cancelled.
         """
         self._closed = True
         session, self._session = self._session, None
@@ -147,7 +147,7 @@ class AiohttpTransport:
         if session is not None:
             if isinstance(session.connector, _Connector):
                 session.connector.abort()
-            # From here on nothing is open; what remains is to let the loop take notice.
+            # Nothing is open from here on; the loop only needs to process it.
             with suppress(TimeoutError):
                 async with asyncio.timeout(_CLOSE_LIMIT_S):
                     await session.close()
@@ -177,16 +177,16 @@ class AiohttpTransport:
         return connection
 
     def _cancelled_by_closing(self) -> bool:
-        """Whether `aclose` cancelled a request that waited for a connection, and nobody the task around it."""
+        """Whether a waiting request was cancelled by `aclose` rather than by a cancellation of its task."""
         task = asyncio.current_task()
         return self._closed and task is not None and not task.cancelling()
 
     def _dropped_while_idle(self, exc: BaseException) -> bool:
-        """Whether the peer closed a reused connection before any byte of the response, as far as can be known."""
+        """Whether the peer closed a reused connection before any byte of the response, as far as can be told."""
         if self._closed:
             return False
         if isinstance(exc, aiohttp.ServerDisconnectedError):
-            # Anything but the default text is the part of a head that had arrived.
+            # Anything but the default text is a partial head that had arrived.
             return isinstance(exc.message, str)
         return (
             isinstance(exc, aiohttp.ClientOSError)
@@ -197,7 +197,7 @@ class AiohttpTransport:
     def _failure(
         self, exc: BaseException, url: str, attempt: _Attempt, connect_timeout_s: float
     ) -> BedrockError | None:
-        """Return ``exc`` in our words, None for what is no failure of the connection."""
+        """Return our error for ``exc``, or None if it is not a failure of the connection."""
         peer = _failures.peer_of(url)
         match exc:
             case BedrockError():
@@ -207,7 +207,7 @@ class AiohttpTransport:
                     peer=peer, limit_s=connect_timeout_s, max_connections=self._max_connections
                 )
             case aiohttp.ClientConnectorError():
-                # aiohttp's own classes pretend to be those of ssl, without what those know.
+                # aiohttp's own classes imitate those of ssl, but without their details.
                 return _failures.connect_failure(
                     exc.__cause__ or exc, peer=f"{exc.host}:{exc.port}", max_connections=self._max_connections
                 )
@@ -255,12 +255,12 @@ class _Response:
         except (aiohttp.ClientError, HttpProcessingError, OSError, RuntimeError) as exc:
             connection = self._response.connection
             if isinstance(exc, RuntimeError) and connection is not None and not connection.closed:
-                raise  # two readers at once, which is the caller's bug and no fault of the connection
+                raise  # two concurrent readers: a bug of the caller, not a fault of the connection
             failure = self._failure
             if failure is None:
                 failure = self._broken(exc)
                 failure.__cause__ = exc
-                # What had arrived before the connection broke is still the caller's; the failure comes next.
+                # What arrived before the connection broke is still returned; the failure follows with the next call.
                 rest = b"".join(getattr(self._response.content, "_buffer", ()))
                 self._close(failure)
                 if rest:
@@ -287,13 +287,13 @@ class _Response:
 
     def abort(self) -> None:
         """Close the connection now; see `WireResponse.abort`."""
-        if self._response.connection is not None:  # else the body was read to its end, or it was closed before
+        if self._response.connection is not None:  # otherwise the body was read to its end, or closed before
             self._close(_failures.connection_aborted(peer=_failures.peer_of(str(self._response.url))))
 
     def _close(self, failure: TransportError) -> None:
         self._failure = failure
         connection = self._response.connection
-        # aiohttp would let what is buffered, and a TLS goodbye that the peer must answer, go out first.
+        # Otherwise aiohttp would first flush its buffers and wait for the peer to answer a close_notify.
         if connection is not None and connection.transport is not None:
             connection.transport.abort()
         self._response.close()
@@ -306,7 +306,7 @@ class _Response:
 
 
 class _Link:
-    """What we know of one connection of the pool, for as long as it lives."""
+    """The state of one pooled connection, as long as it lives."""
 
     __slots__ = ("content",)
 
@@ -314,20 +314,20 @@ class _Link:
         self.content: aiohttp.StreamReader | None = None
 
     def lost(self, protocol: ResponseHandler, closed: asyncio.Future[None]) -> None:
-        """Wake whoever reads a body that will not come.
+        """Wake the reader of a body that will not arrive.
 
-        aiohttp 3.14 forgets the reader when the peer breaks the chunked encoding, and lets it wait for ever.
+        aiohttp 3.14 loses track of the reader when the peer breaks the chunked encoding, and leaves it waiting forever.
         """
         if not closed.cancelled():
-            closed.exception()  # looked at, so that asyncio does not report it as overlooked
-        # Let go of: a body holds its connection, and this object, which would then keep each other for ever.
+            closed.exception()  # retrieved, so that asyncio does not report it as unhandled
+        # Breaks a reference cycle: a body holds its connection, and the connection this object.
         content, self.content = self.content, None
         if content is not None and not content.is_eof() and content.exception() is None:
             content.set_exception(protocol.exception() or aiohttp.ServerDisconnectedError())
 
 
 class _Attempt:
-    """The connection under one request: what must be closed, and known, when the request fails."""
+    """The connection used by one request: needed to close it, and to explain a failure."""
 
     __slots__ = ("link", "reused", "transport")
 
@@ -337,7 +337,7 @@ class _Attempt:
         self.reused = False
 
     def abort(self) -> None:
-        """Close the connection now; aiohttp itself would let what is buffered go out first."""
+        """Close the connection now; aiohttp itself would flush its buffers first."""
         if self.transport is not None:
             self.transport.abort()
 
@@ -346,12 +346,12 @@ _attempt: ContextVar[_Attempt] = ContextVar("bedrock_async_transport_attempt")
 
 
 class _Connector(aiohttp.TCPConnector):
-    """A pool that tells the request under way which connection it got, and whether another had it before."""
+    """A pool that tells each request which connection it got, and whether that connection was used before."""
 
     def __init__(
         self, *, limit: int, keepalive_timeout: float, socket_factory: Callable[[tuple[Any, ...]], socket.socket]
     ) -> None:
-        # aiohappyeyeballs, whose type socket_factory is, leaves the members of an address open.
+        # socket_factory has a type of aiohappyeyeballs, whose address tuple is only partially typed.
         super().__init__(  # pyright: ignore[reportUnknownMemberType]
             limit=limit, keepalive_timeout=keepalive_timeout, socket_factory=socket_factory
         )
@@ -361,7 +361,7 @@ class _Connector(aiohttp.TCPConnector):
         self,
         req: aiohttp.ClientRequest,
         traces: list[Trace],
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp calls it so
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the name is aiohttp's
     ) -> Connection:
         connection = await super().connect(req, traces, timeout)
         protocol = connection.protocol
@@ -379,7 +379,7 @@ class _Connector(aiohttp.TCPConnector):
         return connection
 
     def abort(self) -> None:
-        """Close every connection now, whether it waits in the pool or carries a request."""
+        """Close every connection now, idle or in use."""
         for protocol in list(self._links):
             if protocol.transport is not None:
                 protocol.transport.abort()

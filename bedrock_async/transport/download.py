@@ -1,8 +1,8 @@
-"""Fetching a file of the web: bounded in size, time and redirects, and never from inside the network by accident.
+"""Downloads a file from the web, with limits on size, time and redirects, and only from public addresses.
 
-A URL that a user of a service gave must not reach what only that service can reach (metadata endpoints, databases,
-admin pages): server-side request forgery. So the address of each connection is checked when its socket is made, which
-redirects and names that resolve to something else the second time cannot get around.
+A URL supplied by a user of a service must not reach what only the service can reach (metadata endpoints, databases,
+admin pages): server-side request forgery. Therefore the address of every connection is checked when its socket is
+created, which neither redirects nor DNS rebinding can circumvent.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ __all__ = ["Download", "download", "is_public"]
 _MAX_REDIRECTS: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _CHUNK_BYTES: Final = 64 * 1024
-_CLIENT_ERRORS: Final = frozenset(range(400, 500)) - {408, 429}  # these two pass
+_CLIENT_ERRORS: Final = frozenset(range(400, 500)) - {408, 429}  # these two are transient
 _OK: Final = 200
 _HEADERS: Final = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "bedrock-async"}
 
 _NO_SERVER: Final = "Check the URL, and whether this machine reaches the internet without a proxy: none is used."
 
-# Addresses that carry another one inside, and are as private as that.
+# IPv6 ranges that embed an IPv4 address, and are as private as that address.
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _TEREDO: Final = ipaddress.IPv6Network("2001::/32")
-# Not public, though the standard library of some Python 3.11 and 3.12 says so.  [CVE-2024-4032]
+# Not public, although the standard library of some Python 3.11 and 3.12 releases says so.  [CVE-2024-4032]
 _NOT_PUBLIC: Final = tuple(
     map(ipaddress.ip_network, ("192.0.0.0/24", "198.18.0.0/15", "64:ff9b:1::/48", "2001:db8::/32", "fec0::/10"))
 )
@@ -51,16 +51,16 @@ _NOT_PUBLIC: Final = tuple(
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Download:
-    """What a URL answered; ``content_type`` is without parameters, empty where the server named none."""
+    """A downloaded file; ``content_type`` has no parameters, and is empty if the server sent none."""
 
     data: bytes
     content_type: str
     name: str
-    """The last step of the path, such as ``photo.jpg``."""
+    """The last segment of the path, such as ``photo.jpg``."""
 
 
 def is_public(address: str) -> bool:
-    """Tell whether an IP address is one of the public internet, also when it is wrapped in an IPv6 address."""
+    """Return whether an IP address is public, also when it is embedded in an IPv6 address."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour
@@ -83,15 +83,15 @@ async def download(
     allow_private: bool = False,
     public: Callable[[str], bool] = is_public,
 ) -> Download:
-    """Return what a GET of an http or https URL answers with status 200. Cancelling closes the connection.
+    """Download the file at an http or https URL, which must answer with status 200. Cancelling closes the connection.
 
-    Up to five redirects are followed, none from https to http. Proxies of the environment are not used: they would make
-    the connections that are checked here. ``max_bytes`` holds for what comes over the wire; compressed answers are
-    refused. ``timeout_s`` is for everything together. ``public`` tells of each address whether it may be reached.
+    Up to five redirects are followed, but none from https to http. Proxies of the environment are not used, because
+    they would make the connections that are checked here. ``max_bytes`` limits the body; compressed responses are
+    rejected. ``timeout_s`` bounds the whole download. ``public`` decides whether an address may be reached.
 
-    Raises InvalidRequestError for a URL that is none, that leads to an address which is not public (unless
-    ``allow_private``), that the server refuses (4xx) or that holds more; TransportError for what else the server or the
-    network does; TotalTimeoutError.
+    Raises InvalidRequestError for a URL that is invalid, that leads to a non-public address (unless ``allow_private``),
+    that the server rejects (4xx) or whose body is larger; TransportError for other failures of server or network;
+    TotalTimeoutError.
     """
     target = _parsed(url)
     try:
@@ -124,13 +124,11 @@ async def _followed(target: URL, *, max_bytes: int, gate: _Gate) -> Download:
             if isinstance(answer, Download):
                 return answer
             target = _redirected(target, answer)
-    raise RedirectError(
-        f"{_shown(target)} was to be reached by more than {_MAX_REDIRECTS} redirects.", hint="Pass the last URL."
-    )
+    raise RedirectError(f"{_shown(target)} redirects more than {_MAX_REDIRECTS} times.", hint="Pass the final URL.")
 
 
 async def _get(session: aiohttp.ClientSession, target: URL, gate: _Gate, max_bytes: int) -> Download | str:
-    """Return what was read, or the place where it is instead."""
+    """Return the downloaded file, or the location of a redirect."""
     peer = f"{target.host}:{target.port}"
     received: int | None = None
     try:
@@ -147,18 +145,18 @@ async def _get(session: aiohttp.ClientSession, target: URL, gate: _Gate, max_byt
                     raise _too_large(target, f"more than {max_bytes}", max_bytes)
             kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
             return Download(bytes(data), kind, target.name)
-    except (aiohttp.ClientConnectorError, UnicodeError) as exc:  # a label of a name may be too long to be asked for
+    except (aiohttp.ClientConnectorError, UnicodeError) as exc:  # UnicodeError: a label of the name is too long
         if gate.refused is not None:
             raise _private(target, gate.refused) from exc
         failure = connect_failure(exc, peer=peer, max_connections=None)
         if not isinstance(failure, TooManyOpenFilesError):
-            failure.hint = _NO_SERVER  # not that of the service, which nobody asked
+            failure.hint = _NO_SERVER  # the usual hint is about the service, which was not called
         raise failure from exc
     except aiohttp.InvalidURL as exc:
         raise InvalidRequestError("the URL cannot be requested.", path="url") from exc
     except (aiohttp.ClientError, OSError) as exc:
         failure = connection_lost(exc, peer=peer, received_bytes=received)
-        failure.hint = "Try again; when it persists, fetch it by other means, and pass the bytes."
+        failure.hint = "Try again; if it persists, fetch it by other means, and pass the bytes."
         raise failure from exc
 
 
@@ -174,7 +172,7 @@ def _check_head(response: aiohttp.ClientResponse, target: URL, max_bytes: int) -
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding != "identity":
         raise ProtocolError(
-            f"{_shown(target)} answered compressed ({encoding[:20]}), which was not asked for.",
+            f"{_shown(target)} sent a compressed response ({encoding[:20]}) that was not requested.",
             hint="Fetch it by other means, and pass the bytes.",
             sent=True,
         )
@@ -186,7 +184,7 @@ def _parsed(url: object) -> URL:
     try:
         target = URL(url) if isinstance(url, str) else None
     except ValueError as exc:
-        raise InvalidRequestError("the URL cannot be read: host or port are none.", path="url") from exc
+        raise InvalidRequestError("the URL cannot be parsed: invalid host or port.", path="url") from exc
     if target is None or target.scheme not in {"http", "https"} or not target.host:
         scheme = f"the scheme {target.scheme!r}" if target is not None and target.scheme else "no scheme and host"
         raise InvalidRequestError(
@@ -205,44 +203,45 @@ def _redirected(target: URL, location: str) -> URL:
     try:
         onward = _parsed(str(target.join(URL(location))))
     except (InvalidRequestError, ValueError) as exc:
-        raise RedirectError(f"{_shown(target)} leads to something that is no http or https URL.") from exc
+        raise RedirectError(f"{_shown(target)} redirects to something that is not an http or https URL.") from exc
     if target.scheme == "https" and onward.scheme == "http":
         raise RedirectError(
-            f"{_shown(target)} leads from https to http.", hint="Pass the http URL yourself, if you trust the network."
+            f"{_shown(target)} redirects from https to http.",
+            hint="Pass the http URL yourself, if you trust the network.",
         )
     return onward
 
 
 def _shown(url: URL) -> str:
-    """Return a URL without its query, which can hold a signature."""
+    """Return a URL without its query, which may contain a signature."""
     return f"{url.scheme}://{url.host}{url.path}"
 
 
 def _private(target: URL, address: str) -> InvalidRequestError:
     where = address if target.host == address else f"{target.host} is at {address}, which"
     return InvalidRequestError(
-        f"{where} is no address of the public internet.",
+        f"{where} is not a public internet address.",
         path="url",
-        hint="A URL from outside must not reach into the network; pass allow_private=True for URLs that you trust.",
+        hint="URLs from users must not reach the internal network; pass allow_private=True for URLs that you trust.",
     )
 
 
 def _too_large(target: URL, size: str, limit: int) -> InvalidRequestError:
     return InvalidRequestError(
-        f"{_shown(target)} has {size} bytes; {limit} are fetched at most.", path="url", hint="Raise max_bytes."
+        f"{_shown(target)} has {size} bytes; at most {limit} are downloaded.", path="url", hint="Raise max_bytes."
     )
 
 
 class _Gate:
-    """Makes the sockets of a download, for addresses that it may reach."""
+    """Creates the sockets of a download, for permitted addresses only."""
 
     def __init__(self, reachable: Callable[[str], bool]) -> None:
         self._reachable = reachable
         self.refused: str | None = None
-        """An address that was refused."""
+        """The address that was refused, if any."""
 
     def socket(self, address: tuple[Any, ...]) -> socket.socket:
-        """Return a socket for an address as ``getaddrinfo`` describes it. Raises OSError for a private one."""
+        """Return a socket for an address as described by ``getaddrinfo``. Raises OSError if it is not permitted."""
         family, kind, protocol, _, peer = address
         if not self._reachable(peer[0]):
             self.refused = str(peer[0])

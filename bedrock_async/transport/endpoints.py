@@ -1,4 +1,4 @@
-"""Where requests go: the endpoint of a region, or the one that the caller or the environment names."""
+"""Where requests go: the endpoint of a region, or the one configured by the caller or the environment."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ __all__ = ["Endpoint", "EndpointSettings", "resolve_endpoint"]
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """An endpoint. ``str()`` is its base URL."""
+    """An endpoint; ``str()`` returns its base URL."""
 
     scheme: str
     """``https``, or ``http`` for an endpoint on this machine."""
 
     host: str
-    """As the Host header has it: lower case, with the port unless it is the scheme's own."""
+    """The value of the Host header: lower case, with the port unless it is the default of the scheme."""
 
     base_url: str
-    """Scheme, host and any path prefix, without a slash at the end: request paths are appended to it."""
+    """Scheme, host and any path prefix, without a trailing slash: request paths are appended to it."""
 
     source: str
-    """Where it comes from, for people: ``"region us-east-1"``, ``"environment (AWS_ENDPOINT_URL)"``."""
+    """Its origin in readable form: ``"region us-east-1"``, ``"environment (AWS_ENDPOINT_URL)"``."""
 
     def __str__(self) -> str:
         """Return the base URL."""
@@ -36,12 +36,12 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 
 class EndpointSettings(Protocol):
-    """What a profile of the AWS configuration says; `auth.ProfileSettings` is one."""
+    """The settings of a profile of the AWS configuration, such as `auth.ProfileSettings`."""
 
     def setting(self, key: str, *, service: str | None = None) -> tuple[str, str] | None:
-        """Return the value of ``key`` and where it stands, None when it is not set.
+        """Return the value of ``key`` and where it is set, or None.
 
-        With ``service`` (``"bedrock_runtime"``) it is the value in the profile's services section.
+        With ``service`` (``"bedrock_runtime"``), the value is looked up in the profile's services section.
         """
         ...
 
@@ -58,7 +58,7 @@ def _partition(regions: str, suffix: str, dual_stack_suffix: str) -> _Partition:
     return _Partition(re.compile(regions), suffix, dual_stack_suffix)
 
 
-# botocore 1.43, data/partitions.json: all partitions have FIPS and dual-stack names.
+# botocore 1.43, data/partitions.json; all partitions have FIPS and dual-stack names.
 _PARTITIONS: Final = (
     _partition(r"cn-\w+-\d+|aws-cn-global", "amazonaws.com.cn", "api.amazonwebservices.com.cn"),
     _partition(r"eusc-de-\w+-\d+", "amazonaws.eu", "api.amazonwebservices.eu"),
@@ -67,7 +67,7 @@ _PARTITIONS: Final = (
     _partition(r"eu-isoe-\w+-\d+|aws-iso-e-global", "cloud.adc-e.uk", "api.cloud-aws.adc-e.uk"),
     _partition(r"us-isof-\w+-\d+|aws-iso-f-global", "csp.hci.ic.gov", "api.aws.hci.ic.gov"),
 )
-# Every other region, GovCloud and those to come among them.
+# For every other region, including GovCloud and future ones.
 _DEFAULT_PARTITION: Final = _partition(r"", "amazonaws.com", "api.aws")
 
 _REGION: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -87,21 +87,21 @@ def resolve_endpoint(
     ignore_configured_urls: bool | None = None,
     allow_http: bool = False,
 ) -> Endpoint:
-    """Return the endpoint of ``service`` (its endpoint prefix, such as ``bedrock-runtime``) in ``region``.
+    """Return the endpoint of ``service`` (an endpoint prefix, such as ``bedrock-runtime``) in ``region``.
 
-    In this order: ``endpoint_url``; AWS_ENDPOINT_URL_BEDROCK_RUNTIME (the service's own name); AWS_ENDPOINT_URL; with
-    ``config``, ``endpoint_url`` in the services section of the profile, then in the profile itself; the region's public
-    endpoint. ``ignore_configured_urls`` switches all but the first and the last off. A path in a URL is kept as a
-    prefix. Requests are signed for ``region``, wherever a URL leads.
+    The first of these that is set: ``endpoint_url``; AWS_ENDPOINT_URL_BEDROCK_RUNTIME (with the name of the service);
+    AWS_ENDPOINT_URL; with ``config``, ``endpoint_url`` in the services section of the profile, then in the profile
+    itself; otherwise the region's public endpoint. ``ignore_configured_urls`` disables all but the first and the last.
+    A path in a URL is kept as a prefix. Requests are signed for ``region``, whatever the URL.
 
-    ``use_fips`` and ``use_dualstack`` choose among public endpoints and do not go together with a URL. These three
+    ``use_fips`` and ``use_dualstack`` select among public endpoints and cannot be combined with a URL. These three
     default to AWS_USE_FIPS_ENDPOINT, AWS_USE_DUALSTACK_ENDPOINT and AWS_IGNORE_CONFIGURED_ENDPOINT_URLS, then to the
-    profile's settings of these names. What environment and profile say of FIPS and dual stack is about endpoints of
-    AWS, and does not count for a URL on this machine: an emulator's, or a tunnel's.
+    settings of the same names in the profile. FIPS and dual-stack settings of environment and profile concern AWS's
+    endpoints, and are ignored for a URL on this machine, such as an emulator's or a tunnel's.
 
-    Raises InvalidRequestError for a region or URL that cannot be one, and for plain http to another machine unless
-    ``allow_http``: credentials and prompts would travel unencrypted.
-    [AWS SDKs and Tools Reference Guide, "Service-specific endpoints"; botocore's endpoint rule set]
+    Raises InvalidRequestError for an invalid region or URL, and for plain http to another machine unless
+    ``allow_http``, as credentials and prompts would travel unencrypted. [AWS SDKs and Tools Reference Guide,
+    "Service-specific endpoints"; botocore's endpoint rule set]
     """
     chosen = _Choices(environ, config)
     configured = None
@@ -124,15 +124,15 @@ def resolve_endpoint(
 
 
 class _Choices(msgspec.Struct, frozen=True):
-    """Who asks for a kind of endpoint: the caller, else the environment, else the profile."""
+    """Where an option of the endpoint is set: by the caller, else in the environment, else in the profile."""
 
     environ: Mapping[str, str]
     config: EndpointSettings | None
 
-    def who(self, argument: bool | None, variable: str) -> str | None:  # noqa: FBT001 - True, False or not said
-        """Return who asks for it; None when nobody does, or when the first one to say something says no.
+    def who(self, argument: bool | None, variable: str) -> str | None:  # noqa: FBT001 - None: not given
+        """Return where the option is switched on; None if nothing sets it, or the first source that does says no.
 
-        The profile's key is the variable's name in lower case, without ``AWS_``.
+        The profile's key is the name of the variable in lower case, without ``AWS_``.
         """
         if argument is not None:
             return "argument" if argument else None
@@ -145,18 +145,18 @@ class _Choices(msgspec.Struct, frozen=True):
 
 
 def ignores_configured_urls(
-    argument: bool | None,  # noqa: FBT001 - True, False or not said
+    argument: bool | None,  # noqa: FBT001 - None: not given
     environ: Mapping[str, str],
     config: EndpointSettings | None,
 ) -> bool:
-    """Return whether the endpoint URLs of environment and profile are not to be used."""
+    """Return whether the endpoint URLs of environment and profile are to be ignored."""
     return _Choices(environ, config).who(argument, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") is not None
 
 
 def _public(service: str, region: str, *, fips: bool, dual_stack: bool) -> Endpoint:
     if not _REGION.fullmatch(region):
         raise InvalidRequestError(
-            f"{region!r} cannot be a region.", path="region", hint="A region is spelt like us-east-1, in lower case."
+            f"{region!r} is not a valid region.", path="region", hint="A region looks like us-east-1, in lower case."
         )
     partition = next((known for known in _PARTITIONS if known.regions.fullmatch(region)), _DEFAULT_PARTITION)
     suffix = partition.dual_stack_suffix if dual_stack else partition.suffix
@@ -178,9 +178,9 @@ def _configured_url(
 
 def _two_endpoints(wanted: str, endpoint: Endpoint) -> InvalidRequestError:
     return InvalidRequestError(
-        f"both {wanted} and an endpoint URL ({endpoint.source}) are asked for.",
+        f"both {wanted} and an endpoint URL ({endpoint.source}) are configured.",
         path="endpoint_url",
-        hint="Leave one of them out: which endpoint a URL leads to is the URL's business.",
+        hint="Omit one of them: the URL alone determines the endpoint.",
     )
 
 
@@ -195,7 +195,7 @@ def _endpoint_at(url: str, source: str, *, allow_http: bool) -> Endpoint:
             f"the endpoint http://{host} ({source}) is not on this machine: credentials and prompts would travel "
             "unencrypted.",
             path="endpoint_url",
-            hint="Use https, or pass allow_http=True where the network in between is yours.",
+            hint="Use https, or pass allow_http=True if the network in between is yours.",
         )
     return Endpoint(parts.scheme, host, f"{parts.scheme}://{host}{parts.path.rstrip('/')}", source)
 
@@ -213,7 +213,7 @@ def _split(url: str, source: str) -> tuple[SplitResult, int | None]:
     if parts.scheme not in _DEFAULT_PORTS:
         fault = "does not begin with https:// or http://"
     elif parts.username is not None or parts.password is not None:
-        fault = "holds a user name or password"  # which the message must not repeat
+        fault = "holds a user name or password"  # the message must not repeat it
     elif not parts.hostname or not (_HOST.fullmatch(parts.hostname) or ":" in parts.hostname):
         fault = "names no host"
     elif parts.query or parts.fragment:
@@ -226,8 +226,8 @@ def _split(url: str, source: str) -> tuple[SplitResult, int | None]:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host (a name, or an address without brackets) is this machine by definition."""
-    if host == "localhost" or host.endswith(".localhost"):  # always this machine  [RFC 6761, section 6.3]
+    """Return whether a host (a name, or an address without brackets) is a loopback host."""
+    if host == "localhost" or host.endswith(".localhost"):  # always loopback  [RFC 6761, section 6.3]
         return True
     try:
         return ip_address(host).is_loopback

@@ -1,7 +1,7 @@
-"""Streams that send and receive at once: HTTP/2 over asyncio, taken apart by h2 of the extra ``bidirectional``.
+"""Bidirectional streams: HTTP/2 over asyncio, implemented with h2 from the extra ``bidirectional``.
 
-Each stream has a connection of its own. It lasts for minutes, beside which a handshake is nothing, and so no
-conversation waits for the flow-control window of another, and closing one at once is closing a socket.
+Each stream has its own connection. Streams last for minutes, so that the handshake hardly matters; in return, no stream
+waits for the flow-control window of another, and closing a stream at once just closes its socket.
 """
 
 from __future__ import annotations
@@ -50,26 +50,26 @@ except ImportError as exc:
 __all__ = ["DuplexStream", "Http2Transport"]
 
 _WINDOW_BYTES: Final = 2**18
-"""The most that is kept of what arrived and nobody has read yet. An event of audio has some 2 KiB."""
+"""The most that is buffered of received, unread data. An audio event takes about 2 KiB."""
 _DEFAULT_WINDOW_BYTES: Final = 2**16 - 1  # RFC 9113, section 6.9.2
 _PIECE_BYTES: Final = 2**14
-"""The most that goes out in one frame, also where the peer would take more; a record of TLS has no more."""
+"""The most that is sent in one frame, even if the peer accepts more; a TLS record holds no more."""
 _MOST_UNSENT_BYTES: Final = 2**18
-"""The most that a peer may leave lying here. Senders stop at 64 KiB (asyncio); answers to its frames do not."""
+"""The most unsent data for a peer that does not read. Senders pause at 64 KiB (asyncio); automatic answers do not."""
 _STREAM_ID: Final = 1
 
 _OK: Final = range(200, 300)
 
-# RFC 9113, section 8.2.2: these belong to HTTP/1.1; the host travels as :authority.
+# These belong to HTTP/1.1 (RFC 9113, section 8.2.2); the host is sent as :authority.
 _NO_HEADERS: Final = frozenset({"connection", "host", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"})
 
 
 class DuplexStream(asyncio.Protocol):
     """One request whose body is still being sent while its response arrives.
 
-    One task may send while another one receives; not two of a kind at once. All failures are errors of our tree, and
-    whatever came before a failure is still handed out. A peer that has answered in full, or refused the request, takes
-    nothing more: `takes_input` is False then.
+    One task may send while another one receives, but only one of each. All failures are `BedrockError`, and data
+    received before a failure is still returned. A peer that has answered completely, or refused the request, accepts no
+    more input: `takes_input` is False then.
     """
 
     def __init__(self, *, peer: str, layers: list[TlsLayer]) -> None:
@@ -85,9 +85,9 @@ class DuplexStream(asyncio.Protocol):
         self._gate = FrameGate(_STREAM_ID)
         self._unread = bytearray()
         self._unread_window = 0
-        """What `_unread` takes of the window; with the frames' padding it is longer."""
+        """The flow-control window that `_unread` occupies; more than its length, because padding counts."""
         self._read_window = 0
-        """What the peer may be given back."""
+        """The window to give back to the peer."""
         self._received_bytes = 0
         self._complete = False
         self._input_refused = False
@@ -103,13 +103,13 @@ class DuplexStream(asyncio.Protocol):
 
     @property
     def takes_input(self) -> bool:
-        """Whether the peer may still listen to what is sent."""
+        """Whether the peer may still accept input."""
         return not self._input_refused and self._failure is None
 
-    # -- what a call does
+    # -- for callers
 
     def start(self, request: WireRequest, route: Route) -> None:
-        """Send the head of the request. Nothing is awaited, and nothing raised: the next call tells what is wrong."""
+        """Send the head of the request. Never waits or raises: errors are raised by the next call."""
         fields = [(name, value) for name, value in request.headers.items() if name not in _NO_HEADERS]
         head = [
             (":method", request.method),
@@ -119,21 +119,21 @@ class DuplexStream(asyncio.Protocol):
         ]
         try:
             self._h2.send_headers(_STREAM_ID, head + fields)
-        except H2Error as exc:  # a server that spoke first, and wants no request
+        except H2Error as exc:  # the server spoke first, and accepts no request
             self._fail(_not_http2(exc, peer=self._peer))
         self._flush()
 
     async def head(self) -> None:
-        """Return when the head of the response is there, in `status` and `headers`. Raises TransportError."""
+        """Wait until the head of the response has arrived, in `status` and `headers`. Raises TransportError."""
         while not self.status:
             self._raise_failure()
             await self._readable()
 
     async def send(self, data: bytes) -> None:
-        """Send a piece of the body; return when all of it is with the operating system, or in its small buffer.
+        """Send a piece of the body; return once it has been passed to the operating system or its small buffer.
 
-        Waits for the peer, as long as that takes no more. Cancelling before anything was sent changes nothing; after
-        that the piece is broken, and the stream is closed. Raises TransportError.
+        Waits as long as the peer accepts no more. Cancelling in mid-piece closes the stream; otherwise the stream stays
+        usable. Raises TransportError.
         """
         view = memoryview(data)
         try:
@@ -159,7 +159,7 @@ class DuplexStream(asyncio.Protocol):
             raise self._fail(_not_http2(exc, peer=self._peer)) from exc
 
     def end(self) -> None:
-        """Tell the peer that no more is coming; what it has to say still arrives. Raises TransportError."""
+        """End the body of the request; the response continues to arrive. Raises TransportError."""
         self._raise_failure()
         if self._input_refused:
             return
@@ -170,10 +170,10 @@ class DuplexStream(asyncio.Protocol):
         self._flush()
 
     async def receive(self) -> bytes:
-        """Return all that has arrived, as soon as there is something; ``b""`` at the end of the response.
+        """Return all data that has arrived, waiting for some; ``b""`` at the end of the response.
 
-        The peer may send as much again when the next call shows that this has been dealt with. Cancelling loses
-        nothing. Raises ConnectionLostError or ProtocolError.
+        The next call signals that this data was processed, and lets the peer send as much again. Cancelling loses no
+        data. Raises ConnectionLostError or ProtocolError.
         """
         self._open_window()
         while not self._unread:
@@ -213,17 +213,17 @@ class DuplexStream(asyncio.Protocol):
             transport.write(self._sealed(self._h2.data_to_send()))
         transport.abort()
 
-    # -- what asyncio calls
+    # -- called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin the connection, at once: what a server says first is answered, and the preface must come before."""
+        """Send the connection preface at once, as it must precede any answer to what the server sends first."""
         self._transport = cast("asyncio.Transport", transport)
         self._h2.initiate_connection()
         self._h2.increment_flow_control_window(_WINDOW_BYTES - _DEFAULT_WINDOW_BYTES)
         self._flush()
 
     def data_received(self, data: bytes) -> None:
-        """Take what has arrived."""
+        """Process received bytes."""
         for depth, layer in enumerate(self._layers):
             data = layer.open(data)
             reply = layer.outgoing
@@ -238,19 +238,19 @@ class DuplexStream(asyncio.Protocol):
                 self._lost(layer.failure)
 
     def eof_received(self) -> None:
-        """Take note that the peer says nothing any more; the connection is closed."""
+        """Close the connection, as the peer sends nothing more."""
         self._lost(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Take note of the end of the connection."""
+        """Fail what is still waiting for the connection."""
         self._lost(exc)
 
     def pause_writing(self) -> None:
-        """Let senders wait: the buffer is full."""
+        """Make senders wait while the write buffer is full."""
         self._paused = True
 
     def resume_writing(self) -> None:
-        """Let senders go on."""
+        """Let senders continue."""
         self._paused = False
         self._wake()
 
@@ -258,16 +258,16 @@ class DuplexStream(asyncio.Protocol):
 
     def _feed(self, data: bytes) -> None:
         try:
-            for frame in self._gate.receive(data):  # one by one: what came before a fault is not lost
+            for frame in self._gate.receive(data):  # one by one: what precedes a fault is not lost
                 for event in self._h2.receive_data(frame):
                     self._take(event)
-        except (H2Error, ValueError) as exc:  # also of the gate, of a status that is no number, of text that is none
-            self._flush()  # GOAWAY, with what is wrong
+        except (H2Error, ValueError) as exc:  # ValueError: from the gate, or for an invalid status or text
+            self._flush()  # sends h2's GOAWAY, which names the error
             self._fail(_not_http2(exc, peer=self._peer))
             return
         self._flush()
         if self._transport is not None and self._transport.get_write_buffer_size() > _MOST_UNSENT_BYTES:
-            self._fail(self._broken("asked for answers (pings, settings) and took none of them"))
+            self._fail(self._broken("requested answers (pings, settings) and read none of them"))
         self._wake()
 
     def _take(self, event: Event) -> None:
@@ -284,7 +284,8 @@ class DuplexStream(asyncio.Protocol):
             case StreamEnded():
                 self._complete = self._input_refused = True
             case StreamReset(error_code=code):
-                # A server that has answered in full may so refuse the rest of the request.  [RFC 9113, section 8.1]
+                # A server that has answered completely may refuse the rest of the request in this way.  [RFC 9113,
+                # section 8.1]
                 self._input_refused = True
                 if not self._complete:
                     self._fail(self._broken(f"reset the stream ({_name(code)})"))
@@ -307,7 +308,7 @@ class DuplexStream(asyncio.Protocol):
             self._input_refused = True
 
     def _open_window(self) -> None:
-        """Let the peer send as much as has been read."""
+        """Give back the flow-control window of the data that has been read."""
         size, self._read_window = self._read_window, 0
         if not size or self._transport is None or self._complete or self._failure is not None:
             return
@@ -349,12 +350,12 @@ class DuplexStream(asyncio.Protocol):
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
-            # A copy: whoever raises the same object again and again makes its traceback grow, and with it what lives.
+            # A copy, because raising the same object repeatedly grows its traceback, and keeps its frames alive.
             failure = copy(self._failure)
             raise failure from self._failure.__cause__
 
     def _fail(self, failure: BedrockError) -> BedrockError:
-        """Close the connection; return what the stream ends with, which is the first failure."""
+        """Close the connection; return a copy of the first failure, with which the stream ends."""
         self._failure = self._failure or failure
         self.abort()
         return copy(self._failure)
@@ -373,24 +374,24 @@ class DuplexStream(asyncio.Protocol):
     def _broken(self, what: str) -> ConnectionLostError:
         return ConnectionLostError(
             f"{self._peer} {what} after {self._received_bytes} bytes of the response.",
-            hint="Open a new stream; the model has forgotten what was said in this one.",
+            hint="Open a new stream; the context of this one is lost.",
             sent=True,
         )
 
     def _closed_by_peer(self) -> ConnectionLostError:
         return ConnectionLostError(
-            f"{self._peer} has ended its response and takes nothing more.",
+            f"{self._peer} has ended its response and accepts nothing more.",
             hint="Read the response to its end, and open a new stream.",
             sent=True,
         )
 
 
 class Http2Transport:
-    """Opens streams that send and receive at once, each over a connection of its own.
+    """Opens bidirectional streams, each over its own connection.
 
-    The keywords mean what they mean for `NativeTransport`; an ``ssl_context`` must offer ``h2`` (ALPN). Over http the
-    peer must know that HTTP/2 is spoken, as the emulator does. A proxy is asked for a tunnel (CONNECT) in any case.
-    There is no pool: as many streams as are open, so many connections are.
+    The keyword arguments are those of `NativeTransport`; an ``ssl_context`` must offer ``h2`` (ALPN). Over http, the
+    peer must expect HTTP/2 with prior knowledge, as the emulator does. Proxies are always asked for a tunnel (CONNECT).
+    There is no pool and no limit: each open stream has one connection.
     """
 
     name = "http2"
@@ -421,9 +422,9 @@ class Http2Transport:
         self._closed = False
 
     async def open(self, request: WireRequest, *, connect_timeout_s: float) -> DuplexStream:
-        """Connect and send the head of ``request``, whose ``body`` is left alone; return the stream at once.
+        """Connect and send the head of ``request``, ignoring its ``body``; return the stream at once.
 
-        ``connect_timeout_s`` bounds connecting. Cancelling closes what was open. Raises ConnectTimeoutError,
+        ``connect_timeout_s`` bounds connecting. Cancelling closes what was opened. Raises ConnectTimeoutError,
         ConnectError (NameResolutionError, TLSError), TooManyOpenFilesError, ProtocolError when the peer does not offer
         HTTP/2, or ClientClosedError.
         """
@@ -448,14 +449,14 @@ class Http2Transport:
         self._closed = True
         for stream in list(self._streams):
             stream.abort()
-        await asyncio.sleep(0)  # in which the loop closes the sockets
+        await asyncio.sleep(0)  # lets the loop close the sockets
 
     async def _connect(self, route: Route) -> DuplexStream:
         origin = route.origin
         if self._tls is None and origin.secure:
             self._tls = await shared_context(self._ca_bundle, self._client_cert, protocol="h2")
         if origin.proxy is not None and origin.proxy.secure:
-            # A proxy is spoken to in HTTP/1.1 until it has opened the tunnel.
+            # With a proxy, HTTP/1.1 is spoken until it has opened the tunnel.
             proxy_trust = self._proxy_trust if any(self._proxy_trust) else (self._ca_bundle, self._client_cert)
             self._proxy_tls = self._proxy_tls or await shared_context(*proxy_trust)
         channel = await open_channel(
@@ -470,12 +471,12 @@ class Http2Transport:
             if origin.secure:
                 _require_http2(channel, peer=route.peer)
             stream = DuplexStream(peer=route.peer, layers=channel.layers)
-            # From here on the loop closes the socket, also when this is cancelled.
+            # From here on the loop closes the socket, also on cancellation.
             await asyncio.get_running_loop().create_connection(lambda: stream, sock=channel.socket)
         except BaseException:
             channel.close()
             raise
-        if self._closed:  # meanwhile
+        if self._closed:  # by aclose(), meanwhile
             stream.abort()
             raise _failures.transport_closed()
         return stream
@@ -492,7 +493,7 @@ def _require_http2(channel: Channel, *, peer: str) -> None:
 def _not_http2(said: Exception | str, *, peer: str) -> ProtocolError:
     complaint = str(said).partition("\n")[0][:200] or type(said).__name__
     return ProtocolError(
-        f"{peer} broke the rules of HTTP/2 ({complaint}).",
+        f"{peer} violated HTTP/2 ({complaint}).",
         hint="Check endpoint_url, its scheme (http or https) and any proxy in between.",
         sent=True,
     )

@@ -1,6 +1,6 @@
-"""Another transport: over httpx or httpx2, for SOCKS proxies, HTTP/2, MockTransport, or a client that is there.
+"""An alternative transport: over httpx or httpx2, for SOCKS proxies, HTTP/2, MockTransport, or an existing client.
 
-It costs several times the CPU of the default one, and keeps the same promises.
+It needs several times the CPU time of the default transport, and has the same contract.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ T = TypeVar("T")
 
 
 class HttpxTransport:
-    """Sends requests through ``client``, a ready httpx or httpx2 ``AsyncClient``, or through a client of its own.
+    """Sends requests through ``client``, an existing httpx or httpx2 ``AsyncClient``, or through its own client.
 
-    A client that is passed in stays its owner's: `aclose` leaves it open, and its limits, proxies and TLS settings
-    hold, not the arguments here. Its default headers, cookies, ``auth`` and redirects do not apply, because a request
-    is sent exactly as it was signed. Without ``client`` the arguments mean what they mean for `NativeTransport`.
-    Raises MissingExtraError when neither library is installed.
+    A client that is passed in remains its owner's: `aclose` leaves it open, and its limits, proxies and TLS settings
+    apply instead of the arguments here. Its default headers, cookies, ``auth`` and redirects do not apply, because a
+    request is sent exactly as it was signed. Without ``client``, the arguments are those of `NativeTransport`. Raises
+    MissingExtraError when neither library is installed.
 
-    Pieces of a body come as httpx hands them out, one at a time for each HTTP chunk.
+    Pieces of a body arrive as httpx returns them, one for each HTTP chunk.
     """
 
     name = "httpx"
@@ -68,7 +68,7 @@ class HttpxTransport:
     ) -> None:
         environ = (os.environ if environ is None else environ) if trust_env else {}
         self._library = _installed_library() if client is None else _library_of(client)
-        # httpx2 has httpx's interface; where the two classes matter, `_library` names the right ones.
+        # httpx2 has the same interface as httpx; where the classes matter, `_library` has the right ones.
         self._given = cast("httpx.AsyncClient | None", client)
         self._own: dict[str | None, httpx.AsyncClient] = {}
         self._max_connections = pool_size(max_connections)
@@ -84,10 +84,10 @@ class HttpxTransport:
         self._closed = False
 
     async def send(self, request: WireRequest, *, connect_timeout_s: float) -> WireResponse:
-        """Send the request and return when the response's head has arrived; see `Transport.send`.
+        """Send the request and return once the head of the response has arrived; see `Transport.send`.
 
-        A connection that waited in the pool and was closed by the peer meanwhile is replaced once, for the reasons
-        given at `NativeTransport.send`.
+        A pooled connection that the peer has closed in the meantime is replaced once, for the reasons given at
+        `NativeTransport.send`.
         """
         if self._closed:
             raise _failures.transport_closed()
@@ -110,7 +110,7 @@ class HttpxTransport:
                 raise
             try:
                 response = task.result()
-            except asyncio.CancelledError as exc:  # by `aclose`: whoever cancels this task is heard above
+            except asyncio.CancelledError as exc:  # by `aclose`: a cancellation of this task is handled above
                 raise _failures.transport_closed() from exc
             except Exception as exc:
                 if progress.reused and not replaced and self._dropped_while_idle(exc):
@@ -125,9 +125,9 @@ class HttpxTransport:
             return found
 
     async def aclose(self) -> None:
-        """Abort what is in flight and close the connections; a client that was passed in stays open. Idempotent.
+        """Abort what is in progress and close the connections; a client that was passed in stays open. Idempotent.
 
-        Cancelling does not leave connections open; closing takes 5 s at most.
+        Takes at most 5 s. Connections are closed even when this is cancelled.
         """
         self._closed = True
         for response in list(self._live):
@@ -137,7 +137,7 @@ class HttpxTransport:
         await asyncio.wait((self._closing,), timeout=_CLOSE_LIMIT_S)
 
     async def _close_all(self) -> None:
-        """Close everything, in a task of its own for the reasons of `_Work`."""
+        """Close everything; runs in its own task, for the reasons given at `_Work`."""
         await self._work.finish()
         for client in self._own.values():
             await client.aclose()
@@ -155,7 +155,7 @@ class HttpxTransport:
         transport = library.AsyncHTTPTransport(
             verify=tls, trust_env=False, proxy=proxy, limits=limits, socket_options=self._keepalive
         )
-        # Another task may have been faster; a client that was never used needs no closing.
+        # Another task may have been faster; a client that was never used need not be closed.
         return self._own.setdefault(proxy, library.AsyncClient(transport=transport, trust_env=False))
 
     async def _exchange(self, client: httpx.AsyncClient, request: WireRequest, progress: _Progress) -> httpx.Response:
@@ -167,7 +167,7 @@ class HttpxTransport:
         }
         target = target_of(request.url).encode("ascii")
         if url.raw_path != target:
-            # httpx resolves dot segments and quotes what it thinks needs quoting; the signature covers the original.
+            # httpx normalizes dot segments and re-quotes the path; the signature covers the original.
             extensions["target"] = target
         message = self._library.Request(
             request.method, url, headers=request.headers, content=request.body, extensions=extensions
@@ -179,13 +179,13 @@ class HttpxTransport:
                 peer=_failures.peer_of(request.url), limit_s=limit_s, max_connections=self._pool_size
             )
         except BaseException:
-            # A cancelled TLS handshake leaves the TCP connection open until the garbage collector finds it.
+            # A cancelled TLS handshake would leave the TCP connection open until garbage collection.
             if progress.connection is not None:
                 await progress.connection.aclose()
             raise
 
     def _close_unseen(self, task: asyncio.Task[httpx.Response]) -> None:
-        """Close a response that came when nobody waited for it any more."""
+        """Close a response that arrived after its caller had gone."""
         if not task.cancelled() and task.exception() is None:
             _Response(task.result(), peer="", library=self._library, work=self._work).abort()
 
@@ -204,7 +204,7 @@ class HttpxTransport:
     def _failure(
         self, exc: Exception, client: httpx.AsyncClient, peer: str, progress: _Progress
     ) -> BedrockError | None:
-        """Return ``exc`` in our words, None for what is no failure of the connection."""
+        """Return our error for ``exc``, or None if it is not a failure of the connection."""
         library = self._library
         if isinstance(exc, BedrockError):
             return None
@@ -250,7 +250,7 @@ class _Response:
         self.status = response.status_code
         self.headers: Mapping[str, str] = _headers(response)
         self._response = response
-        # Not aiter_raw(), which refuses the ready content of a MockTransport's response.
+        # Not aiter_raw(), which rejects the preset content of a MockTransport's response.
         self._pieces = aiter(cast("AsyncIterator[bytes]", response.stream))
         self._peer = peer
         self._library = library
@@ -305,7 +305,7 @@ class _Response:
                 if piece:
                     self._received_bytes += len(piece)
                     return piece
-            # From here on the connection is the pool's, and closing it would hurt another request.
+            # The pool owns the connection from here on: closing it would hurt another request.
             self._complete = True
             await self._response.aclose()
         return b""
@@ -332,13 +332,13 @@ class _Response:
         if reading is not None:
             await asyncio.wait((reading,))
         await self._response.aclose()
-        # Else the interpreter would close the generator some time later, in a task of its own.
+        # Otherwise the interpreter would close the generator some time later, in a task of its own.
         if (close := getattr(self._pieces, "aclose", None)) is not None:
             await close()
 
 
 class _Closable(Protocol):
-    """What can be closed, such as a network stream of httpcore."""
+    """Something that can be closed, such as a network stream of httpcore."""
 
     async def aclose(self) -> None:
         """Close it. Idempotent."""
@@ -346,14 +346,13 @@ class _Closable(Protocol):
 
 
 class _Progress:
-    """How far httpx came with a request: it calls this object as its trace hook, in the task that sends.
+    """The progress of a request within httpx; serves as its trace hook, called in the sending task.
 
-    ``scope`` bounds the way from the first attempt to connect to the first byte of the request. httpx's own limits
-    hold for each step (pool, connect, TLS) anew.
+    ``scope`` bounds the time from the first attempt to connect to the first byte of the request, whereas httpx's own
+    limits apply to each step (pool, connect, TLS) separately.
 
-    Between the end of connecting and the first byte lie two turns of the loop in which httpcore 1.0 forgets what is
-    cancelled: the connection keeps its place in the pool, and no one ever uses it. What is to be cancelled then is
-    cancelled right afterwards.
+    httpcore 1.0 is fragile between the end of connecting and the first byte: cancelled within those two turns of the
+    loop, it leaks the connection's place in the pool. Such a cancellation is postponed until right afterwards.
     """
 
     __slots__ = ("_connecting", "_deadline", "_fragile", "_stopped", "connect_timeout_s", "connection", "scope", "sent")
@@ -363,7 +362,7 @@ class _Progress:
         self.scope = anyio.CancelScope()
         self.sent = False
         self.connection: _Closable | None = None
-        """The TCP connection that was made for this request."""
+        """The TCP connection opened for this request, if any."""
         self._deadline = anyio.current_time() + connect_timeout_s
         self._connecting = False
         self._fragile = False
@@ -371,11 +370,11 @@ class _Progress:
 
     @property
     def reused(self) -> bool:
-        """Whether the request went out on a connection that another one had used."""
+        """Whether the request was sent on a connection that had been used before."""
         return self.sent and not self._connecting
 
     def stop(self, task: asyncio.Task[object]) -> None:
-        """Cancel the task that sends, now or as soon as httpcore can bear it."""
+        """Cancel the sending task, now or as soon as httpcore can handle it."""
         self._stopped = True
         if not self._fragile:
             task.cancel()
@@ -410,11 +409,11 @@ class _Progress:
 
 
 class _Work:
-    """The tasks in which httpx works.
+    """The tasks in which httpx runs.
 
-    httpx closes a connection in several steps, and a second cancellation between them leaves the connection open and
-    its place in the pool taken for ever. So httpx runs in tasks of its own: a caller that is cancelled leaves at
-    once, and its task, cancelled once, closes undisturbed. The transport's ``aclose()`` waits for all of them.
+    httpx closes a connection in several steps, and a second cancellation between them would leave the connection open
+    and its place in the pool taken forever. So httpx runs in tasks of its own: a cancelled caller leaves at once, while
+    the task, which is cancelled only once, closes undisturbed. The transport's ``aclose()`` waits for all of them.
     """
 
     def __init__(self) -> None:
@@ -424,14 +423,14 @@ class _Work:
     def call(
         self, work: Coroutine[object, object, T], *, stop: Callable[[asyncio.Task[object]], None] | None = None
     ) -> asyncio.Task[T]:
-        """Run ``work`` in a task whose end the caller waits for; ``stop`` is how to cancel it."""
+        """Run ``work`` in a task that the caller awaits; ``stop`` cancels it in place of ``task.cancel``."""
         task = asyncio.get_running_loop().create_task(work)
         self._calls[cast("asyncio.Task[object]", task)] = stop
         task.add_done_callback(self._called)
         return task
 
     def close(self, work: Callable[[], Coroutine[object, object, None]]) -> None:
-        """Run ``work`` in a task that nobody waits for, if the loop still runs."""
+        """Run ``work`` in a background task, if the loop is still running."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -441,7 +440,7 @@ class _Work:
         task.add_done_callback(self._closed)
 
     async def finish(self) -> None:
-        """Stop the calls under way and wait until every task has ended."""
+        """Stop the calls in progress and wait until every task has ended."""
         for task, stop in list(self._calls.items()):
             if stop is None:
                 task.cancel()
@@ -453,23 +452,23 @@ class _Work:
     def _called(self, task: asyncio.Task[object]) -> None:
         del self._calls[task]
         if not task.cancelled():
-            task.exception()  # the caller has it, or has left
+            task.exception()  # retrieved for asyncio: the caller has it, or has left
 
     def _closed(self, task: asyncio.Task[object]) -> None:
         self._closings.discard(task)
         if not task.cancelled():
-            task.exception()  # a failure to close is nobody's business any more
+            task.exception()  # retrieved for asyncio: nobody is interested in a failure to close any more
 
 
 def _shut_down(response: httpx.Response) -> None:
-    """Let the peer see the end of the connection now: httpx itself can only close it in another task."""
+    """Let the peer see the end of the connection now; httpx itself can close it only in another task."""
     if response.extensions.get("http_version") == b"HTTP/2":
-        return  # other requests share the connection
+        return  # the connection is shared with other requests
     stream = response.extensions.get("network_stream")
     connection = stream.get_extra_info("socket") if stream is not None else None
     if connection is None:  # no network: MockTransport, ASGITransport
         return
-    # A duplicate, because uvloop's socket objects refuse shutdown().
+    # A duplicate, because uvloop's socket objects reject shutdown().
     with suppress(OSError), socket.fromfd(connection.fileno(), connection.family, connection.type) as twin:
         twin.shutdown(socket.SHUT_RDWR)
 
@@ -482,8 +481,8 @@ def _broken(exc: BaseException, library: ModuleType, *, peer: str, received_byte
 
 
 def _installed_library() -> ModuleType:
-    # httpx2 first: the pool of httpx 0.28 looks at every connection for every connection, and costs 7 ms per call at
-    # 64 in flight, where httpx2 costs 0.7.
+    # httpx2 first: httpx 0.28 scans all connections of its pool for each of them, which costs 7 ms per call at 64 in
+    # flight; httpx2 takes 0.7.
     for name in ("httpx2", "httpx"):
         with suppress(ImportError):
             return importlib.import_module(name)
@@ -503,9 +502,9 @@ def _library_of(client: object) -> ModuleType:
 
 
 def _is_connect(info: Mapping[str, object]) -> bool:
-    """Whether a request is the one that opens a tunnel through a proxy."""
+    """Whether a request asks a proxy for a tunnel."""
     return getattr(info.get("request"), "method", None) == b"CONNECT"
 
 
 def _headers(response: httpx.Response) -> dict[str, str]:
-    return dict(response.headers.items())  # lower case and joined, as httpx has them
+    return dict(response.headers.items())  # httpx returns names in lower case, and joins repeated headers

@@ -1,4 +1,4 @@
-"""The default transport: HTTP/1.1 over asyncio's own protocols, taken apart by llhttp (httptools)."""
+"""The default transport: HTTP/1.1 over asyncio protocols, parsed by llhttp (httptools)."""
 
 from __future__ import annotations
 
@@ -26,22 +26,23 @@ __all__ = ["NativeTransport"]
 
 _PLAIN_BUFFER_BYTES: Final = 2**16
 _TLS_BUFFER_BYTES: Final = 2**14
-"""What is read at once. OpenSSL's own buffer of a connection becomes as large as the most it was given at once."""
+"""The size of one read. OpenSSL's buffer of a connection grows to the largest input it ever got."""
 
 
 class NativeTransport:
-    """Sends requests over a pool of at most ``max_connections`` connections, in the order of asking.
+    """Sends requests over a pool of at most ``max_connections`` connections, in the order of arrival.
 
-    ``max_connections`` is 1,000 or 64 less than the process's open files, whichever is less. ``ssl_context``
-    replaces the process-wide context, which trusts ``ca_bundle``, else AWS_CA_BUNDLE, else the system's store.
-    ``client_cert`` (a PEM file, or one for certificate and one for key) is shown to servers that ask for one.
-    ``environ`` (default: ``os.environ``) gives that variable and the proxies; ``trust_env=False`` reads neither.
-    ``proxies`` (URLs by the scheme of the request, ``{}`` for none) take the place of those of the environment;
-    an https proxy is trusted and shown a certificate as the endpoint is, unless ``proxy_ca_bundle`` or
-    ``proxy_client_cert`` say otherwise.
-    Connections are probed after ``keepalive_idle_s`` silent seconds and dropped after ``pool_idle_s`` unused ones
-    (60 s, as the AWS SDK for Java does). Making one needs no event loop; the first request binds it to the running
-    loop, and another loop is refused with WrongEventLoopError.
+    ``max_connections`` defaults to 1,000, or to 64 less than the process's limit of open files if that is smaller.
+    ``ssl_context`` replaces the process-wide context, which trusts ``ca_bundle``, else AWS_CA_BUNDLE, else the system's
+    store. ``client_cert`` (a PEM file, or one for the certificate and one for the key) is presented to servers that
+    request a certificate. ``environ`` (default: ``os.environ``) supplies that variable and the proxies; with
+    ``trust_env=False`` neither is read. ``proxies`` (URLs by the scheme of the request, ``{}`` for none) replace those
+    of the environment; for an https proxy the same trust and client certificate apply as for the endpoint, unless
+    ``proxy_ca_bundle`` or ``proxy_client_cert`` differ.
+
+    Connections are probed after ``keepalive_idle_s`` seconds of silence and dropped after ``pool_idle_s`` seconds
+    unused (60 s, as in the AWS SDK for Java). Creating a transport needs no event loop; the first request binds it to
+    the running loop, and any other loop raises WrongEventLoopError.
     """
 
     name = "native"
@@ -81,14 +82,14 @@ class NativeTransport:
         self._closed = False
 
     async def send(self, request: WireRequest, *, connect_timeout_s: float) -> WireResponse:
-        """Send the request and return when the response's head has arrived; see `Transport.send`.
+        """Send the request and return once the head of the response has arrived; see `Transport.send`.
 
-        A connection from the pool that turns out to have been closed by the peer, before any byte of the response,
-        is replaced by a new one, once. A server may close an idle connection at any time, also while a request is on
-        its way, and RFC 9112 (section 9.3.1) lets a client repeat what it knows to be safe. These requests are:
-        inference changes nothing, and what starts a job carries a token against starting it twice. botocore repeats
-        every operation in this case; urllib3 sorts out dropped connections when it takes one from its pool, which
-        leaves a gap. On a new connection the same failure means something else, and is reported.
+        A pooled connection that the peer turns out to have closed before any byte of the response is replaced by a new
+        one, once. A server may close an idle connection at any time, even while a request is on its way, and RFC 9112
+        (section 9.3.1) lets a client repeat requests that are known to be safe. These are: inference changes nothing,
+        and requests that start a job carry a token against starting it twice. botocore repeats every operation in this
+        case; urllib3 discards dropped connections when it takes one from its pool, which leaves a race. On a new
+        connection the same failure has other causes, and is reported.
         """
         if self._closed:
             raise _failures.transport_closed()
@@ -115,35 +116,35 @@ class NativeTransport:
             connection = await self._connection(pool, route, connect_timeout_s, fresh=True)
 
     async def aclose(self) -> None:
-        """Abort the responses in flight and close all connections. Idempotent.
+        """Abort the responses in progress and close all connections. Idempotent.
 
-        Cancelling does not leave connections open.
+        Connections are closed even when this is cancelled.
         """
         self._closed = True
         for limit in self._connecting:
-            with suppress(RuntimeError):  # it has just run out
+            with suppress(RuntimeError):  # the limit has just expired
                 limit.reschedule(0.0)
         if self._pool is not None:
             self._pool.close()
-        await asyncio.sleep(0)  # in which the loop closes the sockets
+        await asyncio.sleep(0)  # lets the loop close the sockets
 
     def _is_closed(self) -> bool:
-        """Look again after a wait, in which `aclose` may have run."""
+        """Return the current state, which `aclose` may have changed during a wait."""
         return self._closed
 
     def _bind(self) -> Pool:
-        """Make the pool, in the loop that this transport belongs to from now on."""
+        """Create the pool, which binds this transport to the running loop."""
         if self._loop is not None:
             raise WrongEventLoopError(
-                "the transport belongs to another event loop than the running one.",
-                hint="Make a client, or a transport, for each event loop.",
+                "the transport belongs to an event loop other than the running one.",
+                hint="Create a client, or a transport, per event loop.",
             )
         self._loop = asyncio.get_running_loop()
         self._pool = Pool(self._loop, max_connections=self._max_connections, idle_s=self._pool_idle_s)
         return self._pool
 
     async def _connection(self, pool: Pool, route: Route, limit_s: float, *, fresh: bool = False) -> Connection:
-        """Return a connection of the pool as soon as there is one, or a new one as soon as there may be one."""
+        """Return a pooled connection when one is free, or a new one when the pool has a free slot."""
         origin = route.origin
         if self._tls is None and (origin.secure or (origin.proxy is not None and origin.proxy.secure)):
             self._tls = await shared_context(self._ca_bundle, self._client_cert)
@@ -166,7 +167,7 @@ class NativeTransport:
             self._connecting.discard(limit)
 
     async def _new_connection(self, pool: Pool, origin: Origin) -> Connection:
-        """Open a connection in the place that the pool gave us."""
+        """Open a connection in the slot granted by the pool."""
         loop = asyncio.get_running_loop()
         try:
             channel = await open_channel(
@@ -184,7 +185,7 @@ class NativeTransport:
                 buffer=self._tls_buffer if channel.layers else self._plain_buffer,
                 layers=channel.layers,
             )
-            # From here on the loop closes the socket, also when this is cancelled.
+            # From here on the loop closes the socket, also on cancellation.
             await loop.create_connection(lambda: connection, sock=channel.socket)
         except BaseException:
             pool.give_up()

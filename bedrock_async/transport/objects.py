@@ -1,4 +1,4 @@
-"""Reading objects of S3: whole, piece by piece, or as a list."""
+"""Reads S3 objects: whole or piece by piece; and lists them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CLOSING_S: Final = 5.0
 
 
 class StoredObject(msgspec.Struct, frozen=True):
-    """An object as a listing shows it; ``size`` is in bytes."""
+    """An object as listed by S3; ``size`` is in bytes."""
 
     s3_uri: str
     key: str
@@ -34,40 +34,40 @@ class StoredObject(msgspec.Struct, frozen=True):
 
 
 class ObjectBody(Protocol):
-    """The content of one object, on its way."""
+    """The body of an object while it is read."""
 
     size: int | None
-    """The bytes of the whole content, where the store tells."""
+    """The size of the whole content in bytes, if the store reports it."""
 
     async def receive(self) -> bytes:
-        """Return the next piece, ``b""`` at the end. Raises ConnectionLostError when the content is not complete."""
+        """Return the next piece, ``b""`` at the end. Raises ConnectionLostError when the content is incomplete."""
         ...
 
     async def aclose(self) -> None:
-        """Let go of the connection. Idempotent."""
+        """Release the connection. Idempotent."""
         ...
 
     def abort(self) -> None:
-        """Let go of the connection without waiting. Idempotent, never raises."""
+        """Release the connection without waiting. Idempotent, never raises."""
         ...
 
 
 class ObjectReader(Protocol):
-    """Reads objects for a client."""
+    """Reads S3 objects for a client."""
 
     async def read(self, s3_uri: str, *, max_bytes: int, owner: str | None = None) -> bytes:
         """Return the whole object. Raises ObjectNotFoundError, AccessDeniedError, ProtocolError beyond ``max_bytes``.
 
-        ``owner`` is the account that the bucket must belong to. Cancelling closes the connection.
+        ``owner`` is the account that must own the bucket. Cancelling closes the connection.
         """
         ...
 
     def open(self, s3_uri: str, *, owner: str | None = None) -> ObjectStream:
-        """Return the object as a stream of pieces; the request goes out when the first one is asked for."""
+        """Return the object as a stream of pieces; the request is sent when the first one is requested."""
         ...
 
     async def list(self, s3_uri: str, *, owner: str | None = None) -> Sequence[StoredObject]:
-        """Return the objects whose URI begins with ``s3_uri``, sorted by key."""
+        """Return the objects whose URI starts with ``s3_uri``, sorted by key."""
         ...
 
     async def aclose(self) -> None:
@@ -78,13 +78,14 @@ class ObjectReader(Protocol):
 class ObjectStream:
     """The content of one object: ``async for piece in stream``.
 
-    The request goes out at the first piece, or on entering ``async with``. Leaving ``async with``, an error,
-    cancelling, and the end of the last reference (``break`` out of a bare ``async for``) close the connection; closing
-    it while it is being opened ends that at once. One task reads it at a time, another gets StreamError.
+    The request is sent for the first piece, or on entering ``async with``. The connection is closed on leaving ``async
+    with``, on an error, on cancellation, and when the last reference is dropped (``break`` out of a bare ``async
+    for``); closing the stream while it opens ends that at once. Only one task may read at a time; another gets
+    StreamError.
     """
 
     def __init__(self, opener: Callable[[], Awaitable[ObjectBody]]) -> None:
-        """Read what ``opener`` opens."""
+        """Read the body that ``opener`` returns."""
         self._opener = opener
         self._body: ObjectBody | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -93,20 +94,20 @@ class ObjectStream:
         self._closed = False
 
     def __del__(self) -> None:
-        """Close the connection when the last reference dies."""
+        """Close the connection when the last reference is dropped."""
         body, loop = self.__dict__.get("_body"), self.__dict__.get("_loop")
         if body is None or loop is None or self._closed or loop.is_closed():
             return
-        # The collector may run in any thread; sockets belong to the loop's.
+        # The garbage collector may run in any thread; sockets belong to the event loop's.
         loop.call_soon_threadsafe(body.abort)
 
     @property
     def size(self) -> int | None:
-        """The bytes of the whole object; None before it is opened, and where the store does not tell."""
+        """The size of the whole object in bytes; None before it is opened, and if the store does not report it."""
         return self._body.size if self._body is not None else None
 
     async def __aenter__(self) -> Self:
-        """Send the request. Raises ObjectNotFoundError, AccessDeniedError, TransportError..."""
+        """Send the request. Raises ObjectNotFoundError, AccessDeniedError, another ServiceError, or TransportError."""
         self._begin()
         try:
             await self._opened()
@@ -121,11 +122,11 @@ class ObjectStream:
         await self.aclose()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        """Return itself."""
+        """Return the stream itself."""
         return self
 
     async def __anext__(self) -> bytes:
-        """Return the next piece of the content; cancelling closes the stream."""
+        """Return the next piece of the content. Cancelling closes the stream."""
         if self._closed:
             raise StopAsyncIteration
         self._begin()
@@ -159,7 +160,7 @@ class ObjectStream:
         self._busy = True
 
     async def _opened(self) -> ObjectBody | None:
-        """Return the body, None of a stream that was closed, also while this opened it."""
+        """Return the body, or None if the stream was closed, before or while it was opened."""
         if self._body is None and not self._closed:
             await self._open()
         return self._body
@@ -179,7 +180,7 @@ class ObjectStream:
 
 
 class S3ObjectReader:
-    """Reads objects of S3 with the credentials that ``credentials`` returns, asked anew for every object."""
+    """Reads S3 objects with the credentials that ``credentials`` returns, called anew for every object."""
 
     def __init__(self, clients: S3Clients, credentials: Callable[[], Awaitable[Credentials]]) -> None:
         self._clients = clients
@@ -198,14 +199,14 @@ class S3ObjectReader:
         return b"".join(pieces)
 
     def open(self, s3_uri: str, *, owner: str | None = None) -> ObjectStream:
-        """Return the object as a stream. Raises InvalidRequestError for what is no URI of an object."""
+        """Return the object as a stream. Raises InvalidRequestError if ``s3_uri`` is not the URI of an object."""
         uri = parse_s3_uri(s3_uri, path="s3_uri")
         if not uri.key:
-            raise InvalidRequestError(f"{s3_uri} names a bucket, and no object in it.", path="s3_uri")
+            raise InvalidRequestError(f"{s3_uri} names a bucket but no object.", path="s3_uri")
         return ObjectStream(lambda: self._get(uri, owner))
 
     async def list(self, s3_uri: str, *, owner: str | None = None) -> Sequence[StoredObject]:
-        """Return the objects whose URI begins with ``s3_uri``, however many pages they fill."""
+        """Return the objects whose URI starts with ``s3_uri``, from as many pages as there are."""
         uri = parse_s3_uri(s3_uri, path="s3_uri")
         found: list[StoredObject] = []
         parameters: dict[str, object] = {"Bucket": uri.bucket, "Prefix": uri.key, **_expected(owner)}
@@ -239,7 +240,7 @@ class S3ObjectReader:
 
 
 class _S3Body:
-    """A body of GetObject."""
+    """The body of a GetObject response."""
 
     def __init__(self, lease: S3Lease, uri: S3Uri, answer: Mapping[str, Any]) -> None:
         self.size: int | None = answer.get("ContentLength")
@@ -278,7 +279,7 @@ def _stored(bucket: str, item: Mapping[str, Any]) -> StoredObject:
 def _refuse_large(size: int, max_bytes: int, s3_uri: str) -> None:
     if size > max_bytes:
         raise ProtocolError(
-            f"the object {s3_uri} holds {size} bytes or more; {max_bytes} are read into memory at most.",
+            f"the object {s3_uri} has at least {size} bytes; at most {max_bytes} are read into memory.",
             hint="Stream it to a file, or raise Limits.max_response_bytes.",
             sent=True,
         )

@@ -1,8 +1,7 @@
-"""Clients of S3: aiobotocore or aioboto3, or botocore or boto3 in worker threads, behind one face.
+"""S3 clients behind one interface: aiobotocore or aioboto3, or botocore or boto3 in worker threads.
 
-Which one it is depends on the session that was given, else on what is installed. Nothing here imports them at import
-time or on the event loop. Their endpoint rules, their way to the region of a bucket and their configuration
-(AWS_ENDPOINT_URL_S3, profiles) hold.
+The session that was given decides, or else what is installed. None of these is imported at import time or on the event
+loop. Their own endpoint rules, region redirects and configuration (AWS_ENDPOINT_URL_S3, profiles) apply.
 """
 
 from __future__ import annotations
@@ -48,10 +47,10 @@ _CLOSING_S: Final = 5.0
 
 
 class S3Client(Protocol):
-    """An open client of S3, of whichever library."""
+    """An open S3 client of any of the libraries."""
 
     async def call(self, operation: str, **parameters: object) -> Mapping[str, Any]:
-        """Return what the library's method of that name returns, and raise what it raises."""
+        """Call the library's method of that name; return what it returns and raise what it raises."""
         ...
 
     async def receive(self, body: Any, max_bytes: int) -> bytes:  # noqa: ANN401 - a class of the library
@@ -63,7 +62,7 @@ class S3Client(Protocol):
         ...
 
     def abort_body(self, body: Any) -> None:  # noqa: ANN401
-        """Close a streaming body as far as that can be done without waiting. Never raises."""
+        """Close a streaming body as far as possible without waiting. Never raises."""
         ...
 
     async def aclose(self) -> None:
@@ -116,7 +115,7 @@ class _ThreadedClient:
             raise
 
     async def close_body(self, body: Any) -> None:  # noqa: ANN401
-        # A thread that was abandoned while it reads holds the lock that close() waits for.
+        # In a thread, because an abandoned thread that still reads holds the lock that close() waits for.
         await _in_thread(cast("Callable[[], object]", body.close))
 
     def abort_body(self, body: Any) -> None:  # noqa: ANN401
@@ -130,10 +129,10 @@ _Libraries: TypeAlias = Literal["asynchronous", "threaded"]
 
 
 def _hang_up(body: Any) -> None:  # noqa: ANN401
-    """Wake a thread that reads from the connection of this body, as far as urllib3 (2.3 and later) can do that."""
+    """Wake a thread that reads this body, as far as urllib3 (2.3 and later) supports it."""
     shutdown: Any = getattr(getattr(body, "_raw_stream", None), "shutdown", None)
     if shutdown is not None:
-        with suppress(Exception):  # what has ended meanwhile has nothing to be woken
+        with suppress(Exception):  # a body that has ended meanwhile need not be woken
             shutdown()
 
 
@@ -142,10 +141,10 @@ async def _in_thread(function: Callable[[], _T]) -> _T:
 
 
 class S3Clients:
-    """Opens clients of S3 for credentials, with the given session or one of its own, and keeps the last one open.
+    """Opens S3 clients for credentials, from the given session or its own, and keeps the last one open.
 
-    ``region`` is where the buckets are taken to be; the libraries follow S3's redirect to another one. ``profile`` is
-    the profile of the configuration files that counts where there is no session. ``endpoint_url`` is another S3.
+    ``region`` is the assumed region of the buckets; the libraries follow S3's redirects to another one. ``profile`` is
+    the profile of the configuration files, used without a session. ``endpoint_url`` replaces AWS's endpoint.
     """
 
     def __init__(
@@ -163,10 +162,10 @@ class S3Clients:
         self._closed = False
 
     async def lease(self, credentials: Credentials) -> S3Lease:
-        """Return a client for these credentials; the caller gives it back with ``release``.
+        """Return a client for these credentials; the caller must ``release`` it.
 
-        Raises MissingExtraError when no library of AWS is installed, TransportError when it makes no client, and
-        ClientClosedError after `aclose`, also when that came while the client was being made.
+        Raises MissingExtraError when no AWS library is installed, TransportError when it cannot create a client, and
+        ClientClosedError after `aclose`, even one that happened while the client was being created.
         """
         async with self._lock:
             self._check_open()
@@ -184,7 +183,7 @@ class S3Clients:
             return current
 
     async def aclose(self) -> None:
-        """Close the client once nobody uses it any more; there will be no other. Idempotent."""
+        """Close the client once nobody uses it any more, and open no other. Idempotent."""
         self._closed = True
         current, self._current = self._current, None
         if current is not None:
@@ -217,13 +216,13 @@ class S3Clients:
             raise
         except Exception as exc:
             raise TransportError(
-                f"the client of S3 could not be made: {_said(exc)}",
+                f"the S3 client could not be created: {_said(exc)}",
                 hint="Check the AWS configuration: profile, region, endpoint and proxies of S3.",
             ) from exc
 
 
 class S3Lease(msgspec.Struct, eq=False):
-    """An open client, and how many use it. One that is retired is closed by the last user."""
+    """An open client and its number of users. A retired client is closed by its last user."""
 
     client: S3Client
     credentials: Credentials
@@ -231,12 +230,12 @@ class S3Lease(msgspec.Struct, eq=False):
     retired: bool = False
 
     async def release(self) -> None:
-        """Give the client back."""
+        """Return the client."""
         self.users -= 1
         await self._settle()
 
     def abandon(self) -> None:
-        """Give the client back without waiting: one that is retired is left to the collector then."""
+        """Return the client without waiting; a retired one is then left to the garbage collector."""
         self.users -= 1
 
     async def retire(self) -> None:
@@ -251,7 +250,7 @@ class S3Lease(msgspec.Struct, eq=False):
 
 
 def _session(given: object, profile: str | None) -> tuple[Any, _Libraries]:
-    """Return the session to use and the kind of its library. Blocks: it imports, and reads what clients are made of."""
+    """Return the session to use and the kind of its library. Blocks: imports the library and reads its data files."""
     packages = {kind.__module__.partition(".")[0] for kind in type(given).__mro__}
     if packages & {"aioboto3", "aiobotocore"}:
         return _warmed(given), "asynchronous"
@@ -273,10 +272,10 @@ def _session(given: object, profile: str | None) -> tuple[Any, _Libraries]:
 
 
 def _warmed(session: Any) -> Any:  # noqa: ANN401 - a session of aiobotocore or aioboto3
-    """Return the session with the data of S3 in its loader.
+    """Return the session with S3's data preloaded.
 
-    aiobotocore reads a megabyte of JSON where it makes its first client, which is on the loop: 85 ms; with the data
-    there it takes 4.  [two shared cores]
+    aiobotocore reads a megabyte of JSON when it creates its first client, on the event loop: 85 ms, or 4 ms with the
+    data preloaded.  [two shared cores]
     """
     loader: Any = getattr(session, "_session", session).get_component("data_loader")
     for name in ("_retry", "endpoints", "partitions", "sdk-default-configuration"):
@@ -286,11 +285,11 @@ def _warmed(session: Any) -> Any:  # noqa: ANN401 - a session of aiobotocore or 
     return session
 
 
-# Failures, in the words of our error tree.
+# Failures, translated into our errors.
 
 _NOT_FOUND: Final = frozenset({"NoSuchKey", "NoSuchBucket", "NoSuchVersion", "404"})
 _DENIED: Final = frozenset({"AccessDenied", "AllAccessDisabled", "AccountProblem", "Forbidden", "403"})
-# Names of botocore's exceptions; whichever library raised one, it derives from these.
+# Names of botocore's exceptions, from which those of all four libraries derive.
 _NOT_CONNECTED: Final = frozenset(
     {"EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError", "SSLError"}
 )
@@ -298,7 +297,7 @@ _BROKEN_OFF: Final = frozenset({"HTTPClientError", "IncompleteReadError", "Respo
 
 
 def storage_error(exc: Exception, uri: S3Uri, action: str) -> BedrockError:
-    """Return the error of our tree for what a library of AWS raised when ``action`` was tried on ``uri``."""
+    """Return our error for an exception that an AWS library raised when ``action`` was tried on ``uri``."""
     if isinstance(exc, BedrockError):
         return exc
     response: object = getattr(exc, "response", None)
@@ -306,17 +305,17 @@ def storage_error(exc: Exception, uri: S3Uri, action: str) -> BedrockError:
         return _refused(cast("Mapping[str, Any]", response), uri, action)
     kinds = {kind.__name__ for kind in type(exc).__mro__}
     if "ParamValidationError" in kinds:
-        return InvalidRequestError(f"{uri} cannot be asked for: {_said(exc)}", path="s3_uri")
+        return InvalidRequestError(f"{uri} cannot be requested: {_said(exc)}", path="s3_uri")
     if kinds & _NOT_CONNECTED:
         return ConnectError(
             f"S3 could not be reached for {uri}: {_said(exc)}",
-            hint="Check the region of the bucket, AWS_ENDPOINT_URL_S3 and the network between.",
+            hint="Check the region of the bucket, AWS_ENDPOINT_URL_S3 and the network in between.",
         )
     if kinds & _BROKEN_OFF or isinstance(exc, OSError | asyncio.TimeoutError) or _module(exc) == "aiohttp":
         return ConnectionLostError(
             f"the connection to S3 broke off ({uri}): {_said(exc)}", hint="Try again.", sent=True
         )
-    return TransportError(f"S3 could not be asked for {uri}: {_said(exc)}", sent=True)
+    return TransportError(f"the S3 request for {uri} failed: {_said(exc)}", sent=True)
 
 
 def _refused(response: Mapping[str, Any], uri: S3Uri, action: str) -> BedrockError:
@@ -328,8 +327,8 @@ def _refused(response: Mapping[str, Any], uri: S3Uri, action: str) -> BedrockErr
         return ObjectNotFoundError(
             f"{what} ({code}).",
             s3_uri=str(uri),
-            hint="Somebody or a lifecycle rule has removed it, or it never was there; list_async_invokes() shows where "
-            "jobs write.",
+            hint="It was removed (perhaps by a lifecycle rule) or never existed; list_async_invokes() shows where jobs "
+            "write.",
         )
     if code in _DENIED:
         return AccessDeniedError(
@@ -344,11 +343,11 @@ def _refused(response: Mapping[str, Any], uri: S3Uri, action: str) -> BedrockErr
 
 def _permission(uri: S3Uri, action: str) -> str:
     resource = f"the bucket {uri.bucket}" if action == LISTING else f"the object {uri}"
-    advice = f"Allow {action} on {resource} in the policy of the principal, and look at that of the bucket."
+    advice = f"Allow {action} on {resource} in the principal's policy, and check the bucket's policy."
     if action == READING:
         advice += (
-            f" Without {LISTING} on the bucket S3 says the same of an object that does not exist; one that is "
-            "encrypted with a KMS key needs kms:Decrypt too."
+            f" Without {LISTING} on the bucket, S3 says the same about an object that does not exist; an object "
+            "encrypted with a KMS key also needs kms:Decrypt."
         )
     return advice
 

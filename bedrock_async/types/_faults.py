@@ -1,4 +1,4 @@
-"""What pydantic refused, as an error of our tree. Imported when there is something to refuse."""
+"""Translates pydantic's validation errors into ours. Imported only when there is one."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ._wire import is_member
 def invalid_request(
     fault: ValidationError, *, kind: str | None = None, hints: Callable[[str, str], str | None] | None = None
 ) -> InvalidRequestError:
-    """Return the error for the first fault, with its path and how many more there are; never with what was given.
+    """Return the error for the first fault, with its path and the number of further ones; never with the given value.
 
-    ``kind`` names the class that was to be made, where the caller has named one. ``hints`` gives the next step for a
-    path and pydantic's type of a fault, where it knows one.
+    ``kind`` names the class to be created, if the caller named it. ``hints`` returns the next step for a path and
+    pydantic's type of a fault, or None.
     """
     details = fault.errors(include_url=False, include_input=False, include_context=False)
     first = details[0]
@@ -26,7 +26,7 @@ def invalid_request(
             path += f"[{step}]"
         else:
             path += f".{step}" if path else step
-    more = f" ({len(details) - 1} more faults behind it)" if len(details) > 1 else ""
+    more = f" ({len(details) - 1} more faults follow)" if len(details) > 1 else ""
     hint = hints(path, first["type"]) if hints is not None else None
     where = ": ".join(filter(None, (kind, path))) or "the request"
     return InvalidRequestError(

@@ -1,4 +1,4 @@
-"""A member whose class is imported when its first value arrives."""
+"""Model members whose class is imported when their first value arrives."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ._wire import BOTO3, WireModel, read_wire
 
 
 class Later:
-    """Marks a member whose values a class of another module validates, as if the member were typed with that class.
+    """Marks a member whose values a class of another module validates, as if the member had that type.
 
-    Importing a class takes some tenths of a millisecond, building its validator as long again: dozens of classes that
-    most programs never meet are left alone until one is met.
+    Importing a class takes some tenths of a millisecond, and building its validator as long again: dozens of classes
+    that most programs never use are not loaded until the first value arrives.
     """
 
     def __init__(self, module: str, name: str) -> None:
@@ -26,12 +26,12 @@ class Later:
 
     @property
     def loaded(self) -> bool:
-        """Whether the class has been used."""
+        """Whether the class has been loaded."""
         return self._kind is not None
 
     @property
     def kind(self) -> type[WireModel]:
-        """The class; the first use imports it and builds its validator."""
+        """The class; the first access imports it and builds its validator."""
         if self._kind is None:
             kind = cast("type[WireModel]", getattr(import_module(self._module, __package__), self._name))
             kind.model_rebuild()
@@ -39,7 +39,7 @@ class Later:
         return self._kind
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Return a validator that hands values on."""
+        """Return a validator that delegates to the class."""
         return core_schema.with_info_plain_validator_function(self._read)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:

@@ -192,7 +192,9 @@ class WireModel(BaseModel):
         except ValidationError as exc:
             raise _refusal(cls, exc) from exc
         except (TypeError, ValueError, RecursionError) as exc:
-            raise InvalidRequestError(f"{cls.__name__}: the wire form holds what JSON cannot: {exc}.") from exc
+            raise InvalidRequestError(
+                f"{cls.__name__}: the wire form contains a value that JSON cannot represent: {exc}."
+            ) from exc
 
     @classmethod
     def from_dict(cls, members: Mapping[str, object]) -> Self:
@@ -358,7 +360,9 @@ def _both_schema(tags: Sequence[str], unknown: CoreSchema) -> CoreSchema:
     def refuse(value: object) -> object:
         given = [tag for tag in tags if tag in cast("Mapping[str, object]", value)]
         raise PydanticCustomError(
-            "union_members", "{names} are set together; a block has exactly one member", {"names": " and ".join(given)}
+            "union_members",
+            "{names} are {how} set; a block has exactly one member",
+            {"names": " and ".join(given), "how": "both" if len(given) == 2 else "all"},
         )
 
     return core_schema.json_or_python_schema(

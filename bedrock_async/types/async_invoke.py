@@ -13,7 +13,7 @@ JobStatus: TypeAlias = Annotated[Literal["InProgress", "Completed", "Failed"] | 
 
 
 class S3Output(WireModel):
-    """Where in S3 the output goes; ``bucket_owner`` is the account id when the bucket is another account's."""
+    """Where in S3 the output is written; ``bucket_owner`` is the account id if the bucket is in another account."""
 
     s3_uri: str
     kms_key_id: str | None = None
@@ -21,7 +21,7 @@ class S3Output(WireModel):
 
 
 class AsyncInvokeOutput(WireUnion):
-    """Where the output goes."""
+    """Where the output is written."""
 
     s3_output_data_config: S3Output | None = None
 
@@ -34,7 +34,7 @@ class JobTag(WireModel):
 
 
 class StartAsyncInvokeRequest(WireModel):
-    """Everything one StartAsyncInvoke call sends; ``model_input`` is the model's native body."""
+    """The members of a StartAsyncInvoke request; ``model_input`` is the model's native body."""
 
     model_id: str
     model_input: JSON
@@ -53,7 +53,7 @@ def start_members(
     bucket_owner: object,
     tags: object,
 ) -> dict[str, object]:
-    """Return the members of a StartAsyncInvokeRequest, not checked yet; ``tags`` may be a mapping."""
+    """Return the members of a StartAsyncInvokeRequest, not validated yet; ``tags`` may be a mapping."""
     place = {"s3_uri": output_s3_uri, "kms_key_id": kms_key_id, "bucket_owner": bucket_owner}
     if isinstance(tags, Mapping):
         named = cast("Mapping[object, object]", tags)
@@ -71,13 +71,13 @@ def start_members(
 
 
 class StartedAsyncInvoke(ServiceResponse):
-    """The answer of StartAsyncInvoke."""
+    """The response of StartAsyncInvoke."""
 
     invocation_arn: str
 
 
 class AsyncInvokeSummary(ServiceResponse):
-    """The state of a job: the answer of GetAsyncInvoke, and an item of ListAsyncInvokes."""
+    """The state of a job: the response of GetAsyncInvoke, and an item of ListAsyncInvokes."""
 
     invocation_arn: str
     model_arn: str | None = None
@@ -91,14 +91,14 @@ class AsyncInvokeSummary(ServiceResponse):
 
     @property
     def output_s3_uri(self) -> str | None:
-        """The prefix below which the output is."""
+        """The S3 prefix of the output."""
         config = self.output_data_config
         s3 = config.s3_output_data_config if config is not None else None
         return s3.s3_uri if s3 is not None else None
 
 
 class ListAsyncInvokesRequest(WireModel):
-    """The filters of ListAsyncInvokes; all of them travel in the query."""
+    """The filters of ListAsyncInvokes, all sent in the query."""
 
     not_in_body: ClassVar[set[str]] = {
         "submit_time_after",

@@ -29,33 +29,33 @@ Role: TypeAlias = Annotated[Literal["user", "assistant", "system"] | str, Enum]
 
 
 class S3Location(WireModel):
-    """An object in S3; ``bucket_owner`` is the account id when the bucket is another account's."""
+    """An object in S3; ``bucket_owner`` is the account id if the bucket is in another account."""
 
     uri: str
     bucket_owner: str | None = None
 
 
 class MediaError(WireModel):
-    """Why the service could not produce or read a medium."""
+    """Why the service could not produce or read an image or audio clip."""
 
     message: str | None = None
 
 
 class MediaSource(WireUnion):
-    """Where an image, video or audio clip is: its bytes, or an object in S3."""
+    """The source of an image, video or audio clip: its bytes, or an object in S3."""
 
     bytes: Blob | None = None
     s3_location: S3Location | None = None
 
 
 class DocumentPart(WireUnion):
-    """One part of a document given in parts (citations refer to them as chunks)."""
+    """One part of a document given in parts (citations call them chunks)."""
 
     text: str | None = None
 
 
 class DocumentSource(WireUnion):
-    """Where a document is: its bytes, an object in S3, plain text, or parts."""
+    """The source of a document: its bytes, an object in S3, plain text, or parts."""
 
     bytes: Blob | None = None
     s3_location: S3Location | None = None
@@ -64,7 +64,7 @@ class DocumentSource(WireUnion):
 
 
 class CitationsConfig(WireModel):
-    """Whether the model shall cite this document or search result."""
+    """Whether the model should cite this document or search result."""
 
     enabled: bool
 
@@ -86,7 +86,7 @@ class ImageBlock(NestedBlock):
 
 
 class DocumentBlock(NestedBlock):
-    """A document; the service wants a text block beside it."""
+    """A document; the service requires a text block beside it."""
 
     tag: ClassVar[str] = "document"
     name: str
@@ -114,17 +114,17 @@ class AudioBlock(NestedBlock):
 
 
 class ToolUseBlock(NestedBlock):
-    """The model asks for a tool. ``type`` is ``server_tool_use`` when the service runs the tool itself.
+    """A call of a tool by the model. ``type`` is ``server_tool_use`` when the service runs the tool itself.
 
-    Where the JSON of the input arrived cut off or malformed (a stream that hit max_tokens), ``input`` is that text
-    and `invalid_input` is True: never run such a call.
+    If the JSON of the input was truncated or malformed (a stream that reached max_tokens), ``input`` is that text and
+    `invalid_input` is True: never run such a call.
     """
 
     tag: ClassVar[str] = "toolUse"
     tool_use_id: str
     name: str
     input: JSON
-    # Real responses also carry type "tool_use", which no model file knows.  [corpus, 2025-11 to 2026-08]
+    # Real responses also have type "tool_use", which no service model lists.  [corpus, 2025-11 to 2026-08]
     type: Annotated[Literal["server_tool_use"] | str, Enum] | None = None
 
     @property
@@ -159,11 +159,11 @@ class JsonBlock(FlatBlock):
 ToolResultContent: TypeAlias = Annotated[
     TextBlock | JsonBlock | ImageBlock | DocumentBlock | VideoBlock | SearchResultBlock | UnknownBlock, Tagged()
 ]
-"""Anything that can stand in the result of a tool."""
+"""Any block allowed in the result of a tool."""
 
 
 class ToolResultBlock(NestedBlock):
-    """The result of a tool, for the tool use of the same id."""
+    """The result of a tool, for the tool use with the same id."""
 
     tag: ClassVar[str] = "toolResult"
     tool_use_id: str
@@ -173,21 +173,21 @@ class ToolResultBlock(NestedBlock):
 
 
 class GuardText(WireModel):
-    """Text for the guardrail to look at, with what it is to the request."""
+    """Text for a guardrail to assess, with its role in the request."""
 
     text: str
     qualifiers: List[Annotated[Literal["grounding_source", "query", "guard_content"] | str, Enum]] | None = None
 
 
 class GuardImage(WireModel):
-    """An image for the guardrail to look at (png or jpeg)."""
+    """An image for a guardrail to assess (png or jpeg)."""
 
     format: Annotated[Literal["png", "jpeg"] | str, Enum]
     source: MediaSource
 
 
 class GuardContentBlock(NestedBlock):
-    """Content that the guardrail assesses; with one such block in a message the others are not assessed."""
+    """Content for a guardrail to assess; if a message has such blocks, its other blocks are not assessed."""
 
     tag: ClassVar[str] = "guardContent"
     text: GuardText | None = None
@@ -195,7 +195,7 @@ class GuardContentBlock(NestedBlock):
 
 
 class CachePointBlock(NestedBlock):
-    """Everything before this point is to be cached, for ``ttl`` (five minutes where it is not given)."""
+    """Caches everything before this point for ``ttl``, by default five minutes."""
 
     tag: ClassVar[str] = "cachePoint"
     type: Annotated[Literal["default"] | str, Enum]
@@ -203,14 +203,14 @@ class CachePointBlock(NestedBlock):
 
 
 class ReasoningText(WireModel):
-    """The model's reasoning, with the signature that proves it unchanged when it is sent back."""
+    """The model's reasoning, with a signature that proves it unchanged when it is sent back."""
 
     text: str
     signature: str | None = None
 
 
 class ReasoningBlock(NestedBlock):
-    """What the model thought before it answered: readable text, or content that only the service can read."""
+    """The reasoning before an answer: readable text, or redacted content that only the service can decrypt."""
 
     tag: ClassVar[str] = "reasoningContent"
     reasoning_text: ReasoningText | None = None
@@ -228,7 +228,7 @@ class ReasoningBlock(NestedBlock):
 
 
 class WebLocation(WireModel):
-    """A page that was cited."""
+    """A web page that was cited."""
 
     url: str | None = None
     domain: str | None = None
@@ -251,7 +251,7 @@ class DocumentPageLocation(WireModel):
 
 
 class DocumentChunkLocation(WireModel):
-    """Parts ``start`` to ``end`` of a document of the request that was given in parts."""
+    """Parts ``start`` to ``end`` of a document that the request gave in parts."""
 
     document_index: int | None = None
     start: int | None = None
@@ -267,7 +267,7 @@ class SearchResultLocation(WireModel):
 
 
 class CitationLocation(WireUnion):
-    """Where a citation points to."""
+    """The location that a citation refers to."""
 
     web: WebLocation | None = None
     document_char: DocumentCharLocation | None = None
@@ -277,13 +277,13 @@ class CitationLocation(WireUnion):
 
 
 class CitedText(WireUnion):
-    """A piece of text: of what was generated, or of the source that it cites."""
+    """A piece of text: generated, or from the cited source."""
 
     text: str | None = None
 
 
 class Citation(WireModel):
-    """The source of a generated text."""
+    """A source of generated text."""
 
     title: str | None = None
     source: str | None = None
@@ -292,7 +292,7 @@ class Citation(WireModel):
 
 
 class CitationsBlock(NestedBlock):
-    """Generated text with the sources it rests on."""
+    """Generated text with the sources it cites."""
 
     tag: ClassVar[str] = "citationsContent"
     content: List[CitedText] | None = None
@@ -305,7 +305,7 @@ class CitationsBlock(NestedBlock):
 
 
 class ToolReference(WireModel):
-    """Names a tool that is added to or removed from the conversation."""
+    """The name of a tool that is added to or removed from the conversation."""
 
     type: str | None = None
     name: str | None = None
@@ -313,14 +313,14 @@ class ToolReference(WireModel):
 
 
 class ToolAdditionBlock(NestedBlock):
-    """From here on the model may use one more tool."""
+    """From this point on the model may use one more tool."""
 
     tag: ClassVar[str] = "toolAddition"
     tool: ToolReference
 
 
 class ToolRemovalBlock(NestedBlock):
-    """From here on the model may not use the tool any more."""
+    """From this point on the model may no longer use the tool."""
 
     tag: ClassVar[str] = "toolRemoval"
     tool: ToolReference
@@ -344,10 +344,10 @@ ContentBlock: TypeAlias = Annotated[
     | UnknownBlock,
     Tagged(),
 ]
-"""Anything that can stand in a message."""
+"""Any block allowed in a message."""
 
 SystemBlock: TypeAlias = Annotated[TextBlock | GuardContentBlock | CachePointBlock | UnknownBlock, Tagged()]
-"""Anything that can stand in a system prompt."""
+"""Any block allowed in a system prompt."""
 
 
 class Message(WireModel):

@@ -1,4 +1,4 @@
-"""The control plane of Amazon Bedrock, as far as inference needs it: which models and inference profiles there are.
+"""The part of Amazon Bedrock's control plane that inference needs: the available models and inference profiles.
 
 Source: ListFoundationModels, GetFoundationModelAvailability, ListInferenceProfiles and GetInferenceProfile of the
 Amazon Bedrock API, 2023-04-20.
@@ -13,20 +13,20 @@ from pydantic import PrivateAttr
 from ._wire import Enum, List, Timestamp, WireModel
 
 ModelModality: TypeAlias = Annotated[Literal["TEXT", "IMAGE", "EMBEDDING"] | str, Enum]
-"""What a model takes or gives; values that are not known yet pass too."""
+"""What a model accepts or produces; unknown values are accepted."""
 
 ModelCustomization: TypeAlias = Annotated[Literal["FINE_TUNING", "CONTINUED_PRE_TRAINING", "DISTILLATION"] | str, Enum]
 """How a model can be customised."""
 
 InferenceType: TypeAlias = Annotated[Literal["ON_DEMAND", "PROVISIONED"] | str, Enum]
-"""How a model can be called. One that is called through inference profiles only has other values, or none."""
+"""How a model can be called. A model that can only be called through inference profiles has other values, or none."""
 
 InferenceProfileType: TypeAlias = Annotated[Literal["SYSTEM_DEFINED", "APPLICATION"] | str, Enum]
-"""Who made an inference profile: the service, or somebody in the account."""
+"""Who created an inference profile: the service, or a user of the account."""
 
 
 class ListFoundationModelsRequest(WireModel):
-    """The filters of ListFoundationModels; all of them travel in the query."""
+    """The filters of ListFoundationModels, all sent in the query."""
 
     by_provider: str | None = None
     by_customization_type: ModelCustomization | None = None
@@ -35,7 +35,7 @@ class ListFoundationModelsRequest(WireModel):
 
 
 class FoundationModelLifecycle(WireModel):
-    """Whether a model is current, and when that ends."""
+    """Whether a model is active or legacy, and when that changes."""
 
     status: Annotated[Literal["ACTIVE", "LEGACY"] | str, Enum] = ""
     start_of_life_time: Timestamp | None = None
@@ -45,14 +45,14 @@ class FoundationModelLifecycle(WireModel):
 
 
 class AgreementAvailability(WireModel):
-    """Whether the account has agreed to the model's terms; ``error_message`` says what went wrong."""
+    """Whether the account has agreed to the model's terms; ``error_message`` describes a failure."""
 
     status: Annotated[Literal["AVAILABLE", "PENDING", "NOT_AVAILABLE", "ERROR"] | str, Enum] = ""
     error_message: str | None = None
 
 
 class ModelAccess(WireModel):
-    """Whether the account may use a model in the client's region: the answer of GetFoundationModelAvailability."""
+    """Whether the account may use a model in the client's region: the response of GetFoundationModelAvailability."""
 
     model_id: str = ""
     agreement_availability: AgreementAvailability | None = None
@@ -67,7 +67,7 @@ class ModelAccess(WireModel):
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """What stands between the account and the model, of agreement, authorization, entitlement and region."""
+        """What the account lacks to use the model: of agreement, authorization, entitlement and region."""
         agreement = self.agreement_availability.status if self.agreement_availability is not None else ""
         found = {
             "agreement": agreement == "AVAILABLE",
@@ -79,7 +79,7 @@ class ModelAccess(WireModel):
 
 
 class FoundationModel(WireModel):
-    """A model that the region offers."""
+    """A model that is offered in the region."""
 
     model_arn: str = ""
     model_id: str = ""
@@ -96,24 +96,24 @@ class FoundationModel(WireModel):
 
     @property
     def access(self) -> ModelAccess | None:
-        """Whether the account may use it; None where that was not asked for or the service cannot tell."""
+        """Whether the account may use the model; None if it was not requested, or the service cannot tell."""
         return self._access
 
     def with_access(self, access: ModelAccess | None) -> FoundationModel:
-        """Return this model with ``access``; the rest is shared, not copied."""
+        """Return this model with ``access``; the other members are shared, not copied."""
         model = self.model_copy()
         model._access = access  # noqa: SLF001 - of this class
         return model
 
 
 class FoundationModelList(WireModel):
-    """The answer of ListFoundationModels."""
+    """The response of ListFoundationModels."""
 
     model_summaries: List[FoundationModel] | None = None
 
 
 class ListInferenceProfilesRequest(WireModel):
-    """The parameters of ListInferenceProfiles; all of them travel in the query."""
+    """The parameters of ListInferenceProfiles, all sent in the query."""
 
     type_equals: InferenceProfileType | None = None
     max_results: int | None = None
@@ -127,9 +127,9 @@ class InferenceProfileModel(WireModel):
 
 
 class InferenceProfile(WireModel):
-    """An inference profile: the answer of GetInferenceProfile, and an item of ListInferenceProfiles.
+    """An inference profile: the response of GetInferenceProfile, and an item of ListInferenceProfiles.
 
-    ``inference_profile_id`` is what calls take as model, as well as ``inference_profile_arn``.
+    Calls accept ``inference_profile_id`` or ``inference_profile_arn`` as their model.
     """
 
     inference_profile_name: str = ""
@@ -144,7 +144,7 @@ class InferenceProfile(WireModel):
 
 
 class InferenceProfilePage(WireModel):
-    """A page of ListInferenceProfiles; ``next_token`` is None on the last one."""
+    """A page of ListInferenceProfiles; ``next_token`` is None on the last page."""
 
     inference_profile_summaries: List[InferenceProfile] | None = None
     next_token: str | None = None

@@ -8,7 +8,7 @@ from ._wire import Enum, WireModel
 
 
 class GuardrailConfig(WireModel):
-    """The guardrail of a request; ``stream_processing_mode`` counts for streams only."""
+    """The guardrail of a request; ``stream_processing_mode`` applies to streams only."""
 
     guardrail_identifier: str | None = None
     guardrail_version: str | None = None

@@ -1,8 +1,9 @@
-"""What a guardrail decided, in one form for every answer.
+"""A guardrail's decision, in one form for every kind of response.
 
-A guardrail tells what it did in several ways: the stop reason and the trace of Converse, the trace in the last event of
-a stream, headers and members such as ``amazon-bedrock-guardrailAction`` of native answers, the verdict of
-ApplyGuardrail. Each says less when the trace is disabled. A `GuardrailDecision` is what can be known of all of them.
+A guardrail reports what it did in several ways: the stop reason and the trace of Converse, the trace in the last event
+of a stream, headers and members such as ``amazon-bedrock-guardrailAction`` of native responses, and the verdict of
+ApplyGuardrail. With the trace disabled, each reports less. A `GuardrailDecision` holds what can be learned from any of
+them.
 """
 
 from __future__ import annotations
@@ -17,19 +18,19 @@ if TYPE_CHECKING:
     from .guardrails import GuardrailTrace
 
 GuardrailSource: TypeAlias = Literal["input", "output"]
-"""What was assessed: what was sent to the model, or what it said."""
+"""What was assessed: the input to the model, or its output."""
 
 GuardrailAction: TypeAlias = Literal["none", "masked", "blocked", "unknown"]
-"""What a guardrail did; ``unknown`` where it did something and the trace does not say what."""
+"""What a guardrail did; ``unknown`` if it intervened and the trace does not tell how."""
 
 INTERVENED: Final = "guardrail_intervened"
-"""The stop reason of an answer that a guardrail blocked or masked."""
+"""The stop reason of a response that a guardrail blocked or masked."""
 
 NATIVE_ACTION: Final = "amazon-bedrock-guardrailAction"
-"""The member of a native answer that says whether a guardrail did something."""
+"""The member of a native response that tells whether a guardrail intervened."""
 
 NATIVE_TRACE: Final = "amazon-bedrock-trace"
-"""The member of a native answer that holds the trace."""
+"""The member of a native response that holds the trace."""
 
 _SAID: Final = frozenset({"INTERVENED", "GUARDRAIL_INTERVENED"})
 _HEADERS: Final = (NATIVE_ACTION.lower(), "x-amzn-bedrock-guardrail-action")
@@ -37,14 +38,14 @@ _HEADERS: Final = (NATIVE_ACTION.lower(), "x-amzn-bedrock-guardrail-action")
 
 @dataclass(frozen=True, slots=True)
 class GuardrailFinding:
-    """One thing that a policy of a guardrail looked for.
+    """One item that a guardrail policy looked for.
 
-    - ``policy``: the service's name without its end: ``topic``, ``content``, ``word``, ``sensitiveInformation``,
-      ``contextualGrounding``, ``automatedReasoning``, or one that is not known here.
+    - ``policy``: the service's name without its suffix: ``topic``, ``content``, ``word``, ``sensitiveInformation``,
+      ``contextualGrounding``, ``automatedReasoning``, or one unknown to this version.
     - ``name``: the topic, the filter, the kind of personal data, the expression.
-    - ``action``: ``BLOCKED``, ``ANONYMIZED`` or ``NONE``; None where the policy only reports.
-    - ``detected``: whether it was found; None where the trace does not say.
-    - ``match``: the text that was found. It is not shown in `repr`, for it may be personal.
+    - ``action``: ``BLOCKED``, ``ANONYMIZED`` or ``NONE``; None if the policy only reports.
+    - ``detected``: whether it was found; None if the trace does not tell.
+    - ``match``: the text that was found. It is left out of `repr`, as it may be personal data.
     """
 
     source: GuardrailSource
@@ -57,18 +58,18 @@ class GuardrailFinding:
 
     @property
     def blocks(self) -> bool:
-        """Whether this blocked the text. Traces without ``detected`` report only what was found."""
+        """Whether this finding blocked the text. Traces without ``detected`` only report what was found."""
         return self.action == "BLOCKED" and self.detected is not False
 
     @property
     def masks(self) -> bool:
-        """Whether this masked a part of the text."""
+        """Whether this finding masked a part of the text."""
         return self.action == "ANONYMIZED" and self.detected is not False
 
 
 @dataclass(frozen=True, slots=True)
 class GuardrailDecision:
-    """What a guardrail did with one call, for what was sent (``input``) and for what the model said (``output``)."""
+    """What a guardrail did in one call, to the input of the model (``input``) and to its output (``output``)."""
 
     intervened: bool
     input: GuardrailAction
@@ -78,12 +79,12 @@ class GuardrailDecision:
 
     @property
     def action(self) -> GuardrailAction:
-        """The hardest that was done to either."""
+        """The more severe of the actions on input and output."""
         return _hardest((self.input, self.output))
 
     @property
     def blocked(self) -> bool:
-        """Whether something was surely blocked."""
+        """Whether something was definitely blocked."""
         return self.action == "blocked"
 
     @property
@@ -92,7 +93,7 @@ class GuardrailDecision:
         return self.action == "masked"
 
     def explain(self) -> str:
-        """Return the decision in words, without the texts that were found."""
+        """Return the decision in words, without the matched texts."""
         if not self.intervened:
             return "the guardrail did not intervene"
         found = [each for each in self.findings if each.blocks or each.masks]
@@ -117,9 +118,9 @@ _DONE: Final = {"BLOCKED": "blocked", "ANONYMIZED": "masked"}
 def trace_decision(
     trace: GuardrailTrace | Mapping[str, object] | None, *, intervened: bool = False
 ) -> GuardrailDecision | None:
-    """Return what a trace says, in any of its forms; ``intervened`` is what is known from elsewhere.
+    """Return the decision in a trace of any form; ``intervened`` tells what is known from elsewhere.
 
-    None where there is no trace and no intervention.
+    Returns None without a trace and without an intervention.
     """
     members = trace.to_wire() if isinstance(trace, WireModel) else trace
     if not members:
@@ -130,9 +131,9 @@ def trace_decision(
 
 
 def native_decision(headers: Mapping[str, str], body: object = None) -> GuardrailDecision | None:
-    """Return what the headers and the JSON of a native answer, or of a native chunk, say; None where they say nothing.
+    """Return the decision in the headers and JSON of a native response or chunk, or None if they contain none.
 
-    ``headers`` have lower-case names, as `InvokeResponse.headers` and `ResponseMeta.headers` have.
+    ``headers`` have lower-case names, like `InvokeResponse.headers` and `ResponseMeta.headers`.
     """
     members = _mapping(body)
     said = [members.get(NATIVE_ACTION), *(headers.get(name) for name in _HEADERS)]
@@ -145,7 +146,7 @@ def native_decision(headers: Mapping[str, str], body: object = None) -> Guardrai
 
 
 def assessed_decision(verdict: Mapping[str, object], source: GuardrailSource, *, intervened: bool) -> GuardrailDecision:
-    """Return what ApplyGuardrail decided about content of that source; ``verdict`` is its answer as on the wire."""
+    """Return what ApplyGuardrail decided about content of that source; ``verdict`` is its response as on the wire."""
     findings = tuple(
         finding
         for assessment in _mappings(verdict.get("assessments"))
@@ -178,7 +179,7 @@ def _decided(findings: tuple[GuardrailFinding, ...], *, intervened: bool, reason
 
 
 def _from_reason(reason: str | None) -> dict[GuardrailSource, GuardrailAction]:
-    # "No action." and below it "Guardrail masked.": a line for the input, and one for each output.  [corpus, 2025-02]
+    # "No action." followed by "Guardrail masked.": a line for the input, then one for each output.  [corpus, 2025-02]
     lines: list[GuardrailAction] = [_of_line(line) for line in (reason or "").splitlines()]
     if _hardest(lines) == "none":
         return {"input": "unknown", "output": "unknown"}
@@ -191,7 +192,7 @@ def _of_line(line: str) -> GuardrailAction:
 
 
 def _findings(trace: Mapping[str, object]) -> Iterator[GuardrailFinding]:
-    """Walk Converse's form (``inputAssessment``, ``outputAssessments``) and the native one (``input``, ``outputs``)."""
+    """Yield the findings of Converse's form (``inputAssessment``, ``outputAssessments``) or the native one."""
     for name in ("inputAssessment", "input"):
         yield from _by_guardrail(trace.get(name), "input")
     outputs = trace.get("outputAssessments")
@@ -219,7 +220,7 @@ def _assessed(assessment: Mapping[str, object], source: GuardrailSource, guardra
 
 
 def _finding(members: Mapping[str, object], source: GuardrailSource, guardrail: str, policy: str) -> GuardrailFinding:
-    # A finding of automated reasoning is an object whose one member says what came out.
+    # A finding of automated reasoning is an object whose only member names the outcome.
     name = members.get("name") or members.get("type") or members.get("match") or next(iter(members), "")
     named = bool(members.get("name") or members.get("type"))
     detected = members.get("detected")
@@ -227,7 +228,7 @@ def _finding(members: Mapping[str, object], source: GuardrailSource, guardrail: 
         source=source,
         guardrail_id=guardrail,
         policy=policy,
-        # A word of one's own list has no name but itself, which is not shown.
+        # A word of a custom list has no name but the word itself, which is not shown.
         name=str(name) if named or "action" not in members else "custom",
         action=_text(members.get("action")),
         detected=detected if isinstance(detected, bool) else None,

@@ -1,4 +1,4 @@
-"""ApplyGuardrail and InvokeGuardrailChecks: guardrails and checks without a model."""
+"""ApplyGuardrail and InvokeGuardrailChecks: guardrails and checks without a model call."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class GuardrailContent(WireUnion):
 
 
 class ApplyGuardrailRequest(WireModel):
-    """Everything one ApplyGuardrail call sends; id and version travel in the path."""
+    """The members of an ApplyGuardrail request; id and version are sent in the path."""
 
     not_in_body: ClassVar[set[str]] = {"guardrail_identifier", "guardrail_version"}
 
@@ -34,15 +34,15 @@ class ApplyGuardrailRequest(WireModel):
 
 
 class GuardrailOutput(WireModel):
-    """A text as the guardrail returns it: masked, or the message of its block."""
+    """A text as the guardrail returns it: masked, or its message for blocked content."""
 
     text: str | None = None
 
 
 class GuardrailVerdict(ServiceResponse):
-    """The answer of ApplyGuardrail.
+    """The response of ApplyGuardrail.
 
-    Real answers carry explicit nulls for assessments that were not made; `to_wire` keeps them.
+    Real responses have explicit nulls for assessments that were not made; `to_wire` keeps them.
     """
 
     action: Annotated[Literal["NONE", "GUARDRAIL_INTERVENED"] | str, Enum] = ""
@@ -59,16 +59,16 @@ class GuardrailVerdict(ServiceResponse):
 
     @property
     def text(self) -> str:
-        """What is to be shown in place of the content, joined; empty where the guardrail did not intervene."""
+        """The text to show in place of the content, joined; empty if the guardrail did not intervene."""
         return "".join(output.text or "" for output in self.outputs or ())
 
     def decision(self, source: GuardrailSource | Literal["INPUT", "OUTPUT"]) -> GuardrailDecision:
-        """Return what was decided about content of that source, which the answer itself does not tell."""
+        """Return the decision about content of ``source``, which the response itself does not name."""
         side: GuardrailSource = "input" if source.lower() == "input" else "output"
         return assessed_decision(self.to_wire(), side, intervened=self.intervened)
 
     def explain(self) -> str:
-        """Return the verdict in words, without the texts that were found."""
+        """Return the verdict in words, without the matched texts."""
         if not self.intervened:
             return "the guardrail did not intervene"
         causes = [
@@ -76,17 +76,19 @@ class GuardrailVerdict(ServiceResponse):
             for each in self.decision("input").findings
             if each.blocks or each.masks
         ]
-        return "; ".join(dict.fromkeys(causes)) or f"the guardrail intervened: {self.action_reason or 'no reason told'}"
+        return (
+            "; ".join(dict.fromkeys(causes)) or f"the guardrail intervened: {self.action_reason or 'no reason given'}"
+        )
 
 
 class CheckText(WireUnion):
-    """A piece of a message that is checked."""
+    """A piece of a message to check."""
 
     text: str | None = None
 
 
 class CheckMessage(WireModel):
-    """A turn of a conversation that is checked."""
+    """A turn of a conversation to check."""
 
     role: Annotated[Literal["user", "assistant", "system"] | str, Enum]
     content: List[CheckText]
@@ -99,7 +101,7 @@ class ContentFilterCategory(WireModel):
 
 
 class ContentFilterCheck(WireModel):
-    """Look for harmful content."""
+    """The check for harmful content."""
 
     categories: List[ContentFilterCategory]
 
@@ -111,7 +113,7 @@ class PromptAttackCategory(WireModel):
 
 
 class PromptAttackCheck(WireModel):
-    """Look for attacks on the prompt."""
+    """The check for prompt attacks."""
 
     categories: List[PromptAttackCategory]
 
@@ -123,13 +125,13 @@ class SensitiveEntity(WireModel):
 
 
 class SensitiveInformationCheck(WireModel):
-    """Look for personal data."""
+    """The check for personal data."""
 
     entities: List[SensitiveEntity]
 
 
 class GuardrailChecks(WireModel):
-    """Which checks to make."""
+    """The checks to make."""
 
     content_filter: ContentFilterCheck | None = None
     prompt_attack: PromptAttackCheck | None = None
@@ -137,14 +139,14 @@ class GuardrailChecks(WireModel):
 
 
 class GuardrailChecksRequest(WireModel):
-    """Everything one InvokeGuardrailChecks call sends."""
+    """The members of an InvokeGuardrailChecks request."""
 
     messages: List[CheckMessage]
     checks: GuardrailChecks
 
 
 class ContentFilterScore(WireModel):
-    """How severe one category is, 0 to 1."""
+    """The severity of one category, 0 to 1."""
 
     category: ContentCategory | None = None
     severity_score: Float | None = None
@@ -157,7 +159,7 @@ class ContentFilterResult(WireModel):
 
 
 class PromptAttackScore(WireModel):
-    """How severe one kind of attack is, 0 to 1."""
+    """The severity of one kind of attack, 0 to 1."""
 
     category: AttackCategory | None = None
     severity_score: Float | None = None
@@ -170,7 +172,7 @@ class PromptAttackResult(WireModel):
 
 
 class SensitiveFinding(WireModel):
-    """Personal data that was found: where (message, content, characters) and how surely, 0 to 1."""
+    """Detected personal data: its place (message, content, characters) and the confidence, 0 to 1."""
 
     type: PersonalData | None = None
     confidence_score: Float | None = None
@@ -181,14 +183,14 @@ class SensitiveFinding(WireModel):
 
 
 class SensitiveInformationResult(WireModel):
-    """What the check for personal data found; ``truncated`` says that there is more."""
+    """The personal data that was found; ``truncated`` tells that there is more."""
 
     results: List[SensitiveFinding] | None = None
     truncated: bool | None = None
 
 
 class GuardrailChecksResults(WireModel):
-    """What the checks found."""
+    """The results of all checks."""
 
     content_filter: ContentFilterResult | None = None
     prompt_attack: PromptAttackResult | None = None
@@ -196,13 +198,13 @@ class GuardrailChecksResults(WireModel):
 
 
 class CheckUsage(WireModel):
-    """Text units that a check charges for."""
+    """The text units charged for a check."""
 
     text_units: int | None = None
 
 
 class GuardrailChecksUsage(WireModel):
-    """Text units by check."""
+    """The text units charged, by check."""
 
     content_filter: CheckUsage | None = None
     prompt_attack: CheckUsage | None = None
@@ -210,13 +212,13 @@ class GuardrailChecksUsage(WireModel):
 
 
 class GuardrailChecksReport(ServiceResponse):
-    """The answer of InvokeGuardrailChecks."""
+    """The response of InvokeGuardrailChecks."""
 
     results: GuardrailChecksResults | None = None
     usage: GuardrailChecksUsage | None = None
 
     def explain(self) -> str:
-        """Return what was found in words, a line for each, the most severe first; without the texts."""
+        """Return the findings in words, one per line, the most severe first, without the matched texts."""
         if self.results is None:
             return "nothing was found"
         found: list[tuple[float, str]] = []

@@ -1,4 +1,4 @@
-"""What a guardrail found: its trace, and the assessments of ApplyGuardrail. Loaded when there is one, see `_later`."""
+"""The findings of a guardrail: its trace, and the assessments of ApplyGuardrail. Loaded on first use, see `_later`."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ class GuardrailSensitiveInformationPolicyAssessment(WireModel):
 
 
 class GuardrailContextualGroundingFilter(WireModel):
-    """A grounding or relevance score, 0 to 1, and the threshold it was held against."""
+    """A grounding or relevance score, 0 to 1, and the threshold it was compared with."""
 
     type: Annotated[Literal["GROUNDING", "RELEVANCE"] | str, Enum] | None = None
     threshold: Float | None = None
@@ -148,7 +148,7 @@ class GuardrailContextualGroundingPolicyAssessment(WireModel):
 
 
 class AutomatedReasoningStatement(WireModel):
-    """A statement, as logic and in natural language."""
+    """A statement, in logic and in natural language."""
 
     logic: str | None = None
     natural_language: str | None = None
@@ -161,7 +161,7 @@ class AutomatedReasoningInputText(WireModel):
 
 
 class AutomatedReasoningTranslation(WireModel):
-    """The input as logic; ``confidence`` is 0 to 1."""
+    """The input translated into logic; ``confidence`` is 0 to 1."""
 
     premises: List[AutomatedReasoningStatement] | None = None
     claims: List[AutomatedReasoningStatement] | None = None
@@ -209,7 +209,7 @@ class AutomatedReasoningInvalid(WireModel):
 
 
 class AutomatedReasoningSatisfiable(WireModel):
-    """The claims can be true or false, depending on what was not said."""
+    """The claims can be true or false, depending on facts that were not stated."""
 
     translation: AutomatedReasoningTranslation | None = None
     claims_true_scenario: AutomatedReasoningScenario | None = None
@@ -226,13 +226,13 @@ class AutomatedReasoningImpossible(WireModel):
 
 
 class AutomatedReasoningTranslationOption(WireModel):
-    """One way to read the input."""
+    """One possible interpretation of the input."""
 
     translations: List[AutomatedReasoningTranslation] | None = None
 
 
 class AutomatedReasoningTranslationAmbiguous(WireModel):
-    """The input can be read in several ways."""
+    """The input can be interpreted in several ways."""
 
     options: List[AutomatedReasoningTranslationOption] | None = None
     difference_scenarios: List[AutomatedReasoningScenario] | None = None
@@ -243,7 +243,7 @@ class AutomatedReasoningTooComplex(WireModel):
 
 
 class AutomatedReasoningNoTranslations(WireModel):
-    """Nothing of the input could be translated into logic."""
+    """No part of the input could be translated into logic."""
 
 
 class AutomatedReasoningFinding(WireUnion):
@@ -301,7 +301,7 @@ class GuardrailInvocationMetrics(WireModel):
 
 
 class AppliedGuardrailDetails(WireModel):
-    """Which guardrail was applied, and who demanded it."""
+    """The guardrail that was applied, and who required it."""
 
     guardrail_id: str | None = None
     guardrail_version: str | None = None
@@ -313,7 +313,7 @@ class AppliedGuardrailDetails(WireModel):
 
 
 class GuardrailAssessment(WireModel):
-    """Everything that one guardrail found in one text."""
+    """All findings of one guardrail in one text."""
 
     topic_policy: GuardrailTopicPolicyAssessment | None = None
     content_policy: GuardrailContentPolicyAssessment | None = None

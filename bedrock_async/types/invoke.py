@@ -8,7 +8,7 @@ from ._wire import Enum, WireModel
 
 
 class InvokeRequest(WireModel):
-    """What an InvokeModel call sends beside its body; the model id is in the path, everything else in headers."""
+    """The members of an InvokeModel request besides its body; the model id is sent in the path, the rest in headers."""
 
     not_in_body: ClassVar[set[str]] = {
         "model_id",

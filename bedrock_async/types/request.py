@@ -44,13 +44,13 @@ class PerformanceConfig(WireModel):
 
 
 class ServiceTier(WireModel):
-    """How urgently the service treats the request, and at which price."""
+    """The processing tier of the request, which determines priority and price."""
 
     type: Annotated[Literal["priority", "default", "flex", "reserved"] | str, Enum]
 
 
 class JsonSchemaDefinition(WireModel):
-    """A JSON Schema, as text, that the answer must follow."""
+    """A JSON Schema, as text, for the answer."""
 
     schema_: str = Field(alias="schema")
     name: str | None = None
@@ -58,7 +58,7 @@ class JsonSchemaDefinition(WireModel):
 
 
 class OutputStructure(WireUnion):
-    """How the answer is structured."""
+    """The structure of the answer."""
 
     json_schema: JsonSchemaDefinition | None = None
 
@@ -71,23 +71,23 @@ class OutputFormat(WireModel):
 
 
 class OutputConfig(WireModel):
-    """The format of the answer, and how much effort the model shall make."""
+    """The format of the answer, and the effort that the model should make."""
 
     text_format: OutputFormat | None = None
     effort: str | None = None
 
 
 LARGE_BODY_BYTES: Final = 2 * 1024 * 1024
-"""From here on a body is made and hashed beside the event loop: it would take some 4 ms of it."""
+"""From this size on, bodies are encoded and hashed off the event loop, which they would block for some 4 ms."""
 
 PromptVariables: TypeAlias = dict[str, PromptVariable]
 
 
 class ConverseRequest(WireModel):
-    """Everything one Converse or ConverseStream call sends.
+    """The members of a Converse or ConverseStream request.
 
-    ``model_id`` travels in the path, so `to_wire` leaves it out; `to_dict` is boto3's keyword arguments and has it.
-    A request built by hand, by `from_wire`, `from_dict` or ``client.prepare`` is sent as it is.
+    ``model_id`` is sent in the path, so `to_wire` omits it; `to_dict` returns boto3's keyword arguments, including it.
+    A request from the constructor, `from_wire`, `from_dict` or ``client.prepare`` is sent unchanged.
     """
 
     not_in_body: ClassVar[set[str]] = {"model_id"}
@@ -108,7 +108,7 @@ class ConverseRequest(WireModel):
 
     @property
     def size_hint(self) -> int:
-        """Bytes of text and media in the messages, roughly: what makes a body large."""
+        """The approximate number of bytes of text and media in the messages, which dominate the size of a body."""
         size = 0
         for message in self.messages or ():
             for block in message.content:
@@ -117,7 +117,7 @@ class ConverseRequest(WireModel):
 
     @property
     def only_texts(self) -> bool:
-        """Whether it holds texts and sampling parameters only: no document of the caller's, and nothing unknown."""
+        """Whether it has only texts and sampling parameters: no documents of the caller, no unknown members."""
         if not self.__pydantic_fields_set__ <= _OF_TEXTS or self.__pydantic_extra__:
             return False
         if self.inference_config is not None and self.inference_config.__pydantic_extra__:
@@ -130,7 +130,7 @@ class ConverseRequest(WireModel):
     def to_wire_bytes(self) -> bytes:
         """Return `to_wire` as compact UTF-8 JSON; text with lone surrogates is escaped as ASCII JSON.
 
-        A large body is made block by block, so that another thread need not wait for the whole of it.
+        A large body is encoded block by block, so that other threads need not wait for all of it.
         """
         if self.messages is None or self.size_hint < LARGE_BODY_BYTES:
             return super().to_wire_bytes()
@@ -140,7 +140,7 @@ class ConverseRequest(WireModel):
 
     @classmethod
     def from_wire(cls, wire: bytes | str | Mapping[str, object], *, model_id: str | None = None) -> Self:
-        """Read the JSON body of a request; the model id stands in the path, so it is an argument of its own."""
+        """Read the JSON body of a request; ``model_id`` is separate because it is sent in the path."""
         request = super().from_wire(wire)
         return request if model_id is None else request.model_copy(update={"model_id": model_id})
 
@@ -149,7 +149,7 @@ _OF_TEXTS: Final = frozenset({"model_id", "messages", "system", "inference_confi
 
 
 def _are_texts(blocks: Sequence[object]) -> bool:
-    for block in blocks:  # noqa: SIM110 - a generator would double what a plain question costs here
+    for block in blocks:  # noqa: SIM110 - a generator would double the cost for a simple request
         if type(block) is not TextBlock or block.__pydantic_extra__:
             return False
     return True

@@ -1,4 +1,4 @@
-"""The response of Converse, and what a call knows beside the body."""
+"""The response of Converse, and the metadata of a call."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .guardrail_decisions import INTERVENED, GuardrailDecision, trace_decision
 from .request import PerformanceConfig, ServiceTier
 
 GUARDRAIL_TRACE: Final = Later(".guardrails", "GuardrailTrace")
-"""The trace and the forty classes in it; whoever asks for traces loads it beside the event loop."""
+"""The trace and its forty classes; when traces are requested, they are loaded off the event loop."""
 
 if TYPE_CHECKING:
     from ..pricing import Bill, Cost
@@ -39,18 +39,18 @@ StopReason: TypeAlias = Annotated[
     | str,
     Enum,
 ]
-"""Why the model stopped; values that are not known yet pass too."""
+"""Why the model stopped; unknown values are accepted."""
 
 
 class CacheDetail(WireModel):
-    """Input tokens written to the cache with one time to live."""
+    """Input tokens written to the cache with one TTL."""
 
     ttl: Annotated[Literal["5m", "1h"] | str, Enum] | None = None
     input_tokens: int = 0
 
 
 class TokenUsage(WireModel):
-    """Tokens that the call used. What was read from the cache is not part of ``input_tokens``."""
+    """The tokens used by a call. Tokens read from the cache are not part of ``input_tokens``."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -61,13 +61,13 @@ class TokenUsage(WireModel):
 
 
 class ConverseMetrics(WireModel):
-    """``latency_ms`` is the service's own time, in milliseconds."""
+    """The service's own latency: ``latency_ms``, in milliseconds."""
 
     latency_ms: int | None = None
 
 
 class PromptRouterTrace(WireModel):
-    """Which model a prompt router chose."""
+    """The model that a prompt router chose."""
 
     invoked_model_id: str | None = None
 
@@ -80,16 +80,16 @@ class ConverseTrace(WireModel):
 
 
 class ConverseOutput(WireModel):
-    """The answer."""
+    """The answer of the model."""
 
     message: Message | None = None
 
 
 class Attempt(msgspec.Struct, frozen=True, gc=False):
-    """One attempt of a call: when it began (UTC), how long it took, and how it failed when it did.
+    """One attempt of a call: when it began (UTC), its duration, and its failure, if any.
 
-    ``code` is the service's, or the name of the error class; "Cancelled" is an attempt that lost against another one.
-    A stream that broke later has status 200 and the code of what broke it.
+    ``code`` is the service's error code, or the name of the error class; "Cancelled" means that another attempt
+    answered first. An attempt whose stream failed later has status 200 and the code of that failure.
     """
 
     number: int
@@ -99,14 +99,14 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     request_id: str | None = None
     started_at: datetime | None = None
     target: str = ""
-    """Where it went, where a call may go to several places."""
+    """The name of the target, for a call with several of them."""
 
 
 class ResponseMeta(msgspec.Struct, frozen=True, gc=False):
-    """All that is known of a call and is not in the body.
+    """What is known of a call besides the body.
 
-    ``headers`` have lower-case names. ``adjustments`` are the changes that the normaliser made to the request.
-    `cost` is in US dollars, None where the price is unknown.
+    ``headers`` have lower-case names. ``adjustments`` are the changes that normalization made to the request. `cost` is
+    in US dollars, or None if the price is unknown.
     """
 
     request_id: str | None = None
@@ -120,21 +120,21 @@ class ResponseMeta(msgspec.Struct, frozen=True, gc=False):
     target: str = ""
     continuations: int = 0
     bill: Bill | None = None
-    """What is to be paid, as far as that is known; `cost` and `cost_details` read it."""
+    """The basis of `cost` and `cost_details`, as far as it is known."""
 
     @property
     def cost(self) -> Decimal | None:
-        """What the call cost in US dollars, by list prices or those of the client; None where that is not known.
+        """The cost of the call in US dollars, by list prices or the client's own; None if it is unknown.
 
-        It is computed when it is first asked for, and needs the extra ``cost``, without which it is None, unless the
-        client has prices of its own. None too for answers that have no end yet, and while a stream is under way.
+        It is computed on first access, and needs the extra ``cost`` unless the client has prices of its own; without
+        either it is None. It is also None for incomplete answers, and while a stream is in progress.
         """
         details = self.cost_details
         return None if details is None else details.usd
 
     @property
     def cost_details(self) -> Cost | None:
-        """How `cost` comes about: the tokens of each kind, their prices and where these come from."""
+        """The breakdown of `cost`: the tokens of each kind, their prices and the source of these."""
         return None if self.bill is None else self.bill.cost
 
 
@@ -152,16 +152,16 @@ def _with_meta(response: R, meta: ResponseMeta) -> R:
 
 
 class ServiceResponse(WireModel):
-    """The answer of an operation, with what is known of the call."""
+    """The response of an operation, with the metadata of the call."""
 
-    # A private attribute of pydantic's would be a twentieth of a call: each validation sets it up in Python.
+    # A private attribute of pydantic's would cost a twentieth of a call, as each validation initializes it in Python.
     __slots__ = ("_meta",)
     if TYPE_CHECKING:
         _meta: ClassVar[ResponseMeta]
 
     @property
     def meta(self) -> ResponseMeta:
-        """Request id, status, headers, attempts: all that is not in the body."""
+        """Request id, status, headers, attempts: what is known of the call besides the body."""
         try:
             return self._meta
         except AttributeError:
@@ -176,20 +176,20 @@ class ServiceResponse(WireModel):
         return _with_meta(super().__copy__(), self.meta)
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        """Return a deep copy with the same `meta`, which nobody can change."""
+        """Return a deep copy with the same `meta`, which is immutable."""
         return _with_meta(super().__deepcopy__(memo), self.meta)
 
     def __getstate__(self) -> dict[Any, Any]:
-        """Return what is pickled, `meta` included."""
+        """Return the state to pickle, including `meta`."""
         return {**super().__getstate__(), "_meta": self.meta}
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
-        """Take what was pickled."""
+        """Restore the pickled state."""
         super().__setstate__({name: value for name, value in state.items() if name != "_meta"})
         _with_meta(self, state["_meta"])
 
     def _changed(self, meta: ResponseMeta | None = None, **private: object) -> Self:
-        # As pydantic's own copy does it, without copying the members: they are frozen.
+        # Like pydantic's own copy, but without copying the members, which are frozen.
         response = type(self).__new__(type(self))
         object.__setattr__(response, "__dict__", self.__dict__)
         object.__setattr__(response, "__pydantic_extra__", self.__pydantic_extra__)
@@ -200,7 +200,7 @@ class ServiceResponse(WireModel):
 
 
 class ConverseResponse(ServiceResponse):
-    """The answer of a model: from Converse, or folded from the events of a stream."""
+    """A model's answer: the response of Converse, or folded from the events of a stream."""
 
     output: ConverseOutput | None = None
     stop_reason: StopReason = ""
@@ -212,14 +212,14 @@ class ConverseResponse(ServiceResponse):
     service_tier: ServiceTier | None = None
 
     def with_meta(self, meta: ResponseMeta) -> Self:
-        """Return this response with ``meta``, whose bill becomes that of these tokens; the body is shared."""
+        """Return this response with ``meta``, whose bill is updated with this usage; the body is shared, not copied."""
         if meta.bill is not None and (bill := meta.bill.of(self)) is not meta.bill:
             meta = msgspec.structs.replace(meta, bill=bill)
         return super().with_meta(meta)
 
     @property
     def message(self) -> Message:
-        """The assistant's message, ready to be appended to the history; without content where none came."""
+        """The assistant's message, ready to be appended to the history; without content if none arrived."""
         if self.output is not None and self.output.message is not None:
             return self.output.message
         return Message(role="assistant", content=[])
@@ -231,7 +231,7 @@ class ConverseResponse(ServiceResponse):
 
     @property
     def tool_uses(self) -> list[ToolUseBlock]:
-        """The tools that the model asks the caller to run, in order; before running one see `broken_tool_uses`."""
+        """The tools that the model asks the caller to run, in order; check `broken_tool_uses` before running one."""
         return [
             block
             for block in self.message.content
@@ -240,10 +240,10 @@ class ConverseResponse(ServiceResponse):
 
     @property
     def broken_tool_uses(self) -> list[ToolUseBlock]:
-        """Those of `tool_uses` that must not be run: their input was cut off, or is no JSON object.
+        """Those of `tool_uses` that must not be run: their input was truncated, or is not a JSON object.
 
-        Where the whole answer was cut off, a tool use at its very end counts, too, even when its input is an object:
-        recorded answers of 100 tokens end in an empty one, which the model never wrote.  [corpus, 2024]
+        If the answer itself was truncated, a tool use at its very end counts as well, even with an object as input:
+        recorded answers limited to 100 tokens end in an empty object, which the model never wrote.  [corpus, 2024]
         """
         uses = self.tool_uses
         if not uses or self.stop_reason == "malformed_tool_use":
@@ -253,7 +253,7 @@ class ConverseResponse(ServiceResponse):
 
     @property
     def server_tool_uses(self) -> list[ToolUseBlock]:
-        """The tools that the service ran itself, in order; nothing is to be run for them."""
+        """The tools that the service ran itself, in order; the caller need not run anything for them."""
         return [
             block
             for block in self.message.content
@@ -262,25 +262,25 @@ class ConverseResponse(ServiceResponse):
 
     @property
     def server_tool_results(self) -> list[ToolResultBlock]:
-        """What the tools that the service ran gave, in order; ``tool_use_id`` says to which use each belongs."""
+        """The results of tools that the service ran, in order; ``tool_use_id`` links each to its use."""
         return [block for block in self.message.content if isinstance(block, ToolResultBlock)]
 
     @property
     def citations(self) -> list[Citation]:
-        """The sources that the answer cites, in order: documents, search results, pages of the web."""
+        """The sources that the answer cites, in order: documents, search results, web pages."""
         blocks = (block for block in self.message.content if isinstance(block, CitationsBlock))
         return [citation for block in blocks for citation in block.citations or ()]
 
     @property
     def guardrail(self) -> GuardrailDecision | None:
-        """What a guardrail decided about the call; None where none was at work.
+        """A guardrail's decision about the call; None if there was no guardrail.
 
-        With the trace disabled only an intervention shows, by the stop reason.
+        With the trace disabled, only an intervention is visible, by the stop reason.
         """
         trace = self.trace.guardrail if self.trace is not None else None
         return trace_decision(trace, intervened=self.stop_reason == INTERVENED)
 
     @property
     def reasoning(self) -> str:
-        """The readable reasoning, joined; empty where there is none."""
+        """The readable reasoning, joined; empty if there is none."""
         return "".join(block.text for block in self.message.content if isinstance(block, ReasoningBlock))

@@ -1,4 +1,4 @@
-"""CountTokens: how many input tokens a request has."""
+"""CountTokens: the number of input tokens of a request."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ class ConverseTokensRequest(WireModel):
 
 
 class InvokeModelTokensRequest(WireModel):
-    """A native body, to be counted as InvokeModel would read it."""
+    """A native body, counted as InvokeModel would interpret it."""
 
     body: Blob
 
 
 class CountTokensInput(WireUnion):
-    """What is counted: a conversation, or a native body."""
+    """The input to count: a conversation, or a native body."""
 
     converse: ConverseTokensRequest | None = None
     invoke_model: InvokeModelTokensRequest | None = None
 
 
 class CountTokensRequest(WireModel):
-    """Everything one CountTokens call sends; ``model_id`` travels in the path."""
+    """The members of a CountTokens request; ``model_id`` is sent in the path."""
 
     not_in_body: ClassVar[set[str]] = {"model_id"}
 
@@ -45,9 +45,9 @@ class CountTokensRequest(WireModel):
 
 
 class TokenBreakdown(msgspec.Struct, frozen=True, gc=False):
-    """Where the input tokens of a request are. System prompt and tools are counted by difference, the rest is messages.
+    """The input tokens of a request by part. System prompt and tools are counted by difference; messages are the rest.
 
-    What the service adds for the tools, and around each turn, is part of these numbers.
+    The numbers include what the service adds for tools, and around each turn.
     """
 
     system: int
@@ -56,7 +56,7 @@ class TokenBreakdown(msgspec.Struct, frozen=True, gc=False):
 
 
 class TokenCount(ServiceResponse):
-    """The answer of CountTokens, or an estimate in its place."""
+    """The response of CountTokens, or an estimate in its place."""
 
     input_tokens: int = 0
     _estimated: bool = PrivateAttr(default=False)
@@ -64,18 +64,18 @@ class TokenCount(ServiceResponse):
 
     @property
     def estimated(self) -> bool:
-        """Whether nobody counted: the number is told from the length of the request."""
+        """Whether this is an estimate, from the length of the request, and not a count."""
         return self._estimated
 
     @property
     def breakdown(self) -> TokenBreakdown | None:
-        """The parts, where they were asked for; None for a native body."""
+        """The tokens by part, if requested; None for a native body."""
         return self._breakdown
 
     def as_estimate(self) -> Self:
-        """Return this number as an estimate."""
+        """Return this number marked as an estimate."""
         return self._changed(_estimated=True)
 
     def with_breakdown(self, breakdown: TokenBreakdown) -> Self:
-        """Return this count with its parts."""
+        """Return this count with its breakdown."""
         return self._changed(_breakdown=breakdown)

@@ -1,4 +1,4 @@
-"""Tool definitions and the choice among them."""
+"""Tool definitions, and the model's choice among them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ToolInputSchema(WireUnion):
 
 
 class ToolSpec(NestedBlock):
-    """A tool that the caller runs. With ``strict`` the service holds the model to the schema."""
+    """A tool that the caller runs. With ``strict``, the service makes the model follow the schema."""
 
     tag: ClassVar[str] = "toolSpec"
     name: str
@@ -34,7 +34,7 @@ class SystemTool(NestedBlock):
 
 
 ToolDefinition: TypeAlias = Annotated[ToolSpec | SystemTool | CachePointBlock | UnknownBlock, Tagged()]
-"""Anything that can stand in the list of tools."""
+"""Any block allowed in the list of tools."""
 
 
 class AutoToolChoice(WireModel):
@@ -42,7 +42,7 @@ class AutoToolChoice(WireModel):
 
 
 class AnyToolChoice(WireModel):
-    """The model must use some tool."""
+    """The model must use a tool, of its own choice."""
 
 
 class SpecificToolChoice(WireModel):
@@ -52,7 +52,7 @@ class SpecificToolChoice(WireModel):
 
 
 class ToolChoice(WireUnion):
-    """How the model chooses among the tools."""
+    """How the model chooses among tools."""
 
     auto: AutoToolChoice | None = None
     any: AnyToolChoice | None = None

@@ -1,10 +1,10 @@
-"""What the service is known to refuse in a request, put right before it is sent: a table of rules, one row each.
+"""Automatic corrections of what the service is known to reject in a request: a table of rules, one row each.
 
-A rule has a name, says why it is there, and applies to all models, to those of some families or to those with some
-facts. Each change is an `Adjustment` that says what was changed and where. Any rule can be switched off by its name;
-in strict mode a request that would be changed is refused in the place of being changed.
+A rule has a name and a reason, and applies to all models, to those of some families or to those with certain facts.
+Each change is an `Adjustment` that says what was changed and where. Any rule can be switched off by name; in strict
+mode, a request that would be changed is rejected instead.
 
-Rules only look at requests that hold what they are about, and a question in plain text meets none of them.
+A rule looks only at requests that contain what it is about, so no rule runs for a plain-text question.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What rules are made of: a request on its way through them, and the words that they share."""
+"""The parts that rules are made of: the request on its way through them, and the functions that they share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ M = TypeVar("M", bound=WireModel)
 
 
 class Turn(msgspec.Struct):
-    """A message on its way through the rules; ``path`` is where it stood in what the caller gave."""
+    """A message on its way through the rules; ``path`` is its position in what the caller gave."""
 
     message: Message
     path: str
@@ -31,15 +31,15 @@ class Draft(msgspec.Struct):
     base_model: str = ""
     rule: str = ""
     blocks: frozenset[type[Any]] = frozenset()
-    """The kinds of blocks that the rule is about."""
+    """The kinds of blocks that the current rule is about."""
     changes: list[Adjustment] = msgspec.field(default_factory=list[Adjustment])
 
     def report(self, path: str, change: str) -> None:
-        """Note a change of the rule that runs."""
+        """Record a change made by the current rule."""
         self.changes.append(Adjustment(self.rule, path, change))
 
     def set(self, **members: object) -> None:
-        """Set members of the request; None takes one away."""
+        """Set members of the request; None removes a member."""
         self.request = changed(self.request, **members)
 
 
@@ -50,11 +50,11 @@ def _always(_profile: ModelProfile) -> bool:
 class Rule(msgspec.Struct, frozen=True):
     """One row of the table.
 
-    - ``why``: what happens without it.
-    - ``models``: patterns of base model ids (without geography) that it is for. A model whose id says nothing, such as
-      an application profile, is in ``"*"`` only.
-    - ``applies``: tells by the facts of a model whether it is for that one.
-    - ``blocks``: kinds of blocks without which it has nothing to do; empty where it looks at the settings.
+    - ``why``: what the rule prevents.
+    - ``models``: patterns of the base model ids (without geography) that it is for. An id that does not name the model,
+      such as that of an application profile, matches only ``"*"``.
+    - ``applies``: whether the rule is for a model with these facts.
+    - ``blocks``: the kinds of blocks without which it has nothing to do; empty if it looks at the settings.
     """
 
     name: str
@@ -65,14 +65,14 @@ class Rule(msgspec.Struct, frozen=True):
     blocks: frozenset[type[Any]] = frozenset()
 
     def fits(self, base_model: str) -> bool:
-        """Tell whether the rule is one for the family of this model."""
+        """Tell whether the rule is for the family of this model."""
         if self.models == ("*",):
             return True
         return any(fnmatchcase(base_model, pattern) for pattern in self.models)
 
 
 def changed(model: M, **members: object) -> M:
-    """Return a copy with other members; None takes a member away."""
+    """Return a copy with these members changed; None removes a member."""
     gone = {name for name, value in members.items() if value is None}
     copy = model.model_copy(update=members)
     if gone:
@@ -81,9 +81,9 @@ def changed(model: M, **members: object) -> M:
 
 
 def edit_blocks(draft: Draft, edit: Callable[[Any, str], Iterable[Any]], *, results: bool = False) -> None:
-    """Replace each block of the messages by what ``edit(block, path)`` gives; ``results`` goes into tool results.
+    """Replace each block of the messages with what ``edit(block, path)`` yields; ``results`` includes tool results.
 
-    Messages without a block that the rule is about are passed over.
+    Messages without a block that the rule is about are skipped.
     """
     looked_for = draft.blocks | {ToolResultBlock} if results else draft.blocks
     for turn in draft.turns:
@@ -107,19 +107,19 @@ def _edited(
 
 
 def same(made: Sequence[object], given: Sequence[object]) -> bool:
-    """Tell whether both hold the same objects in the same order."""
+    """Tell whether both contain the same objects in the same order."""
     return len(made) == len(given) and all(new is old for new, old in zip(made, given, strict=True))
 
 
 def kind_of(block: object) -> type[Any]:
-    """Return the class of a block, for look-ups in tables."""
+    """Return the class of a block, as the key of a table."""
     return type(block)
 
 
 def thinking_of(request: ConverseRequest) -> tuple[str, Mapping[str, object]] | None:
-    """Return the additional field that enables the thinking of a Claude model, with its name; None where none does.
+    """Return the name and value of the additional field that enables Claude's reasoning; None if none does.
 
-    ``reasoning_config`` is an older name of ``thinking``, which the service still takes.  [corpus, 2025-10]
+    ``reasoning_config`` is an older name of ``thinking``, which the service still accepts.  [corpus, 2025-10]
     """
     fields = request.additional_model_request_fields
     for name in ("thinking", "reasoning_config"):

@@ -1,4 +1,4 @@
-"""Rules about what is said: texts, documents, media, and messages as a whole."""
+"""Rules about content: texts, documents, media, and whole messages."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from ..checks import document_name, document_name_fault
 from ._draft import Draft, Turn, changed, edit_blocks, kind_of, same
 
 DOCUMENT_TEXT: Final = "The document is attached."
-"""What is said beside a document that stands alone in its message: the service wants a text block there."""
+"""The text added to a message with a document and no text: the service requires a text block there."""
 
 
 def read_s3_locations(draft: Draft) -> None:
-    """``{"location": {"type": "s3", "uri": ..., "bucketOwner": ...}}`` is how Strands says ``s3Location``."""
+    """Write ``{"location": {"type": "s3", "uri": ..., "bucketOwner": ...}}``, Strands' form, as ``s3Location``."""
 
     def edit(block: Any, path: str) -> Iterator[Any]:  # noqa: ANN401 - any block
         source = getattr(block, "source", None)
@@ -39,7 +39,7 @@ def read_s3_locations(draft: Draft) -> None:
         kind = members.pop("type", "s3")
         if kind != "s3" or not isinstance(members.get("uri"), str):
             raise InvalidRequestError(
-                f"{path}.{block.tag}.source.location is no place in S3.",
+                f"{path}.{block.tag}.source.location is not an S3 location.",
                 path=f"{path}.{block.tag}.source.location",
                 hint='Pass {"s3Location": {"uri": "s3://bucket/key"}}.',
             )
@@ -57,7 +57,7 @@ _FORMATS: Final[Mapping[type[Any], Mapping[str, str]]] = {
 
 
 def name_formats(draft: Draft) -> None:
-    """Use the service's names of formats."""
+    """Use the service's names for formats."""
 
     def edit(block: Any, path: str) -> Iterator[Any]:  # noqa: ANN401
         plain = _FORMATS.get(kind_of(block), {}).get(getattr(block, "format", None) or "")
@@ -71,7 +71,7 @@ def name_formats(draft: Draft) -> None:
 
 
 def drop_blank_text(draft: Draft) -> None:
-    """Drop text blocks without text from messages, tool results and the system prompt."""
+    """Drop blank text blocks from messages, tool results and the system prompt."""
     for turn in draft.turns:
         if not _has_blank(turn.message.content):
             continue
@@ -121,17 +121,17 @@ _NO_POINT_BEHIND: Final = frozenset({DocumentBlock, VideoBlock})
 
 
 def _holds_cache_point(before: Sequence[object], after: Sequence[object]) -> bool:
-    """Tell whether a text keeps a cache point away from a document or video.
+    """Tell whether a text separates a cache point from a document or video.
 
-    The service refuses the point right behind one, and takes a line break between them.  [corpus, 2026]
+    The service rejects the point directly after one, and accepts a line break between them.  [corpus, 2026]
     """
     return bool(before and after) and type(before[-1]) in _NO_POINT_BEHIND and type(after[0]) is CachePointBlock
 
 
 def drop_empty_messages(draft: Draft) -> None:
-    """Drop messages that have nothing left but cache points, and join the two that stood around one.
+    """Drop messages that have nothing left but cache points, and join the two around a dropped one.
 
-    Recorded answers to messages of one role in a row exist; so do public reports of "A conversation must alternate
+    Recorded answers to consecutive messages of one role exist; so do public reports of "A conversation must alternate
     between user and assistant roles".  [corpus, 2025-08; langchain-ai/langchain-aws 130]
     """
     if all(turn.message.content and type(turn.message.content[0]) is not CachePointBlock for turn in draft.turns):
@@ -140,7 +140,7 @@ def drop_empty_messages(draft: Draft) -> None:
     dropped = False
     for turn in draft.turns:
         if all(type(block) is CachePointBlock for block in turn.message.content):
-            draft.report(turn.path, "a message without content dropped")
+            draft.report(turn.path, "message without content dropped")
             dropped = True
             continue
         if dropped and kept and kept[-1].message.role == turn.message.role:
@@ -154,7 +154,7 @@ def drop_empty_messages(draft: Draft) -> None:
 
 
 def name_documents(draft: Draft) -> None:
-    """Give each document a name that the service takes, and no other document has."""
+    """Give each document a unique name that the service accepts."""
     taken: set[str] = set()
 
     def edit(block: Any, path: str) -> Iterator[Any]:  # noqa: ANN401
@@ -174,7 +174,7 @@ def name_documents(draft: Draft) -> None:
 
 
 def _free(name: str, taken: Collection[str]) -> str:
-    """Return a name that is not taken. A longer history changes none of the names before, which a cache may hold."""
+    """Return a free name. A growing history changes none of the earlier names, which may be part of a cached prefix."""
     number, free = 1, name
     while free in taken:
         number += 1
@@ -184,7 +184,7 @@ def _free(name: str, taken: Collection[str]) -> str:
 
 
 def put_text_beside_documents(draft: Draft) -> None:
-    """Put a text block into messages that have a document and no text."""
+    """Add a text block to messages that have a document and no text."""
     for turn in draft.turns:
         kinds = set(map(type, turn.message.content))
         if DocumentBlock in kinds and TextBlock not in kinds:
@@ -192,11 +192,11 @@ def put_text_beside_documents(draft: Draft) -> None:
             content = list(turn.message.content)
             content.insert(last + 1, TextBlock(text=DOCUMENT_TEXT))
             turn.message = changed(turn.message, content=content)
-            draft.report(f"{turn.path}.content", f"{DOCUMENT_TEXT!r} put beside a document without text")
+            draft.report(f"{turn.path}.content", f"{DOCUMENT_TEXT!r} added to a document without text")
 
 
 def order_blocks(draft: Draft) -> None:
-    """Put the reasoning of an assistant's message first, and text before tool uses; of a user's the tool results."""
+    """Put reasoning first and text before tool uses in assistant messages, tool results first in user messages."""
     for turn in draft.turns:
         if draft.blocks.isdisjoint(map(type, turn.message.content)):
             continue
@@ -218,7 +218,7 @@ def _ordered(content: Sequence[object], order: Mapping[type[Any], int]) -> Seque
     ranks = [order.get(type(block), 1) for block in content if type(block) is not CachePointBlock]
     if all(rank <= following for rank, following in pairwise(ranks)):
         return content
-    # What the service ran itself stands where it was run, and its results behind it.
+    # Server tool uses keep their positions, and so do the results that follow them.
     if order is _ANSWER_RANKS and any(
         getattr(block, "type", None) == "server_tool_use" or type(block) is ToolResultBlock for block in content
     ):
@@ -229,18 +229,18 @@ def _ordered(content: Sequence[object], order: Mapping[type[Any], int]) -> Seque
             groups[-1][1].append(block)
         else:
             groups.append((order.get(kind_of(block), 1), [block]))
-    # Thinking between the blocks of one answer is as the service sent it, and is signed; only an answer that does not
-    # begin with its thinking was put together by hand.
+    # Reasoning between the blocks of an answer is as the service sent it, and is signed; only an answer that does not
+    # begin with reasoning was assembled by hand.
     if order is _ANSWER_RANKS and groups and groups[0][0] == 0:
         groups = [(1 if rank == 0 and index else rank, blocks) for index, (rank, blocks) in enumerate(groups)]
     return [block for _, blocks in sorted(groups, key=lambda group: group[0]) for block in blocks]
 
 
 def trim_last_assistant_text(draft: Draft) -> None:
-    """Drop the white space at the end of an answer that the model is to continue."""
+    """Drop trailing whitespace from an answer that the model is to continue."""
     if not draft.turns or (turn := draft.turns[-1]).message.role != "assistant" or not turn.message.content:
         return
     *before, last = turn.message.content
     if type(last) is TextBlock and last.text != (text := last.text.rstrip()) and text:
-        draft.report(f"{turn.path}.content[{len(before)}].text", "white space at the end dropped")
+        draft.report(f"{turn.path}.content[{len(before)}].text", "trailing whitespace dropped")
         turn.message = changed(turn.message, content=[*before, changed(last, text=text)])

@@ -1,4 +1,4 @@
-"""Running the table over a request: which rules, in which order, and what they say of it."""
+"""Applies the table to a request: which rules, in which order, and what they report."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WHY: Final = {rule.name: rule.why for rule in RULES}
 
 
 def check_rules(names: Collection[str]) -> None:
-    """Refuse names that no rule has. Raises InvalidRequestError with the nearest one."""
+    """Reject names that no rule has. Raises InvalidRequestError with the nearest one."""
     for name in names:
         if name not in _WHY:
             near = difflib.get_close_matches(name, _WHY, n=1)
@@ -34,10 +34,10 @@ def check_rules(names: Collection[str]) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Normalization:
-    """How requests made of keywords are put right before they are sent.
+    """How requests made from keywords are corrected before they are sent.
 
-    - ``off``: names of the rules that shall not run; docs/requests.md lists them.
-    - ``strict``: refuse a request that would have to be changed, and change nothing.
+    - ``off``: names of rules that must not run; docs/requests.md lists them.
+    - ``strict``: reject a request that would have to be changed, and change nothing.
 
     Raises InvalidRequestError for a rule that does not exist.
     """
@@ -57,9 +57,9 @@ _STRICT: Final = Normalization(strict=True)
 
 
 def normalization(value: object) -> Normalization | None:
-    """Return what the keyword ``normalize`` means; None where nothing shall be changed.
+    """Return what the keyword ``normalize`` means; None if nothing is to be changed.
 
-    Raises InvalidRequestError for other values than True, False, ``"strict"`` and a `Normalization`.
+    Raises InvalidRequestError for values other than True, False, ``"strict"`` and a `Normalization`.
     """
     if value is None or value is True:
         return _DEFAULT
@@ -91,11 +91,11 @@ def normalize(
     off: Collection[str] = (),
     strict: bool = False,
 ) -> Normalized:
-    """Return ``request`` as the service takes it, with the changes that this took. The given request is not changed.
+    """Return ``request`` as the service accepts it, and the changes made. The given request is not changed.
 
-    ``base_model`` is the model's id without geography, None where nobody knows what stands behind an ARN; ``off``
-    names the rules that shall not run. Raises InvalidRequestError for a rule that does not exist and, when ``strict``,
-    for a request that would have to be changed.
+    ``base_model`` is the model's id without geography, None if the model behind an ARN is unknown; ``off`` names the
+    rules that must not run. Raises InvalidRequestError for a rule that does not exist and, if ``strict``, for a request
+    that would have to be changed.
     """
     if off:
         check_rules(off)
@@ -120,10 +120,10 @@ def normalize(
 
 
 def is_plain(request: ConverseRequest, profile: ModelProfile) -> bool:
-    """Tell at a glance that no rule has anything to do: texts only, none of them blank, the user's last.
+    """Tell quickly whether no rule has anything to do: texts only, none of them blank, the last one the user's.
 
-    Tools may be declared. What is not plain may still be without fault; what is plain is never changed, whatever the
-    model.
+    Tools may be declared. A request that is not plain may still need no change; a plain one is never changed, whatever
+    the model is.
     """
     if request.additional_model_request_fields is not None or not request.messages:
         return False
@@ -163,20 +163,20 @@ def _rules_of(base_model: str) -> tuple[Rule, ...]:
 
 @lru_cache(maxsize=1024)
 def _rules_about(base_model: str, kinds: frozenset[type[Any]]) -> tuple[Rule, ...]:
-    """Return the rules for a model that have anything to do in a request with these kinds of blocks."""
+    """Return the rules for a model that have something to do in a request with these kinds of blocks."""
     return tuple(rule for rule in _rules_of(base_model) if not rule.blocks or not kinds.isdisjoint(rule.blocks))
 
 
 def refused(changes: Sequence[Adjustment]) -> InvalidRequestError:
     """Return the error of strict mode for a request that would have to be changed."""
     first = changes[0]
-    more = f" ({len(changes) - 1} more changes behind it)" if len(changes) > 1 else ""
+    more = f" ({len(changes) - 1} more changes follow)" if len(changes) > 1 else ""
     why = _WHY.get(first.rule)
     switch = f", switch the rule {first.rule!r} off," if why else ""
     return InvalidRequestError(
         f"{first.path} would have to be changed: {first.change}{more}.",
         path=first.path,
-        hint=f"Change it{switch} or leave strict mode.{f' {why}' if why else ''}",
+        hint=f"Change it{switch} or turn strict mode off.{f' {why}' if why else ''}",
     )
 
 

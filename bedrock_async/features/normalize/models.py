@@ -1,4 +1,4 @@
-"""Rules about what single models take: reasoning, forced tools, sampling, cache points."""
+"""Rules about what individual models accept: reasoning, forced tools, sampling, cache points."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from ...types import ReasoningBlock, ToolResultBlock, ToolUseBlock
 from ._draft import Draft, Turn, changed, edit_blocks, thinking_of
 
 LEAST_THINKING_TOP_P: Final = 0.95
-"""The least ``topP`` of a Claude model that thinks.  [Anthropic, "Building with extended thinking"]"""
+"""The lowest ``topP`` that Claude models accept while reasoning.  [Anthropic, "Building with extended thinking"]"""
 
 
 def refuses_reasoning(profile: ModelProfile) -> bool:
-    """Tell whether it is known which reasoning the model refuses in a history: all of them refuse some."""
+    """Tell whether it is known which reasoning the model rejects in a history: every model rejects some."""
     return profile is not UNKNOWN and profile.source != UNKNOWN.source
 
 
 def drop_unreplayable_reasoning(draft: Draft) -> None:
-    """Drop reasoning that another model has signed, that the model has not signed, or all where it takes none."""
+    """Drop reasoning that another model signed, that lacks a required signature, or all if the model accepts none."""
     form = draft.profile.reasoning
-    # Through bedrock-mantle the models of OpenAI and xAI have seals of their own in the place of a signature.
+    # Through bedrock-mantle, the models of OpenAI and xAI have their own seals in place of a signature.
     sealed = draft.base_model.startswith(("openai.", "xai."))
 
     def edit(block: Any, path: str) -> Iterator[Any]:  # noqa: ANN401 - any block
         if type(block) is not ReasoningBlock:
             yield block
         elif form is None or not form.replayed:
-            draft.report(path, "reasoning dropped, which the model refuses in a history")
+            draft.report(path, "reasoning dropped, because the model rejects it in a history")
         elif form.signed and block.reasoning_text is not None and not block.signature:
             draft.report(path, "reasoning without a signature dropped")
         elif block.signature and not form.signed and not sealed:
-            # "signature" is Claude's: every other model refuses text that has one.  [strands 1.62.0]
-            draft.report(path, "reasoning that another model has signed dropped")
+            # "signature" is Claude's: every other model rejects text that has one.  [strands 1.62.0]
+            draft.report(path, "reasoning signed by another model dropped")
         else:
             yield block
 
@@ -43,7 +43,7 @@ def drop_unreplayable_reasoning(draft: Draft) -> None:
 
 
 def prefer_forced_tools_to_thinking(draft: Draft) -> None:
-    """Drop the thinking where the choice forces a tool, as Strands does, and in the rest of a turn that began so."""
+    """Turn reasoning off if the choice forces a tool, as Strands does, and for the rest of a turn that began so."""
     thinking = thinking_of(draft.request)
     if thinking is None:
         return
@@ -53,7 +53,7 @@ def prefer_forced_tools_to_thinking(draft: Draft) -> None:
     if choice is not None and choice.auto is None:
         reason = "because toolConfig.toolChoice forces a tool"
     elif asked.get("type") == "enabled" and _began_without_thinking(draft.turns):
-        reason = "because the turn whose tool results these are was begun without it"
+        reason = "because this turn of tool results began without it"
     else:
         return
     fields = cast("Mapping[str, object]", draft.request.additional_model_request_fields)
@@ -63,7 +63,7 @@ def prefer_forced_tools_to_thinking(draft: Draft) -> None:
 
 
 def _began_without_thinking(turns: Sequence[Turn]) -> bool:
-    """Tell whether the request goes on with a turn of tools whose first answer has no thinking.
+    """Tell whether the request continues a turn of tool uses whose first answer has no reasoning.
 
     "When thinking is enabled, a final assistant message must start with a thinking block (preceding the lastmost set
     of tool_use and tool_result blocks)."  [error of the Messages API, public threads]
@@ -79,7 +79,7 @@ def _has(turn: Turn, role: str, kind: type[Any]) -> bool:
 
 
 def drop_sampling(draft: Draft) -> None:
-    """Leave out temperature and topP where the model refuses them: at all, together, or while it thinks."""
+    """Drop temperature and topP where the model rejects them: always, together, or while reasoning."""
     thinks = thinking_of(draft.request) is not None
     for name, wire in (("temperature", "temperature"), ("top_p", "topP")):
         config = draft.request.inference_config
@@ -87,13 +87,13 @@ def drop_sampling(draft: Draft) -> None:
         if config is None or value is None:
             continue
         if not draft.profile.sampling:
-            reason = "which the model does not take"
+            reason = "because the model does not accept it"
         elif thinks and name == "temperature" and value != 1:
-            reason = "because the model thinks, and takes only 1 then"
+            reason = "because the model accepts only 1 while reasoning"
         elif thinks and name == "top_p" and value < LEAST_THINKING_TOP_P:
-            reason = f"because the model thinks, and takes {LEAST_THINKING_TOP_P} to 1 then"
+            reason = f"because the model accepts only {LEAST_THINKING_TOP_P} to 1 while reasoning"
         elif name == "top_p" and not draft.profile.temperature_with_top_p and config.temperature is not None:
-            reason = "because the model takes temperature or topP, not both"
+            reason = "because the model accepts temperature or topP, not both"
         else:
             continue
         draft.report(f"inferenceConfig.{wire}", f"dropped, {reason}")
@@ -101,7 +101,7 @@ def drop_sampling(draft: Draft) -> None:
 
 
 def leave_sampling_to_nova(draft: Draft) -> None:
-    """Leave out what Nova 2 takes only while it does not reason."""
+    """Drop the settings that Nova 2 rejects while reasoning."""
     fields = draft.request.additional_model_request_fields
     reasoning = fields.get("reasoningConfig") if isinstance(fields, Mapping) else None
     if not isinstance(reasoning, Mapping) or reasoning.get("type") != "enabled":
@@ -112,12 +112,12 @@ def leave_sampling_to_nova(draft: Draft) -> None:
     for name, wire in refused.items():
         config = draft.request.inference_config
         if config is not None and getattr(config, name) is not None:
-            draft.report(f"inferenceConfig.{wire}", "dropped, because the model reasons")
+            draft.report(f"inferenceConfig.{wire}", "dropped, because the model rejects it while reasoning")
             draft.set(inference_config=changed(config, **{name: None}))
 
 
 def settle_cache_points(draft: Draft) -> None:
-    """Leave out the caller's cache points that the service would refuse, and put their times to live in order."""
+    """Drop the caller's cache points that the service would reject, and put their TTLs in order."""
     messages = [turn.message for turn in draft.turns] if draft.request.messages is not None else None
     from ..cache_plan import plan_cache
 
@@ -132,7 +132,7 @@ def settle_cache_points(draft: Draft) -> None:
 
 
 def _given_path(draft: Draft, path: str) -> str:
-    """Return a path in the request as it is by now as one in the request that was given."""
+    """Translate a path in the current request to one in the request that was given."""
     head, bracket, rest = path.partition("]")
     part, _, index = head.partition("[")
     return f"{draft.turns[int(index)].path}{rest}" if part == "messages" and bracket else path

@@ -1,4 +1,4 @@
-"""Rules about tools: their uses, their results, and their declarations."""
+"""Rules about tools: tool uses, tool results, and tool definitions."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from ...types import (
 from ._draft import Draft, Turn, changed, edit_blocks, kind_of
 
 NO_OUTPUT: Final = "(no output)"
-"""What the result of a tool says that gave nothing: the service refuses one without content."""
+"""The text of a tool result that has no content: the service rejects one without any."""
 
 SEPARATOR: Final = "OK."
-"""What the assistant says between the results of tools and what may not share a message with them."""
+"""The assistant's text between tool results and content that must not share a message with them."""
 
 INVALID_JSON: Final = "INVALID_JSON"
-"""The member that holds the input of a tool use that is no JSON object. Anthropic's guide to fine-grained tool
-streaming names it so."""
+"""The member that holds the input of a tool use that is not a JSON object. The name is that of Anthropic's guide to
+fine-grained tool streaming."""
 
 NO_TOOL: Final = "noop"
-"""The tool that is declared where the history uses tools and the request has none, named as Strands names it."""
+"""The tool that is declared if the history uses tools and the request has none; Strands uses the same name."""
 
 TOOL_BLOCKS: Final = frozenset({ToolUseBlock, ToolResultBlock})
 
 
 def with_object_input(use: ToolUseBlock) -> ToolUseBlock:
-    """Return a tool use whose input is an object, as a history needs it; what is none is kept in it as text."""
+    """Return a tool use whose input is an object, as a history requires; any other input is kept in one as text."""
     if not use.invalid_input:
         return use
     whole = use.input if isinstance(use.input, str) else json.dumps(use.input)
@@ -49,7 +49,7 @@ def with_object_input(use: ToolUseBlock) -> ToolUseBlock:
 
 
 def keep_tool_inputs_objects(draft: Draft) -> None:
-    """Let the input of each tool use be an object; what is none stays readable inside one."""
+    """Make the input of each tool use an object; any other input is kept in one as text."""
     if not _any_block(draft, ToolUseBlock, lambda use: not isinstance(use.input, dict)):
         return
 
@@ -60,23 +60,23 @@ def keep_tool_inputs_objects(draft: Draft) -> None:
         parsed = _object_of(block.input)
         where = f"{path}.toolUse.input"
         if parsed is not None:
-            draft.report(where, "JSON text read as the object that it is")
+            draft.report(where, "JSON text parsed into an object")
         else:
-            draft.report(where, f"no JSON object: kept as text below {INVALID_JSON!r}")
+            draft.report(where, f"not a JSON object: kept as text under {INVALID_JSON!r}")
         yield with_object_input(block) if parsed is None else changed(block, input=parsed)
 
     edit_blocks(draft, edit)
 
 
 def loosen_tools(draft: Draft) -> None:
-    """Leave ``strict`` out of the tools."""
+    """Drop ``strict`` from the tools."""
     config = draft.request.tool_config
     if config is None:
         return
     definitions = [changed(each, strict=None) if _is_strict(each) else each for each in config.tools]
     for index, each in enumerate(config.tools):
         if _is_strict(each):
-            draft.report(f"toolConfig.tools[{index}].toolSpec.strict", "dropped, because the model takes none")
+            draft.report(f"toolConfig.tools[{index}].toolSpec.strict", "dropped, because the model does not support it")
     if any(map(_is_strict, config.tools)):
         draft.set(tool_config=changed(config, tools=definitions))
 
@@ -86,7 +86,7 @@ def _is_strict(definition: object) -> bool:
 
 
 def _any_block(draft: Draft, kind: type[Any], is_one: Callable[[Any], bool]) -> bool:
-    """Tell whether a block of this kind is one: most requests have none, and need no copy."""
+    """Tell whether any block of this kind passes the test; most requests have none and need no copy."""
     for turn in draft.turns:
         for block in turn.message.content:
             if type(block) is kind and is_one(block):
@@ -107,7 +107,7 @@ def _object_of(value: object) -> dict[str, Any] | None:
 
 
 def write_json_results_as_text(draft: Draft) -> None:
-    """Write JSON in the results of tools as text."""
+    """Write JSON in tool results as text."""
 
     def edit(block: Any, path: str) -> Iterator[Any]:  # noqa: ANN401
         if type(block) is JsonBlock:
@@ -120,13 +120,13 @@ def write_json_results_as_text(draft: Draft) -> None:
 
 
 def fill_empty_results(draft: Draft) -> None:
-    """Put a text into tool results without content."""
+    """Add a text to tool results without content."""
     if not _any_block(draft, ToolResultBlock, lambda result: not result.content):
         return
 
     def edit(block: Any, path: str) -> Iterator[Any]:  # noqa: ANN401
         if type(block) is ToolResultBlock and not block.content:
-            draft.report(f"{path}.toolResult.content", f"is empty: {NO_OUTPUT!r} put there")
+            draft.report(f"{path}.toolResult.content", f"was empty: {NO_OUTPUT!r} added")
             yield changed(block, content=[TextBlock(text=NO_OUTPUT)])
         else:
             yield block
@@ -144,9 +144,9 @@ _MEDIA: Final[Mapping[type[Any], str]] = {
 
 
 def separate_tool_results(draft: Draft) -> None:
-    """Put what may not stand beside tool results into a turn of its own.
+    """Move content that must not be next to tool results into a turn of its own.
 
-    Two turns of one role in a row are joined by the service, so that the assistant must say something between them.
+    The service joins consecutive turns of one role, so an assistant turn must separate them.
     [pydantic-ai 2.68.0, observed]
     """
     turns: list[Turn] = []
@@ -159,7 +159,7 @@ def separate_tool_results(draft: Draft) -> None:
             turns.append(turn)
             continue
         blocks = "1 block" if len(after) == 1 else f"{len(after)} blocks"
-        draft.report(turn.path, f"tool results separated from {blocks} by a turn of the assistant")
+        draft.report(turn.path, f"tool results separated from {blocks} by an assistant message")
         turns += [
             Turn(changed(turn.message, content=here), turn.path),
             Turn(Message(role="assistant", content=[TextBlock(text=SEPARATOR)]), turn.path),
@@ -171,13 +171,13 @@ def separate_tool_results(draft: Draft) -> None:
 def _split(content: Sequence[Any], kinds: set[type[Any]], profile: ModelProfile) -> tuple[list[Any], list[Any]]:
     beside = profile.beside_tool_results
     if "text" in beside and TextBlock in kinds:
-        # Claude takes a document beside a tool result where text stands there too.  [corpus, 2025-11]
+        # Claude accepts a document next to a tool result if there is text, too.  [corpus, 2025-11]
         beside |= {"document"}
     here: list[Any] = []
     after: list[Any] = []
     into = here
     for block in content:
-        if type(block) is not CachePointBlock:  # which goes with what stands before it
+        if type(block) is not CachePointBlock:  # which stays with the block before it
             media = _MEDIA.get(kind_of(block))
             into = after if media is not None and media not in beside else here
         into.append(block)
@@ -185,7 +185,7 @@ def _split(content: Sequence[Any], kinds: set[type[Any]], profile: ModelProfile)
 
 
 def declare_a_tool(draft: Draft) -> None:
-    """Declare a tool that nobody needs where the history uses tools and the request has none."""
+    """Declare an unused tool if the history uses tools and the request has none."""
     config = draft.request.tool_config
     if config is not None and any(type(tool) is not CachePointBlock for tool in config.tools):
         return
