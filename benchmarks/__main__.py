@@ -51,11 +51,15 @@ def main(given: Sequence[str] | None = None) -> None:
     """Measure, print the tables, the targets and what moved, and keep the run."""
     options = _arguments(given)
     before = record.load()
+    clients = options.client or list(ALL if options.peers else QUICK)
+    rounds, divisor = (1, _QUICK_DIVISOR) if options.quick else (options.rounds, 1)
+    if options.record and options.scenarios and before is not None:
+        before.check_part(clients, rounds=rounds, divisor=divisor)
     taken = measure(
-        options.client or (ALL if options.peers else QUICK),
+        clients,
         options.scenarios or list(SCENARIOS),
-        rounds=1 if options.quick else options.rounds,
-        divisor=_QUICK_DIVISOR if options.quick else 1,
+        rounds=rounds,
+        divisor=divisor,
         python=options.python,
         progress=_progress,
     )

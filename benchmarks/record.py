@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -66,6 +67,14 @@ class Record(msgspec.Struct):
     def cell(self, scenario: str, client: str) -> Cell:
         """Return a cell; one that was not measured is empty."""
         return self.results.get(scenario, {}).get(client) or Cell()
+
+    def check_part(self, clients: Collection[str], *, rounds: int, divisor: int) -> None:
+        """Leave the program with a message unless a part measured in this way can become a part of this run."""
+        if {*clients} != {*self.clients} or (rounds, divisor) != (self.rounds, self.divisor):
+            sys.exit(
+                f"a part of the recorded run is recorded with all its {len(self.clients)} clients (--peers) and "
+                f"--rounds {self.rounds}; without scenarios, all of it is recorded anew."
+            )
 
     def with_scenarios_of(self, later: Record) -> Record:
         """Return this run with the scenarios of a later one in the place of its own.

@@ -52,6 +52,15 @@ def test_a_part_can_be_measured_again() -> None:
             first.with_scenarios_of(other)
 
 
+def test_a_part_that_does_not_fit_is_refused_before_it_is_measured() -> None:
+    """Measuring takes minutes; the message names the clients and rounds of the recorded run."""
+    whole = run({"burst": {"ours": cell(1), "capo": cell(2)}})
+    whole.check_part(["capo", "ours"], rounds=3, divisor=1)
+    for clients, rounds in ((["ours"], 3), (["capo", "ours"], 2)):
+        with pytest.raises(SystemExit, match=r"all its 2 clients \(--peers\) and --rounds 3"):
+            whole.check_part(clients, rounds=rounds, divisor=1)
+
+
 def test_the_spread_is_the_distance_between_the_quartiles() -> None:
     """One wild round widens it little."""
     assert estimate([3.0, 1.0, 2.0]) == Estimate(2.0, 1.0)
