@@ -39,7 +39,7 @@ CONNECTION_HEADERS: Final = frozenset({"connection", "content-length", "keep-ali
 """These describe the recorded connection, not the response, and the replaying server sets its own."""
 
 _STREAMS: Final = frozenset({"converse-stream", "invoke-with-response-stream"})
-_REFUSED: Final = 300
+_OK: Final = range(200, 300)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def _headers(recorded: Mapping[str, object], content_type: str | None) -> dict[s
 
 def _content_type(kind: str, status: int, body: bytes) -> str | None:
     """Return the service's content type of such a body: recorders drop headers, and a server would send its own."""
-    if kind in _STREAMS and status < _REFUSED:
+    if kind in _STREAMS and status in _OK:
         return CONTENT_TYPE
     return "application/json" if body.startswith((b"{", b"[")) else None
 
